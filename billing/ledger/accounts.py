@@ -1,0 +1,158 @@
+"""Which accounts there are, how they are named and opened, and how a movement is posted to them in one
+statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from billing.models import CACHED_KINDS, LedgerAccount, LedgerTransaction
+
+Kind = LedgerAccount.Kind
+
+
+class AccountName(NamedTuple):
+    """The name of one account of a book: its kind and its owner's key (none for the platform's)."""
+
+    kind: LedgerAccount.Kind
+    owner_id: int | None = None
+
+    @property
+    def code(self) -> str:
+        return self.kind.value if self.owner_id is None else f"{self.kind.value}:{self.owner_id}"
+
+
+@dataclass(frozen=True)
+class Balance:
+    """`available` can be spent now, `held` is set aside for open runs, `balance` is both; `granted` is part
+    of `available`."""
+
+    balance_micros: int
+    held_micros: int
+    available_micros: int
+    granted_micros: int
+
+
+def current_book(book: str | None = None) -> str:
+    return settings.LEDGER_BOOK if book is None else book
+
+
+def open_workspace(workspace_id: int, *, book: str | None = None) -> None:
+    """Gives a workspace its accounts, empty. Safe to repeat; `credit` does it by itself."""
+    kinds = (Kind.WORKSPACE_GRANTED, Kind.WORKSPACE_BOUGHT, Kind.WORKSPACE_HELD)
+    open_accounts([AccountName(kind, workspace_id) for kind in kinds], book=current_book(book))
+
+
+def open_accounts(names: Iterable[AccountName], *, book: str) -> None:
+    LedgerAccount.objects.bulk_create(
+        [
+            LedgerAccount(
+                book=book,
+                kind=name.kind,
+                code=name.code,
+                workspace_id=name.owner_id if name.kind.startswith("workspace_") else None,
+                publisher_id=name.owner_id if name.kind.startswith("publisher_") else None,
+            )
+            for name in names
+        ],
+        ignore_conflicts=True,
+    )
+
+
+_BALANCE = """
+    SELECT coalesce(sum(balance_micros), 0)::bigint,
+           coalesce(sum(balance_micros) FILTER (WHERE kind = 'workspace_granted'), 0)::bigint,
+           (SELECT coalesce(sum(granted_micros + bought_micros), 0)::bigint FROM billing_hold
+             WHERE workspace_id = %(workspace)s AND book = %(book)s AND state = 'open')
+      FROM billing_ledgeraccount WHERE book = %(book)s AND code = ANY(%(codes)s)
+"""
+
+
+def balance(workspace_id: int, *, book: str | None = None) -> Balance:
+    """A workspace's credit as of one moment. A workspace that was never credited has zero."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _BALANCE,
+            {
+                "workspace": workspace_id,
+                "book": current_book(book),
+                "codes": [f"{kind}:{workspace_id}" for kind in CACHED_KINDS],
+            },
+        )
+        available, granted, held = cursor.fetchone()
+    return Balance(available + held, held, available, granted)
+
+
+# Cached balances are locked in order of id, everywhere, before they move: two movements of one workspace
+# never deadlock. When an account is not open yet nothing at all is written, and the caller opens it and posts
+# again.
+_POST = """
+    WITH leg AS (
+        SELECT a.id, a.kind, w.amount
+          FROM unnest(%(codes)s::text[], %(amounts)s::bigint[]) AS w(code, amount)
+          JOIN billing_ledgeraccount a ON a.book = %(book)s AND a.code = w.code
+    ), posted AS (
+        INSERT INTO billing_ledgertransaction (book, key, kind, reference, note, created_at)
+        SELECT %(book)s, %(key)s, %(kind)s, %(reference)s, %(note)s, %(at)s
+         WHERE (SELECT count(*) FROM leg) = %(count)s
+            ON CONFLICT (book, key) DO NOTHING
+        RETURNING id
+    ), entry AS (
+        INSERT INTO billing_ledgerentry (transaction_id, account_id, amount_micros)
+        SELECT posted.id, leg.id, leg.amount FROM posted, leg
+    ), locked AS (
+        SELECT a.id, leg.amount
+          FROM billing_ledgeraccount a JOIN leg ON leg.id = a.id
+         WHERE leg.kind = ANY(%(cached)s) AND EXISTS (SELECT 1 FROM posted)
+         ORDER BY a.id FOR NO KEY UPDATE OF a
+    ), moved AS (
+        UPDATE billing_ledgeraccount a SET balance_micros = a.balance_micros + locked.amount
+          FROM locked WHERE a.id = locked.id
+    )
+    SELECT (SELECT id FROM posted), (SELECT count(*) FROM leg)
+"""
+
+
+def post(
+    *,
+    book: str,
+    key: str,
+    kind: LedgerTransaction.Kind,
+    legs: Mapping[AccountName, int],
+    reference: UUID | None = None,
+    note: str = "",
+    at: datetime | None = None,
+) -> bool:
+    """Writes one movement under its key, moves the cached balances with it, and opens accounts that are
+    missing.
+
+     False when the key was used before: then nothing was written. Legs of zero are left out.
+    """
+    wanted = {name: amount for name, amount in legs.items() if amount}
+    parameters = {
+        "book": book,
+        "key": key,
+        "kind": kind.value,
+        "reference": reference,
+        "note": note[:200],
+        "at": at or timezone.now(),
+        "codes": [name.code for name in wanted],
+        "amounts": list(wanted.values()),
+        "count": len(wanted),
+        "cached": list(CACHED_KINDS),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_POST, parameters)
+        posted, found = cursor.fetchone()
+        if found < len(wanted):
+            open_accounts(wanted, book=book)
+            cursor.execute(_POST, parameters)
+            posted, found = cursor.fetchone()
+    return posted is not None
