@@ -150,8 +150,7 @@ def _socket_folder(root: Path) -> Path:
     if len(os.fsencode(inside)) <= SOCKET_FOLDER_BYTES:
         return inside
     name = f"vitrine-{os.geteuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-    outside = Path(tempfile.gettempdir()) / name
-    return outside if len(os.fsencode(outside)) <= SOCKET_FOLDER_BYTES else Path("/tmp") / name  # noqa: S108
+    return Path("/tmp") / name  # noqa: S108 - not TMPDIR: every process must find the same; 0700 and owner-checked
 
 
 def _refuse_foreign(folder: Path) -> None:
