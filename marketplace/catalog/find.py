@@ -1,0 +1,122 @@
+"""Finding listings and what can be called on them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Prefetch, Q, QuerySet
+
+from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
+
+_MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})(?::([0-9a-f]{8,64}))?")
+SORTS = {
+    "featured": ("-featured", "-run_count", "id"),
+    "runs": ("-run_count", "id"),
+    "newest": ("-created_at", "id"),
+}
+
+
+class NotFound(LookupError):
+    """No such model, version or endpoint that the caller may see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callable:
+    """Everything that one run needs to know about what it calls."""
+
+    listing: Listing
+    version: Version
+    endpoint: Endpoint
+    offers: tuple[Offer, ...]
+    prices: tuple[Price, ...]
+
+    @property
+    def model_id(self) -> str:
+        return self.listing.model_id
+
+
+def _visible(workspace: Workspace | None) -> Q:
+    visible = Q(visibility=Listing.Visibility.PUBLIC)
+    if workspace is not None:
+        visible |= Q(publisher__workspace=workspace)
+    return visible & Q(default_version__isnull=False)
+
+
+def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
+    """The listing `publisher/name` if it is public or the workspace's own. Raises NotFound."""
+    match = _MODEL_ID.fullmatch(model)
+    found = (
+        Listing.objects.select_related("publisher", "default_version")
+        .filter(_visible(workspace), publisher__name=match[1], name=match[2])
+        .first()
+        if match
+        else None
+    )
+    if found is None:
+        raise NotFound(f"There is no model {model[:100]!r}. Model names look like publisher/name.")
+    return found
+
+
+def listings(
+    *, search: str = "", task: str = "", sort: str = "featured", workspace: Workspace | None = None
+) -> QuerySet[Listing]:
+    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured."""
+    found = Listing.objects.select_related("publisher", "default_version").filter(_visible(workspace))
+    if task:
+        found = found.for_task(task)
+    for word in search.split()[:8]:
+        found = found.filter(
+            Q(name__icontains=word) | Q(publisher__name__icontains=word) | Q(tagline__icontains=word)
+        )
+    return found.order_by(*SORTS.get(sort, SORTS["featured"]))
+
+
+def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:
+    """What `publisher/name` or `publisher/name:version` runs, with its offers and the prices of `now`.
+
+    Raises NotFound.
+    """
+    name, _, wanted = model.partition(":")
+    shelf = listing(name, workspace=workspace)
+    endpoints = Endpoint.objects.select_related("version").prefetch_related(
+        Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
+        Prefetch("prices", Price.objects.filter(effective_from__lte=now).order_by("-effective_from", "-id")),
+    )
+    endpoints = endpoints.filter(version__listing=shelf)
+    if wanted:
+        endpoints = endpoints.filter(version__sha256__startswith=wanted)
+    else:
+        endpoints = endpoints.filter(version=shelf.default_version_id)
+    endpoint = endpoints.order_by("id").first()
+    if endpoint is None:
+        raise NotFound(f"The model {name} has no version {wanted[:64]!r}.")
+    return Callable(
+        listing=shelf,
+        version=endpoint.version,
+        endpoint=endpoint,
+        offers=tuple(endpoint.offers.all()),
+        prices=current_prices(list(endpoint.prices.all())),
+    )
+
+
+def current_prices(newest_first: list[Price]) -> tuple[Price, ...]:
+    """The prices in force: all rows of the latest moment that any of them took effect, in order of entry."""
+    if not newest_first:
+        return ()
+    latest = newest_first[0].effective_from
+    return tuple(sorted((p for p in newest_first if p.effective_from == latest), key=lambda p: p.pk))
+
+
+def record_stats(*, endpoint_id: int, runs: int, typical_ms: int | None, until: datetime) -> None:
+    """Add `runs` that finished up to `until` to their listing's count, and note how long they typically took."""
+    changes: dict[str, Any] = {"counted_until": until}
+    if typical_ms is not None:
+        changes["typical_ms"] = typical_ms
+    with transaction.atomic():
+        Endpoint.objects.filter(pk=endpoint_id).update(**changes)
+        if runs:
+            Listing.objects.filter(versions__endpoints=endpoint_id).update(run_count=F("run_count") + runs)

@@ -1,0 +1,152 @@
+"""From a manifest on disk to a version on the shelf."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from marketplace import schema
+from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
+
+Manifest = dict[str, Any]
+
+UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
+REQUIRED = ("name", "tagline", "task", "license", "recipe", "endpoint", "prices", "lane")
+
+
+class InvalidManifest(ValueError):
+    """The manifest cannot be published; the message names the place."""
+
+
+def read_manifest(path: Path, *, weights_dir: Path) -> Manifest:
+    """Read a manifest file; README and word list beside the weights, and the weights' hashes, are taken in.
+
+    Fields keep the order in which the file names them. Raises InvalidManifest.
+    """
+    try:
+        manifest = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidManifest(f"{path.name}: {error}") from None
+    missing = [key for key in REQUIRED if key not in manifest]
+    if missing:
+        raise InvalidManifest(f"{path.name}: missing {', '.join(missing)}")
+    for order, one in enumerate(manifest["endpoint"]["input"].get("properties", {}).values()):
+        one.setdefault("x-order", order)
+    weights = manifest["recipe"].get("weights")
+    if weights:
+        folder = weights_dir / weights
+        manifest["recipe"]["hashes"] = hashes(folder)
+        for key, name in (("readme", "README.md"), ("words", "words.json")):
+            if key not in manifest and (folder / name).is_file():
+                text = (folder / name).read_text()
+                manifest[key] = json.loads(text) if name.endswith(".json") else text
+    return manifest
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file that an engine opens in `folder`, by path. Raises InvalidManifest for none."""
+    found = {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and file.suffix in {".json", ".safetensors", ".txt", ".model"}
+        and file.name != "words.json"
+    }
+    if not any(name.endswith(".safetensors") for name in found):
+        raise InvalidManifest(f"no safetensors weights in {folder.name}")
+    return found
+
+
+def version_id(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 of the canonical form of what makes a run: recipe and endpoint."""
+    heart = {"recipe": manifest["recipe"], "endpoint": manifest["endpoint"]}
+    return hashlib.sha256(json.dumps(heart, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@transaction.atomic
+def publish(publisher: Publisher, manifest: Manifest) -> Listing:
+    """Put a manifest on the shelf: listing, version, endpoint, offer, prices. Publishing it again changes nothing.
+
+    A version is immutable; the rest of the listing follows the manifest. Raises InvalidManifest.
+    """
+    wanted = prices_of(manifest)
+    shelf, _ = Listing.objects.update_or_create(
+        publisher=publisher,
+        name=manifest["name"],
+        defaults={
+            "tagline": manifest["tagline"],
+            "task": manifest["task"],
+            "license": manifest["license"],
+            "readme": manifest.get("readme", ""),
+            "cover": manifest.get("cover", ""),
+            "featured": manifest.get("featured", 0),
+            "visibility": manifest.get("visibility", Listing.Visibility.PUBLIC),
+        },
+    )
+    version, is_new = Version.objects.get_or_create(
+        listing=shelf, sha256=version_id(manifest), defaults={"manifest": manifest}
+    )
+    endpoint = _endpoint(version, manifest) if is_new else version.endpoints.get(name=manifest["task"])
+    Offer.objects.get_or_create(endpoint=endpoint, kind=Offer.Kind.LANE, lane=manifest["lane"])
+    _set_prices(endpoint, wanted)
+    if shelf.default_version_id != version.pk:
+        shelf.default_version = version
+        shelf.save(update_fields=["default_version"])
+    return shelf
+
+
+def _endpoint(version: Version, manifest: Manifest) -> Endpoint:
+    described = manifest["endpoint"]
+    try:
+        schema.check(described["input"])
+    except schema.InvalidSchema as error:
+        raise InvalidManifest(f"endpoint.input {error}") from None
+    return Endpoint.objects.create(
+        version=version,
+        name=manifest["task"],
+        task=manifest["task"],
+        input_schema=described["input"],
+        output_schema=described["output"],
+        max_seconds=described["max_seconds"],
+        start_within_seconds=described["start_within_seconds"],
+        granularity=described.get("granularity", Endpoint.Granularity.RUN),
+        max_batch=described.get("max_batch", 1),
+        batch_on=described.get("batch_on", []),
+        typical_ms=described.get("typical_ms", 1000),
+    )
+
+
+def prices_of(manifest: Mapping[str, Any]) -> list[tuple[str, Decimal, dict[str, Any]]]:
+    """The price lines of a manifest. Raises InvalidManifest for units or amounts that cannot be computed."""
+    lines = []
+    for line in manifest["prices"]:
+        try:
+            amount = Decimal(str(line["unit_price"]))
+        except (InvalidOperation, KeyError):
+            raise InvalidManifest("prices: unit_price is a decimal number in quotes") from None
+        if not amount.is_finite() or amount < 0 or line.get("unit") not in UNITS:
+            raise InvalidManifest(f"prices: a price is 0 or more for one of {', '.join(UNITS)}")
+        lines.append((line["unit"], amount, dict(line.get("conditions", {}))))
+    if not lines:
+        raise InvalidManifest("prices: a model without a price cannot be run; use 0 for a free one")
+    return lines
+
+
+def _set_prices(endpoint: Endpoint, wanted: list[tuple[str, Decimal, dict[str, Any]]]) -> None:
+    latest = endpoint.prices.order_by("-effective_from").values_list("effective_from", flat=True).first()
+    current = endpoint.prices.filter(effective_from=latest).order_by("id") if latest else []
+    if [(p.unit, p.unit_price, p.conditions) for p in current] == wanted:
+        return
+    now = timezone.now()
+    Price.objects.bulk_create(
+        Price(endpoint=endpoint, unit=unit, unit_price=amount, conditions=conditions, effective_from=now)
+        for unit, amount, conditions in wanted
+    )

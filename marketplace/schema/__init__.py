@@ -1,0 +1,33 @@
+"""One JSON Schema per endpoint, five uses: it draws the form, cleans input from every door, documents the API,
+feeds the snippets, and gives pricing its quantities.
+
+The dialect is a subset of JSON Schema 2020-12 that a form can show in full: an object whose properties are strings,
+numbers, integers, booleans, arrays and objects with bounds, choices and defaults. Hints are `x-` keys: `x-order`
+(place in the form), `x-advanced`, `x-secret`, `x-control` (textarea, slider, seed), `x-media` (a file, with the types
+it takes) and `x-measure` (what pricing counts).
+"""
+
+from __future__ import annotations
+
+from marketplace.schema.check import InvalidSchema, check
+from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
+from marketplace.schema.describe import Parameter, example, parameters, redact
+from marketplace.schema.form import Field, fields, from_form
+from marketplace.schema.measure import quantities
+
+__all__ = [
+    "Field",
+    "FieldError",
+    "InvalidInput",
+    "InvalidSchema",
+    "Parameter",
+    "check",
+    "clean",
+    "example",
+    "fields",
+    "from_form",
+    "parameters",
+    "quantities",
+    "redact",
+    "with_seeds",
+]

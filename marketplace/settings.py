@@ -1,0 +1,235 @@
+"""Every setting of Vitrine, by environment variable. Development, tests and production differ by environment only.
+
+| variable | default | meaning |
+|---|---|---|
+| VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
+| HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
+| PUBLIC_URL | http://HOST:PORT | the address people use; links in answers start with it when no request is at hand |
+| DATABASE_URL | embedded PostgreSQL | postgres://user:password@host:port/name |
+| REDIS_URL | embedded Redis | redis://, rediss:// or unix:// |
+| CELERY_BROKER_URL | REDIS_URL | the Celery broker; amqp:// works too |
+| SECRET_KEY | made once under keys/ | signs sessions and media addresses |
+| ALLOWED_HOSTS | loopback names and HOST | comma-separated host names |
+| DEBUG | 0 | Django's debug pages |
+| MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder |
+| MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
+| LEDGER_BOOK | test | the book that money is written to: test or live |
+| OUTPUT_DAYS | 30 | days until an output expires |
+| FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
+| ENGINE_THREADS | number of cores | torch threads of an engine |
+| ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
+| DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from marketplace.host.places import Places
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def env_int(name: str, default: int) -> int:
+    text = env(name)
+    try:
+        return int(text) if text else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}") from None
+
+
+def env_bool(name: str, *, default: bool = False) -> bool:
+    text = env(name).lower()
+    if text not in {"", "0", "1", "true", "false", "yes", "no"}:
+        raise ImproperlyConfigured(f"{name} must be 1 or 0, not {text!r}")
+    return default if not text else text in {"1", "true", "yes"}
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for a `postgres://` address; a `host` in the query may be a socket folder."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must start with postgres://")
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    host = options.pop("host", "") or unquote(parts.hostname or "")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(parts.port or ""),
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        # Persistent connections leak one per request thread under ASGI; the pool does not.
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            **options,
+            "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 20},
+        },
+    }
+
+
+places = Places.at(Path(env("VITRINE_DATA", str(BASE_DIR / "var"))))
+
+HOST = env("HOST", "127.0.0.1")
+PORT = env_int("PORT", 8000)
+PUBLIC_URL = env("PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")
+
+SECRET_KEY = env("SECRET_KEY") or places.secret("django")
+DEBUG = env_bool("DEBUG")
+ALLOWED_HOSTS = [h.strip() for h in env("ALLOWED_HOSTS").split(",") if h.strip()] or [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *([] if HOST in {"127.0.0.1", "0.0.0.0", "::"} else [HOST]),  # noqa: S104 - a comparison, no binding
+    *([urlsplit(PUBLIC_URL).hostname or ""] if env("PUBLIC_URL") else []),
+]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if env("PUBLIC_URL") else []
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_HTTPONLY = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SESSION_COOKIE_SECURE else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_htmx",
+    "channels",
+    "rest_framework",
+    "marketplace",
+    "billing",
+    "playground",
+    "workers",
+]
+
+MIDDLEWARE = [
+    "playground.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "playground.middleware.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "playground.middleware.WorkspaceMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "playground.urls"
+ASGI_APPLICATION = "playground.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "playground.pages.context.page",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": database(env("DATABASE_URL") or places.postgres_url())}
+REDIS_URL = env("REDIS_URL") or places.redis_url()
+CELERY_BROKER_URL = env("CELERY_BROKER_URL") or env("REDIS_URL") or places.broker_url()
+
+AUTH_USER_MODEL = "marketplace.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "gallery"
+LOGOUT_REDIRECT_URL = "gallery"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+MEDIA_BUCKET = env("MEDIA_BUCKET")
+MEDIA_ROOT = places.media
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": (
+        {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "bucket_name": MEDIA_BUCKET,
+                "endpoint_url": env("MEDIA_ENDPOINT") or None,
+                "file_overwrite": False,
+                "querystring_auth": True,
+            },
+        }
+        if MEDIA_BUCKET
+        else {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": MEDIA_ROOT}}
+    ),
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = places.root / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+
+MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["playground.api.authentication.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["playground.api.authentication.HasWorkspace"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "playground.api.problems.handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+LEDGER_BOOK = env("LEDGER_BOOK", "test")
+if LEDGER_BOOK not in {"test", "live"}:
+    raise ImproperlyConfigured("LEDGER_BOOK must be test or live")
+
+OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30)
+FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
+ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1)
+ENGINE_MEMORY_MB = env_int(
+    "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
+)
+WEIGHTS_DIR = Path(env("WEIGHTS_DIR", str(BASE_DIR / "workers" / "weights")))
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        "django.channels.server": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+    },
+}
