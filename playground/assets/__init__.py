@@ -1,0 +1,24 @@
+"""Stored media: taken in by content, kept through the storage backend, handed out by capability.
+
+Nothing is believed: type, size and dimensions are read from the bytes. Everything is private; an address is a signed
+capability for one file and some time, and the file behind it goes when the asset expires or is deleted.
+"""
+
+from __future__ import annotations
+
+from playground.assets.address import Capability, address, open_address, thumbnail_address
+from playground.assets.intake import Stored, Unusable, discard, keep, store
+from playground.assets.purge import purge_expired
+
+__all__ = [
+    "Capability",
+    "Stored",
+    "Unusable",
+    "address",
+    "discard",
+    "keep",
+    "open_address",
+    "purge_expired",
+    "store",
+    "thumbnail_address",
+]

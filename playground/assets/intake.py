@@ -1,0 +1,120 @@
+"""Taking media in: sniff, measure, make a thumbnail, write to storage, and only then write the row."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from PIL import Image, UnidentifiedImageError
+
+from marketplace.ids import encode, uuid7
+from playground.models import Asset, Prediction
+
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+MAX_PIXELS = 64_000_000
+THUMBNAIL_EDGE = 320  # px of the longer side; twice the width of a history thumb at high density
+THUMBNAIL_TYPE = "image/webp"
+
+
+class Unusable(ValueError):
+    """The bytes are no medium that can be kept; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A medium that lies in storage but has no row yet: `keep` it, or `discard` it."""
+
+    storage_name: str
+    thumbnail_name: str
+    sha256: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
+    """Write one picture to storage, decoded in full to prove that it is one. Raises Unusable."""
+    picture, media_type = _decode(data)
+    name = encode(uuid7())
+    folder = f"assets/{name[:6]}/{name[-2:]}/{name}"
+    width, height = picture.size
+    thumbnail = ""
+    if max(width, height) > THUMBNAIL_EDGE:
+        thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
+    return Stored(
+        storage_name=default_storage.save(f"{folder}.{EXTENSIONS[media_type]}", ContentFile(data)),
+        thumbnail_name=thumbnail,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=media_type,
+        size=len(data),
+        width=width,
+        height=height,
+        meta=meta or {},
+    )
+
+
+def keep(
+    stored: Sequence[Stored],
+    *,
+    prediction: Prediction,
+    expires_at: datetime,
+    kind: Asset.Kind = Asset.Kind.OUTPUT,
+) -> list[Asset]:
+    """Write the rows of a prediction's media, in order, in the present transaction."""
+    return Asset.objects.bulk_create(
+        Asset(
+            workspace_id=prediction.workspace_id,
+            prediction=prediction,
+            position=position,
+            kind=kind,
+            sha256=one.sha256,
+            media_type=one.media_type,
+            size=one.size,
+            width=one.width,
+            height=one.height,
+            meta=dict(one.meta),
+            storage_name=one.storage_name,
+            thumbnail_name=one.thumbnail_name,
+            expires_at=expires_at,
+        )
+        for position, one in enumerate(stored)
+    )
+
+
+def discard(stored: Sequence[Stored]) -> None:
+    """Remove files that were stored for nothing."""
+    for one in stored:
+        for name in filter(None, (one.storage_name, one.thumbnail_name)):
+            default_storage.delete(name)
+
+
+def _decode(data: bytes) -> tuple[Image.Image, str]:
+    if not data:
+        raise Unusable("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} megapixels")
+            media_type = _FORMATS[picture.format or ""]
+            picture.load()
+            return picture.copy(), media_type
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, KeyError) as error:
+        raise Unusable(
+            f"the file is no complete PNG, JPEG or WebP picture ({type(error).__name__})"
+        ) from None
+
+
+def _thumbnail(picture: Image.Image) -> bytes:
+    small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+    small.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=80, method=4)
+    return out.getvalue()

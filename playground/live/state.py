@@ -1,0 +1,156 @@
+"""Live states in Redis, and which engines are there."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NotRequired, TypedDict, cast
+from uuid import UUID
+
+import redis
+import redis.asyncio
+from redis.commands.core import Script
+
+from marketplace.dispatch import PRESENCE_SECONDS, redis_client
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "live"  # announcements: "<32 hex digits of the id> <seq>"
+EVENT_TYPE = "state"
+KEEP_SECONDS = 3600
+MAX_LOG_LINES = 200
+
+
+class State(TypedDict):
+    """The whole present state of one prediction. `logs` are all lines so far; a viewer is sent those it has not seen.
+
+    `workspace` is the row id of the owner and is for access checks only: it never leaves the server. `queue_position`
+    and `reason` are computed for the viewer while it waits, see `predictions.reasons`.
+    """
+
+    id: str  # 32 hex digits of the public id
+    workspace: int
+    status: str
+    attempt: int
+    step: int
+    steps: int
+    preview: str | None  # data: address of a WebP of at most 256 px
+    started_at: float | None  # Unix seconds
+    created_at: float
+    elapsed_ms: int | None  # set at the end; until then it is now - started_at
+    logs: list[str]
+    output: Any
+    error: dict[str, str] | None
+    cost_micros: int | None
+    note: str  # why it waits again, after an attempt was lost
+    seq: NotRequired[int]
+
+
+class Engine(TypedDict):
+    """What one engine says of itself every second."""
+
+    worker: str
+    lane: str
+    at: float
+    loaded: list[str]
+    loading: str | None
+    loading_expected_s: float | None
+    loading_since: float | None
+    busy: bool
+    draining: bool
+
+
+# KEYS: state. ARGV: attempt, is the end (0/1), json, seconds to keep, channel, id
+_PUBLISH = """
+local old = redis.call('HMGET', KEYS[1], 'attempt', 'end')
+if old[2] == '1' then return 0 end
+if old[1] and tonumber(old[1]) > tonumber(ARGV[1]) then return 0 end
+local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'end', ARGV[2], 'json', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. seq)
+return seq
+"""
+
+
+@functools.cache
+def _script() -> Script:
+    return redis_client().register_script(_PUBLISH)
+
+
+def key_of(public_id: UUID | str) -> str:
+    return f"live:{public_id.hex if isinstance(public_id, UUID) else public_id}"
+
+
+def publish(states: Iterable[State]) -> None:
+    """Make each state the newest of its prediction and announce it; one round trip for all.
+
+    Never raises: viewers fall back to the row, which is the truth.
+    """
+    terminal = {"succeeded", "failed", "canceled"}
+    try:
+        pipe = redis_client().pipeline(transaction=False)
+        for state in states:
+            end = int(state["status"] in terminal)
+            body = json.dumps({**state, "logs": state["logs"][-MAX_LOG_LINES:]}, separators=(",", ":"))
+            arguments = [state["attempt"], end, body, KEEP_SECONDS, CHANNEL, state["id"]]
+            _script()(keys=[key_of(state["id"])], args=arguments, client=pipe)
+        pipe.execute()
+    except redis.RedisError as error:
+        log.warning("a live state was not published: %s", error)
+
+
+def read(public_id: UUID) -> State | None:
+    """The newest published state, or None where there is none (any more)."""
+    try:
+        seq, body = cast(
+            "tuple[bytes | None, bytes | None]", redis_client().hmget(key_of(public_id), "seq", "json")
+        )
+    except redis.RedisError:
+        return None
+    return unpack(seq, body)
+
+
+def unpack(seq: bytes | None, body: bytes | None) -> State | None:
+    """A state from the two fields it is stored in."""
+    if seq is None or body is None:
+        return None
+    state: State = json.loads(body)
+    state["seq"] = int(seq)
+    return state
+
+
+def report_engine(engine: Engine) -> None:
+    """Say that an engine is there. What it says counts for a few seconds. Never raises."""
+    try:
+        client = redis_client()
+        client.hset(f"engines:{engine['lane']}", engine["worker"], json.dumps(engine))
+        client.expire(f"engines:{engine['lane']}", KEEP_SECONDS)
+    except redis.RedisError as error:
+        log.warning("presence was not reported: %s", error)
+
+
+def engines(lane: str) -> list[Engine]:
+    """The engines of a lane that spoke within the last seconds. Forgets those long silent."""
+    try:
+        client = redis_client()
+        said = cast("Mapping[bytes, bytes]", client.hgetall(f"engines:{lane}"))
+        gone = [field for field, text in said.items() if json.loads(text)["at"] < time.time() - 60]
+        if gone:
+            client.hdel(f"engines:{lane}", *gone)
+    except redis.RedisError:
+        return []
+    return _present(said)
+
+
+async def engines_async(client: redis.asyncio.Redis, lane: str) -> list[Engine]:
+    """`engines`, for the edge."""
+    return _present(cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}")))  # type: ignore[misc]
+
+
+def _present(said: Mapping[bytes, bytes]) -> list[Engine]:
+    since = time.time() - PRESENCE_SECONDS
+    return [engine for text in said.values() if (engine := cast("Engine", json.loads(text)))["at"] >= since]

@@ -1,0 +1,82 @@
+"""What every request gets: an id, a workspace, a content security policy."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
+
+from marketplace import people
+from marketplace.models import User, Workspace
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self' ws: wss:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class VitrineRequest(HttpRequest):
+    """A request after our middleware."""
+
+    request_id: str
+    workspace: Workspace | None
+
+
+class RequestIdMiddleware:
+    """Names each request: the caller's X-Request-Id if it is sane, else a new one. Answers carry it too."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+        cast("VitrineRequest", request).request_id = request_id
+        response = self.get_response(request)
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+
+class ContentSecurityPolicyMiddleware:
+    """Pages load from here only; nothing inline runs."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        return response
+
+
+class WorkspaceMiddleware:
+    """The workspace that a signed-in person works in, looked up at first use; None for visitors."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        def find() -> Workspace | None:
+            if not request.user.is_authenticated:
+                return None
+            return people.workspace_of(cast("User", request.user), request.session.get("workspace"))
+
+        cast("VitrineRequest", request).workspace = cast("Workspace | None", SimpleLazyObject(find))
+        return self.get_response(request)

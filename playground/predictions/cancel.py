@@ -1,0 +1,57 @@
+"""Canceling: the row closes at once, the engine finds out at its next step."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from billing import pricing
+from playground import live
+from playground.models import Prediction
+from playground.predictions.present import state_of
+from playground.predictions.settle import charge, refund_in_full
+
+
+def cancel(row: Prediction) -> Prediction:
+    """Close an open prediction as canceled, releasing its hold; one that is closed already is returned as it is.
+
+    A waiting run is free to cancel. So is a running one, `FREE_CANCELS_PER_DAY` times a day per workspace; after that
+    it is charged by the share of its steps, as pictures glimpsed for nothing would otherwise be the cheapest ones.
+    """
+    with transaction.atomic():
+        locked = Prediction.objects.select_for_update().get(pk=row.pk)
+        if locked.is_terminal:
+            return Prediction.objects.with_model().get(pk=row.pk)
+        was_running = locked.status == Prediction.Status.RUNNING
+        is_free = not was_running or not locked.step or _free_cancels_left(locked)
+        locked.status = Prediction.Status.CANCELED
+        locked.finished_at = timezone.now()
+        if is_free:
+            refund_in_full(locked)
+        else:
+            quoted = pricing.Quote.from_json(locked.quote)
+            done = Fraction(min(locked.step, locked.steps), max(locked.steps, 1))
+            charge(locked, pricing.partial(quoted, done))
+        locked.save(update_fields=["status", "finished_at", "cost_micros", "metrics", "input"])
+        row = Prediction.objects.with_model().get(pk=row.pk)
+        transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
+    return row
+
+
+def _free_cancels_left(row: Prediction) -> bool:
+    """Whether today's allowance has room. Counted under a lock, so that many at once cannot all be the last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('vitrine cancel'), %s)", [row.workspace_id % 2**31]
+        )
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    used = Prediction.objects.filter(
+        workspace_id=row.workspace_id,
+        status=Prediction.Status.CANCELED,
+        finished_at__gte=today,
+        attempt__gt=0,
+    ).count()
+    return used < int(settings.FREE_CANCELS_PER_DAY)

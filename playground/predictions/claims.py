@@ -1,0 +1,113 @@
+"""The statements under the worker's face: who may take which row, and who still holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection
+from django.utils import timezone
+
+from playground.models import Prediction
+
+WINDOW = 64  # how far down the queue a worker looks for what it has loaded
+HEAD_START = timedelta(
+    seconds=10
+)  # by how much what is loaded may go before what came earlier, so that nothing starves
+
+# The head of the queue, and behind it those that may share its batch. Rows that another engine is taking are passed over.
+_TAKE = """
+WITH near AS (
+    SELECT id FROM playground_prediction
+     WHERE status = 'queued' AND lane = %(lane)s AND start_by > %(now)s
+     ORDER BY priority DESC, fair_at LIMIT %(window)s
+), head AS (
+    SELECT q.id, q.batch_key, e.max_batch
+      FROM playground_prediction q
+      JOIN near ON near.id = q.id
+      JOIN marketplace_version v ON v.id = q.version_id
+      JOIN marketplace_endpoint e ON e.id = q.endpoint_id
+     WHERE q.status = 'queued'
+     ORDER BY q.priority DESC,
+              q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s) THEN %(head_start)s ELSE interval '0' END
+     LIMIT 1 FOR NO KEY UPDATE OF q SKIP LOCKED
+), mates AS (
+    SELECT q.id
+      FROM playground_prediction q
+     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > %(now)s
+       AND q.batch_key <> '' AND q.batch_key = (SELECT batch_key FROM head) AND q.id <> (SELECT id FROM head)
+     ORDER BY q.priority DESC, q.fair_at
+     LIMIT greatest(0, least(%(limit)s, (SELECT max_batch FROM head)) - 1) FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE playground_prediction p
+   SET status = 'running', attempt = p.attempt + 1, worker = %(worker)s, worker_lock = %(lock)s,
+       lease_until = %(until)s, started_at = %(now)s, step = 0, steps = 0
+ WHERE p.id IN (SELECT id FROM head UNION ALL SELECT id FROM mates)
+RETURNING p.id
+"""
+
+
+def take(
+    *,
+    worker: str,
+    lane: str,
+    limit: int,
+    worker_lock: int | None,
+    warm: Sequence[str],
+    lease: timedelta,
+) -> list[Prediction]:
+    """Claim the head of the lane and its batch mates, in the caller's transaction, in queue order.
+
+    A claim that is lost in a crash of the database is only made again, so it does not wait for the disk.
+    """
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+        cursor.execute(
+            _TAKE,
+            {
+                "lane": lane,
+                "now": now,
+                "until": now + lease,
+                "limit": limit,
+                "window": WINDOW,
+                "warm": list(warm),
+                "head_start": HEAD_START,
+                "worker": worker,
+                "lock": worker_lock,
+            },
+        )
+        taken = [row[0] for row in cursor.fetchall()]
+    if not taken:
+        return []
+    return list(
+        Prediction.objects.select_related("version", "endpoint")
+        .filter(pk__in=taken)
+        .order_by("-priority", "fair_at")
+    )
+
+
+def open_rows(public_ids: Sequence[UUID]) -> list[Prediction]:
+    """The rows of these ids, as they are."""
+    return list(Prediction.objects.filter(public_id__in=public_ids))
+
+
+def hold_row(public_id: UUID, fence: int) -> Prediction | None:
+    """The running row of this attempt, locked until the caller's transaction ends; None if the attempt is over."""
+    return (
+        Prediction.objects.select_related("version__listing__publisher", "endpoint")
+        .select_for_update(of=("self",), no_key=True)
+        .filter(public_id=public_id, attempt=fence, status=Prediction.Status.RUNNING)
+        .first()
+    )
+
+
+def save_closed(row: Prediction) -> None:
+    """Write what closing changed."""
+    row.save(
+        update_fields=[
+            *("status", "finished_at", "cost_micros", "input", "output", "error_code", "error_message"),
+            *("logs", "metrics", "step"),
+        ]
+    )

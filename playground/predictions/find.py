@@ -1,0 +1,51 @@
+"""Finding runs, always within one workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import connection
+
+from marketplace.ids import parse
+from marketplace.models import Workspace
+from playground.models import Prediction
+from playground.models.prediction import PredictionQuerySet
+
+
+class NotFound(LookupError):
+    """The workspace has no such prediction. The same for one that never was and one of somebody else."""
+
+
+def find(workspace: Workspace, public_id: str | UUID) -> Prediction:
+    """The workspace's prediction by any spelling of its id. Raises NotFound."""
+    number = public_id if isinstance(public_id, UUID) else parse(public_id, "p")
+    row = Prediction.objects.of(workspace).with_model().filter(public_id=number).first() if number else None
+    if row is None:
+        raise NotFound("There is no such prediction in this workspace.")
+    return row
+
+
+def history(workspace: Workspace, *, status: str = "", model: str = "") -> PredictionQuerySet:
+    """The workspace's runs, newest first."""
+    rows = Prediction.objects.of(workspace).with_model().order_by("-id")
+    if status:
+        rows = rows.filter(status=status)
+    return rows.filter(model=model) if model else rows
+
+
+_POSITIONS = """
+SELECT me.public_id, (
+    SELECT count(*) FROM playground_prediction other
+    WHERE other.status = 'queued' AND other.lane = me.lane
+      AND (other.priority > me.priority OR (other.priority = me.priority AND other.fair_at < me.fair_at))
+), me.lane FROM playground_prediction me
+WHERE me.public_id = ANY(%s) AND me.status = 'queued'
+"""
+
+
+def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, tuple[int, str]]:
+    """For each id that still waits: how many runs are ahead of it, and on which lane. One statement for all."""
+    with connection.cursor() as cursor:
+        cursor.execute(_POSITIONS, [list(public_ids)])
+        return {public_id: (ahead, lane) for public_id, ahead, lane in cursor.fetchall()}

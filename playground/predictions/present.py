@@ -1,0 +1,136 @@
+"""A prediction as plain data: for the API, and as the live state that viewers follow."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from django.conf import settings
+from django.urls import reverse
+
+from marketplace import schema
+from playground import assets
+from playground.live import State
+from playground.models import Asset, Prediction
+
+
+class PredictionJson(TypedDict):
+    """One prediction in `/api/v1`. Times are ISO 8601 in UTC, amounts integer micro-dollars."""
+
+    id: str
+    model: str
+    version: str
+    status: str
+    input: dict[str, Any]
+    output: Any
+    error: dict[str, str] | None
+    logs: str
+    quote: dict[str, Any]
+    held_micros: int
+    cost_micros: int | None
+    currency: str
+    attempt: int
+    step: int
+    steps: int
+    exact: bool
+    via: str
+    metrics: dict[str, Any]
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    start_by: str
+    urls: dict[str, str]
+
+
+def as_json(row: Prediction) -> PredictionJson:
+    """The API's view of a row that was selected `with_model`."""
+    path = reverse("api-prediction", args=[row.uid])
+    return {
+        "id": row.uid,
+        "model": row.model,
+        "version": row.version.sha256,
+        "status": row.status,
+        "input": schema.redact(row.endpoint.input_schema, row.input),
+        "output": output_of(row),
+        "error": error_of(row),
+        "logs": row.logs,
+        "quote": row.quote,
+        "held_micros": 0 if row.is_terminal else row.held_micros,
+        "cost_micros": row.cost_micros,
+        "currency": "USD",
+        "attempt": row.attempt,
+        "step": row.step,
+        "steps": row.steps,
+        "exact": row.exact,
+        "via": row.via,
+        "metrics": row.metrics,
+        "created_at": row.created_at.isoformat(),
+        "started_at": row.started_at.isoformat() if row.started_at else None,
+        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
+        "start_by": row.start_by.isoformat(),
+        "urls": {
+            "get": settings.PUBLIC_URL + path,
+            "cancel": f"{settings.PUBLIC_URL}{path}/cancel",
+            "events": f"{settings.PUBLIC_URL}{path}/events",
+            "page": settings.PUBLIC_URL + reverse("prediction", args=[row.uid]),
+        },
+    }
+
+
+def error_of(row: Prediction) -> dict[str, str] | None:
+    return {"code": row.error_code, "message": row.error_message} if row.error_code else None
+
+
+def output_of(row: Prediction) -> Any:
+    """The output with an address for each medium that has not expired; None before success."""
+    if row.output is None:
+        return None
+    media = {asset.position: asset for asset in row.assets.all()}
+    return _filled(row.output, media)
+
+
+def _filled(value: Any, media: dict[int, Asset]) -> Any:
+    """`value` with every `{"$media": n}` replaced by what is known of the n-th medium."""
+    if isinstance(value, list):
+        return [_filled(one, media) for one in value]
+    if isinstance(value, dict):
+        if "$media" in value:
+            asset = media.get(value["$media"])
+            return media_json(asset) if asset is not None else None
+        return {name: _filled(one, media) for name, one in value.items()}
+    return value
+
+
+def media_json(asset: Asset) -> dict[str, Any]:
+    """One medium for the API. `url` is a capability: whoever has it can read the file until it ends."""
+    return {
+        "id": asset.uid,
+        "url": settings.PUBLIC_URL + assets.address(asset),
+        "content_type": asset.media_type,
+        "size": asset.size,
+        "width": asset.width,
+        "height": asset.height,
+        "sha256": asset.sha256,
+        "expires_at": asset.expires_at.isoformat(),
+    }
+
+
+def state_of(row: Prediction, *, preview: str | None = None, note: str = "") -> State:
+    """The live state that the row itself tells; the end always comes from here. Terminal rows need their assets."""
+    took = (row.finished_at - row.started_at) if row.finished_at and row.started_at else None
+    return {
+        "id": row.public_id.hex,
+        "workspace": row.workspace_id,
+        "status": row.status,
+        "attempt": row.attempt,
+        "step": row.step,
+        "steps": row.steps,
+        "preview": preview,
+        "started_at": row.started_at.timestamp() if row.started_at else None,
+        "created_at": row.created_at.timestamp(),
+        "elapsed_ms": round(took.total_seconds() * 1000) if took is not None else None,
+        "logs": row.logs.splitlines(),
+        "output": output_of(row),
+        "error": error_of(row),
+        "cost_micros": row.cost_micros,
+        "note": note,
+    }

@@ -1,0 +1,49 @@
+"""What a closed prediction costs: one capture or one release, in the transaction that closes it."""
+
+from __future__ import annotations
+
+from billing import ledger, pricing
+from marketplace import schema
+from playground.models import Prediction
+
+PERCENT = 100
+
+
+def charge(row: Prediction, priced: pricing.Quote) -> None:
+    """Capture `priced` from the row's hold, give the publisher its share, and note the cost on the row (not saved)."""
+    publisher = row.version.listing.publisher
+    ledger.capture(
+        reference=row.public_id,
+        amount_micros=priced.amount_micros,
+        share=ledger.Share(
+            publisher_id=publisher.pk,
+            fraction=publisher.share_percent / PERCENT,
+            own_workspace=publisher.workspace_id == row.workspace_id,
+        ),
+        usage=_usage(row, priced),
+    )
+    _close(row, priced.amount_micros)
+
+
+def refund_in_full(row: Prediction) -> None:
+    """Release the row's hold: it costs nothing (not saved)."""
+    ledger.release(reference=row.public_id)
+    _close(row, 0)
+
+
+def _close(row: Prediction, cost_micros: int) -> None:
+    row.cost_micros = cost_micros
+    # A secret is needed while the run is open and by nobody afterwards.
+    row.input = schema.redact(row.endpoint.input_schema, row.input)
+
+
+def _usage(row: Prediction, priced: pricing.Quote) -> ledger.Usage:
+    return ledger.Usage(
+        model=row.model,
+        status=row.status,
+        quote=dict(priced.as_json(model=row.model)),
+        units={line.unit: str(line.quantity) for line in priced.lines},
+        key_id=row.api_key_id,
+        user_id=row.created_by_id,
+        occurred_at=row.finished_at,
+    )

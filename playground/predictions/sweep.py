@@ -1,0 +1,180 @@
+"""What keeps the promise that nothing is silently stuck: it brings back what was lost and ends what cannot be.
+
+One sweep runs at a time in the whole installation, about once a second; each step is safe to repeat or to miss.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypedDict
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from marketplace import catalog, dispatch
+from marketplace.models import Endpoint
+from playground import assets
+from playground.models import Prediction
+from playground.predictions import idempotency
+from playground.predictions.work import MAX_FAULTS, close_failed, requeue
+
+log = logging.getLogger(__name__)
+
+WORKER_LOCK_CLASS = 0x76_77  # "vw": the first half of a worker's advisory lock
+SWEEP_LOCK = 0x76_73_77_70
+BATCH = 100
+STATS_LAG = timedelta(
+    seconds=30
+)  # longer than any settling transaction lasts, so that no run is counted late
+
+
+class Swept(TypedDict):
+    """How much a sweep did."""
+
+    lost: int
+    overdue: int
+    expired: int
+    resent: int
+    woken: int
+
+
+def sweep() -> Swept | None:
+    """One sweep; None where another process is at it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
+        if not cursor.fetchone()[0]:
+            return None
+        try:
+            return {
+                "lost": _each(_lost),
+                "overdue": _each(_overdue),
+                "expired": _each(_expired),
+                "resent": dispatch.resend_due(),
+                "woken": _wake_waiting(),
+            }
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
+
+
+def tidy() -> None:
+    """The slower half: expired media, old idempotency keys, statistics. Once a minute is enough."""
+    assets.purge_expired()
+    idempotency.forget_old()
+    count_runs()
+
+
+def _each(step: Callable[[], int]) -> int:
+    """One step; its failure is logged and leaves the others to run."""
+    try:
+        return step()
+    except Exception:
+        log.exception("sweep step %s failed", step.__name__)
+        return 0
+
+
+_LOST = """
+SELECT p.id FROM playground_prediction p
+ WHERE p.status = 'running' AND (
+       p.lease_until < now()
+    OR p.worker_lock IS NOT NULL AND NOT EXISTS (
+           SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND l.classid = %s AND l.objid = p.worker_lock))
+ ORDER BY p.id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def _lost() -> int:
+    """Bring back the work of workers that died (their advisory lock is gone) or froze (their lease is over)."""
+    with transaction.atomic():
+        rows = _locked(_LOST, [WORKER_LOCK_CLASS, BATCH])
+        for row in rows:
+            if row.faults + 1 >= MAX_FAULTS:
+                message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
+                close_failed(row, code="worker_lost", message=message)
+            else:
+                requeue(row, note=f"The worker stopped during attempt {row.attempt}; trying again.")
+    return len(rows)
+
+
+_OVERDUE = """
+SELECT p.id FROM playground_prediction p JOIN marketplace_endpoint e ON e.id = p.endpoint_id
+ WHERE p.status = 'running' AND p.started_at + e.max_seconds * interval '1 second' < now()
+ ORDER BY p.id LIMIT %s FOR NO KEY UPDATE OF p SKIP LOCKED
+"""
+
+
+def _overdue() -> int:
+    """End runs that take longer than their endpoint allows."""
+    with transaction.atomic():
+        rows = _locked(_OVERDUE, [BATCH])
+        for row in rows:
+            seconds = row.endpoint.max_seconds
+            close_failed(
+                row,
+                code="timeout",
+                message=f"The run took longer than {seconds} s and was stopped. Nothing was charged.",
+            )
+    return len(rows)
+
+
+_EXPIRED = """
+SELECT id FROM playground_prediction WHERE status = 'queued' AND start_by < now()
+ ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def _expired() -> int:
+    """End runs that did not start in time."""
+    with transaction.atomic():
+        rows = _locked(_EXPIRED, [BATCH])
+        for row in rows:
+            waited = round((row.start_by - row.created_at).total_seconds())
+            close_failed(
+                row,
+                code="start_deadline",
+                message=f"The run did not start within {waited} s, the time it was given. Nothing was charged.",
+            )
+    return len(rows)
+
+
+def _locked(statement: str, parameters: list[object]) -> list[Prediction]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        ids = [row[0] for row in cursor.fetchall()]
+    if not ids:
+        return []
+    rows = Prediction.objects.select_related("version__listing__publisher", "endpoint").filter(pk__in=ids)
+    return list(rows.order_by("public_id"))
+
+
+def _wake_waiting() -> int:
+    """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
+    lanes = list(
+        Prediction.objects.filter(status=Prediction.Status.QUEUED).values_list("lane", flat=True).distinct()
+    )
+    for lane in lanes:
+        dispatch.wake_now(lane)
+    return len(lanes)
+
+
+_STATS = """
+SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at))
+  FROM playground_prediction
+ WHERE endpoint_id = %s AND status = 'succeeded' AND finished_at > %s AND finished_at <= %s
+"""
+
+
+def count_runs() -> None:
+    """Tell the catalog how many runs each endpoint finished since it was last told, and how long they took."""
+    until = timezone.now() - STATS_LAG
+    for endpoint_id, since in Endpoint.objects.filter(counted_until__lt=until).values_list(
+        "pk", "counted_until"
+    ):
+        with connection.cursor() as cursor:
+            cursor.execute(_STATS, [endpoint_id, since, until])
+            runs, median_s = cursor.fetchone()
+        typical_ms = max(1, round(median_s * 1000)) if median_s is not None else None
+        catalog.record_stats(endpoint_id=endpoint_id, runs=runs, typical_ms=typical_ms, until=until)

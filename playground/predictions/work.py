@@ -1,0 +1,253 @@
+"""The worker's face: claim, renew, step, succeed, fail, release. Plain data in, plain data out.
+
+An engine of ours calls these in its process; a publisher's own machine will call the same six over HTTP. A worker holds
+a lease on what it claimed and a fence, the attempt number: once the attempt was given to somebody else, or the
+prediction is closed, nothing that it says has any effect, and it is told so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from billing import pricing
+from marketplace import dispatch
+from playground import assets, live
+from playground.models import Prediction
+from playground.predictions import claims
+from playground.predictions.present import state_of
+from playground.predictions.settle import charge, refund_in_full
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=15)
+MAX_FAULTS = 3  # lost attempts after which a prediction fails instead of taking another engine with it
+
+
+class Job(TypedDict):
+    """One claimed prediction. `id` and `fence` must come back with every word about it."""
+
+    id: str
+    fence: int
+    model: str
+    version: str
+    recipe: dict[str, Any]
+    input: dict[str, Any]
+    exact: bool
+    batch_on: list[str]
+    max_batch: int
+    max_seconds: int
+
+
+class Report(TypedDict):
+    """Where one job is after a step. `preview` is a data: address or None; `logs` all lines so far."""
+
+    id: str
+    fence: int
+    step: int
+    steps: int
+    preview: str | None
+    logs: list[str]
+
+
+class Medium(TypedDict):
+    """One finished medium: its bytes and how it was encoded."""
+
+    data: bytes
+    meta: Mapping[str, Any]
+
+
+def claim(
+    *, worker: str, lane: str, limit: int, worker_lock: int | None = None, warm: Sequence[str] = ()
+) -> list[Job]:
+    """Take the next prediction of the lane, and up to `limit` - 1 more that may share its batch.
+
+    `warm` names the version ids that the worker has loaded; `worker_lock` is the advisory lock it holds while it lives.
+    """
+    with transaction.atomic():
+        rows = claims.take(
+            worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE
+        )
+        transaction.on_commit(lambda: live.publish([state_of(row) for row in rows]), robust=True)
+    return [_job(row) for row in rows]
+
+
+def renew(*, fences: Mapping[str, int]) -> list[str]:
+    """Extend the lease of each job still held. Returns the ids that are lost: closed, or given to somebody else."""
+    return _held_or_lost([{"id": i, "fence": f, "step": None, "steps": None} for i, f in fences.items()])
+
+
+def step(*, reports: Sequence[Report]) -> list[str]:
+    """Note progress, extend the leases, show viewers. Returns the ids of lost jobs, which must be stopped."""
+    lost = _held_or_lost(reports)
+    held = [report for report in reports if report["id"] not in lost]
+    if held:
+        rows = {row.public_id.hex: row for row in claims.open_rows([UUID(r["id"]) for r in held])}
+        states = []
+        for report in held:
+            row = rows.get(report["id"])
+            if row is not None and row.attempt == report["fence"]:
+                row.step, row.steps, row.logs = report["step"], report["steps"], "\n".join(report["logs"])
+                states.append(state_of(row, preview=report["preview"]))
+        live.publish(states)
+    return lost
+
+
+def succeed(
+    *,
+    id: str,
+    fence: int,
+    media: Sequence[Medium],
+    seed: int | None,
+    metrics: Mapping[str, Any],
+    logs: Sequence[str],
+) -> bool:
+    """Store the media, then close, charge, share and keep in one commit. False: too late, nothing was kept.
+
+    Unusable media fail the prediction instead: nothing is charged for them.
+    """
+    stored: list[assets.Stored] = []
+    try:
+        for one in media:
+            stored.append(assets.store(one["data"], meta=one["meta"]))
+    except assets.Unusable as error:
+        assets.discard(stored)
+        return fail(
+            id=id,
+            fence=fence,
+            code="unusable_output",
+            message=f"The model made no usable picture: {error}. Nothing was charged.",
+            retryable=False,
+            logs=logs,
+        )
+    except BaseException:
+        assets.discard(stored)
+        raise
+    try:
+        kept = _succeed(id, fence, stored, seed=seed, metrics=metrics, logs=logs)
+    except BaseException:
+        assets.discard(stored)
+        raise
+    if not kept:
+        assets.discard(stored)
+    return kept
+
+
+def _succeed(
+    id: str,
+    fence: int,
+    stored: Sequence[assets.Stored],
+    *,
+    seed: int | None,
+    metrics: Mapping[str, Any],
+    logs: Sequence[str],
+) -> bool:
+    with transaction.atomic():
+        row = claims.hold_row(UUID(id), fence)
+        if row is None:
+            return False
+        row.status = Prediction.Status.SUCCEEDED
+        row.finished_at = timezone.now()
+        row.output = {"images": [{"$media": n} for n in range(len(stored))], "seed": seed}
+        row.metrics, row.logs, row.step = dict(metrics), "\n".join(logs), row.steps
+        assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=settings.OUTPUT_DAYS))
+        transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
+        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {}))
+        claims.save_closed(row)
+    return True
+
+
+def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs: Sequence[str] = ()) -> bool:
+    """Close as failed and release the hold; a retryable one goes back to the queue while it has attempts left.
+
+    `message` is for the user. False: too late.
+    """
+    with transaction.atomic():
+        row = claims.hold_row(UUID(id), fence)
+        if row is None:
+            return False
+        row.logs = "\n".join(logs)
+        if retryable and row.faults + 1 < MAX_FAULTS:
+            requeue(row, note=f"{message} Trying again.")
+        else:
+            close_failed(row, code=code, message=message)
+    return True
+
+
+def release(*, id: str, fence: int, reason: str) -> bool:
+    """Hand a job back unfinished, as a draining worker does; it keeps its place and no attempt is counted against it."""
+    with transaction.atomic():
+        row = claims.hold_row(UUID(id), fence)
+        if row is None:
+            return False
+        requeue(row, note=reason, is_fault=False)
+    return True
+
+
+def requeue(row: Prediction, *, note: str, is_fault: bool = True) -> None:
+    """Put a running row, locked by the caller's transaction, back into its lane at its old place."""
+    row.status = Prediction.Status.QUEUED
+    row.faults += is_fault
+    row.worker, row.worker_lock, row.lease_until, row.step = "", None, None, 0
+    row.save(update_fields=["status", "faults", "worker", "worker_lock", "lease_until", "step", "logs"])
+    transaction.on_commit(lambda: live.publish([state_of(row, note=note)]), robust=True)
+    dispatch.wake(row.lane)
+
+
+def close_failed(row: Prediction, *, code: str, message: str) -> None:
+    """Close an open row, locked by the caller's transaction, as failed: nothing is charged."""
+    row.status = Prediction.Status.FAILED
+    row.finished_at = timezone.now()
+    row.error_code, row.error_message = code, message[:500]
+    refund_in_full(row)
+    claims.save_closed(row)
+    transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
+
+
+_TOUCH = """
+UPDATE playground_prediction p
+   SET lease_until = %(until)s, step = coalesce(r.step, p.step), steps = coalesce(r.steps, p.steps)
+  FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(step)s::int[], %(steps)s::int[]) AS r(id, fence, step, steps)
+ WHERE p.public_id = r.id AND p.attempt = r.fence AND p.status = 'running'
+RETURNING p.public_id
+"""
+
+
+def _held_or_lost(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Extend leases and note steps in one statement; the ids that it did not find are lost."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+        cursor.execute(
+            _TOUCH,
+            {
+                "until": timezone.now() + LEASE,
+                "ids": [UUID(r["id"]) for r in reports],
+                "fences": [r["fence"] for r in reports],
+                "step": [r["step"] for r in reports],
+                "steps": [r["steps"] for r in reports],
+            },
+        )
+        held = {row[0].hex for row in cursor.fetchall()}
+    return [r["id"] for r in reports if r["id"] not in held]
+
+
+def _job(row: Prediction) -> Job:
+    return {
+        "id": row.public_id.hex,
+        "fence": row.attempt,
+        "model": row.model,
+        "version": row.version.sha256,
+        "recipe": row.version.recipe,
+        "input": row.input,
+        "exact": row.exact,
+        "batch_on": row.endpoint.batch_on,
+        "max_batch": row.endpoint.max_batch,
+        "max_seconds": row.endpoint.max_seconds,
+    }

@@ -1,0 +1,146 @@
+"""The loop of an engine: claim, run, report, settle, until the lane is empty or the time is up."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from typing import cast
+
+from django.db import connection
+
+from marketplace import dispatch
+from marketplace.models import Version
+from playground.predictions import work
+from workers import session
+from workers.engine import EngineError, Job, Outcome, Recipe, StepReport
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
+CLAIM_LIMIT = 16
+
+
+def drain_lane(lane: str) -> None:
+    """Run what waits on `lane`. With nothing to do for a while, have the lane's preferred model ready."""
+    me = session.current(lane)
+    dispatch.woken(lane)
+    began = time.monotonic()
+    while not session.is_draining():
+        if time.monotonic() - began > DRAIN_SECONDS:
+            dispatch.wake_now(lane)
+            return
+        jobs = work.claim(
+            worker=me.worker,
+            lane=lane,
+            limit=CLAIM_LIMIT,
+            worker_lock=me.lock,
+            warm=[resident.id for resident in me.engine.loaded()],
+        )
+        if jobs:
+            run_batch(me, jobs)
+        elif not _preload(me, lane):
+            return
+
+
+def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
+    """Run claimed jobs and settle each. Whatever happens, every one of them is answered for."""
+    fences = {job["id"]: job["fence"] for job in claimed}
+    logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
+    shown: dict[str, str | None] = {}
+
+    def on_step(reports: Sequence[StepReport]) -> Sequence[str]:
+        if session.is_draining():
+            me.engine.drain()
+        return _progress(me, fences, logs, shown, reports)
+
+    connection.ensure_connection()
+    with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
+        try:
+            outcomes = me.engine.run([_job(job) for job in claimed], on_step)
+        except Exception:
+            log.exception("the engine broke on a batch of %s", len(claimed))
+            error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
+            outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
+        for outcome in outcomes:
+            _settle(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+
+
+def _progress(
+    me: session.Session,
+    fences: dict[str, int],
+    logs: dict[str, list[str]],
+    shown: dict[str, str | None],
+    reports: Sequence[StepReport],
+) -> Sequence[str]:
+    """Pass one step of a batch on; the ids that come back are stopped."""
+    told: list[work.Report] = []
+    for report in reports:
+        logs[report.id].extend(report.logs)
+        if report.preview is not None:
+            shown[report.id] = "data:image/webp;base64," + base64.b64encode(report.preview).decode()
+        told.append(
+            {
+                "id": report.id,
+                "fence": fences[report.id],
+                "step": report.step,
+                "steps": report.steps,
+                "preview": shown.get(report.id),
+                "logs": logs[report.id],
+            }
+        )
+    return [*work.step(reports=told), *me.lost()]
+
+
+def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
+    if outcome.status == "succeeded":
+        media: list[work.Medium] = [{"data": one.data, "meta": one.meta} for one in outcome.outputs]
+        metrics = dataclasses.asdict(outcome.metrics) if outcome.metrics else {}
+        work.succeed(id=outcome.id, fence=fence, media=media, seed=outcome.seed, metrics=metrics, logs=logs)
+    elif outcome.status == "released":
+        work.release(id=outcome.id, fence=fence, reason="The worker is restarting; the run keeps its place.")
+    elif outcome.status == "failed":
+        error = outcome.error or EngineError("The model failed without saying why.")
+        work.fail(
+            id=outcome.id,
+            fence=fence,
+            code=error.code,
+            message=error.sentence,
+            retryable=error.retryable,
+            logs=logs,
+        )
+
+
+def _job(job: work.Job) -> Job:
+    recipe = {
+        **job["recipe"],
+        "id": job["version"],
+        "batch_on": job["batch_on"],
+        "max_batch": job["max_batch"],
+    }
+    return Job(id=job["id"], recipe=cast("Recipe", recipe), input=job["input"], exact=job["exact"])
+
+
+def _preload(me: session.Session, lane: str) -> bool:
+    """Open what the lane's publishers asked to have ready, once. True if there was something to open."""
+    loaded = {resident.id for resident in me.engine.loaded()}
+    wanted = Version.objects.filter(
+        endpoints__offers__lane=lane, endpoints__offers__is_enabled=True, manifest__recipe__preload=True
+    ).filter(listing__default_version_id__isnull=False)
+    for version in wanted.distinct():
+        if version.sha256 in loaded or version.sha256 in _could_not_open:
+            continue
+        me.report()
+        try:
+            me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
+        except EngineError as error:
+            _could_not_open.add(version.sha256)
+            log.warning("%s could not be made ready: %s", version, error.sentence)
+        me.report()
+        return True
+    return False
+
+
+_could_not_open: set[str] = set()

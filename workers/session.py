@@ -1,0 +1,178 @@
+"""A worker's identity while it lives: its advisory lock, its heartbeat, what it says of itself, and the wish to drain.
+
+The lock is held on a database connection of its own, so that the death of the process is seen within a second; a
+process that freezes keeps the connection but not its lease.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+
+from playground import live
+from playground.predictions import work
+from playground.predictions.sweep import WORKER_LOCK_CLASS
+from workers.engine import Engine
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+RENEW_EVERY_BEATS = 4
+HANG_GRACE_SECONDS = (
+    20  # beyond an endpoint's limit; then the process ends itself, as nothing else can stop torch
+)
+EXIT_HUNG = 70
+
+# One byte that parent and child share: set by the parent's signal handler, read by the child.
+_drain_wish = mmap.mmap(-1, 1)
+_queues: list[str] = []
+
+
+def note_queues(queues: object) -> None:
+    """Remember which queues this process was started for, before it forks."""
+    names = (
+        queues.split(",") if isinstance(queues, str) else list(queues) if isinstance(queues, Iterable) else []
+    )
+    _queues[:] = [str(name) for name in names]
+
+
+def is_control() -> bool:
+    return "control" in _queues
+
+
+def lanes_of_process() -> list[str]:
+    return [name.removeprefix("lane.") for name in _queues if name.startswith("lane.")]
+
+
+def ask_to_drain() -> None:
+    _drain_wish[0] = 1
+
+
+def is_draining() -> bool:
+    return _drain_wish[0] == 1
+
+
+class Session:
+    """One engine process at work. `run` marks what it is doing; a thread beats for it meanwhile."""
+
+    def __init__(self, lanes: list[str]) -> None:
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.lanes = lanes
+        self.engine = Engine(
+            threads=settings.ENGINE_THREADS,
+            memory_budget_bytes=settings.ENGINE_MEMORY_MB * 2**20,
+            weights_folder=settings.WEIGHTS_DIR,
+        )
+        self.lock = 0
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._jobs: dict[str, int] = {}
+        self._lost: set[str] = set()
+        self._ends_at = float("inf")
+        self._guard = threading.Lock()
+        self._take_lock()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    @contextlib.contextmanager
+    def at_work(self, fences: Mapping[str, int], max_seconds: int) -> Iterable[None]:  # type: ignore[misc]
+        """While inside, the leases of these jobs are renewed and a hang ends the process."""
+        with self._guard:
+            self._jobs, self._lost = dict(fences), set()
+            self._ends_at = time.monotonic() + max_seconds + HANG_GRACE_SECONDS
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._jobs, self._ends_at = {}, float("inf")
+
+    def lost(self) -> set[str]:
+        """The jobs that a renewal found lost."""
+        with self._guard:
+            return set(self._lost)
+
+    def _take_lock(self) -> None:
+        parameters = connections["default"].get_connection_params()
+        wanted = ("host", "port", "user", "password", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey")
+        self._connection = psycopg.connect(
+            **{name: parameters[name] for name in wanted if parameters.get(name)},
+            autocommit=True,
+            application_name=f"vitrine engine {self.worker}"[:63],
+        )
+        lock = secrets.randbelow(2**31 - 1) + 1
+        self._connection.execute("SELECT pg_advisory_lock(%s, %s)", [WORKER_LOCK_CLASS, lock])
+        self.lock = lock
+
+    def _beat(self) -> None:
+        beats = 0
+        while True:
+            time.sleep(BEAT_SECONDS)
+            beats += 1
+            try:
+                self._beat_once(renew=beats % RENEW_EVERY_BEATS == 0)
+            except Exception:
+                log.exception("heartbeat of %s", self.worker)
+
+    def _beat_once(self, *, renew: bool) -> None:
+        if time.monotonic() > self._ends_at:
+            log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
+            os._exit(EXIT_HUNG)
+        self.report()
+        with self._guard:
+            jobs = dict(self._jobs)
+        if jobs and renew:
+            lost = work.renew(fences=jobs)
+            with self._guard:
+                self._lost |= set(lost) & set(self._jobs)
+        try:
+            if self._connection is not None:
+                self._connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            log.warning("the lock's connection broke; what runs now will be given to another worker")
+            self._take_lock()
+
+    def report(self) -> None:
+        """Say to each lane what is loaded and what is being loaded."""
+        loading = self.engine.loading()
+        for lane in self.lanes:
+            live.report_engine(
+                {
+                    "worker": self.worker,
+                    "lane": lane,
+                    "at": time.time(),
+                    "loaded": [resident.id for resident in self.engine.loaded()],
+                    "loading": loading[0].id if loading else None,
+                    "loading_expected_s": loading[0].expected_s if loading else None,
+                    "loading_since": time.time() - loading[0].elapsed_s if loading else None,
+                    "busy": bool(self._jobs),
+                    "draining": is_draining(),
+                }
+            )
+
+
+_session: Session | None = None
+
+
+def start(*, lanes: list[str]) -> None:
+    """Make this process's session; in a control process, which has no lanes, there is none."""
+    global _session
+    if lanes:
+        _session = Session(lanes)
+        _session.report()
+
+
+def current(lane: str) -> Session:
+    """The session of this process, made at first need where the process serves a lane without a fork."""
+    global _session
+    if _session is None:
+        _session = Session([lane])
+    return _session

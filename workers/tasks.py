@@ -1,0 +1,74 @@
+"""The Celery tasks, and what a worker process does when it starts and stops.
+
+An engine process is a prefork worker with one child: the parent never imports torch (a fork after the first tensor
+operation hangs the child), the child imports it at its first job. The control process runs on threads, without torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from celery import signals
+
+from marketplace.dispatch import app
+from marketplace.host.process import die_with_parent
+from playground import predictions
+from workers import session
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_SECONDS = 1.0
+TIDY_EVERY_SECONDS = 60.0
+
+
+@app.task(name="workers.drain")
+def drain(lane: str, **_: Any) -> None:
+    """Run what waits on a lane. A hint: it changes nothing when there is nothing to do."""
+    from workers.drain import drain_lane  # the engine's room, which control never enters
+
+    drain_lane(lane)
+
+
+@signals.worker_process_init.connect(weak=False)
+def _child_starts(**_: Any) -> None:
+    """An engine's child: it dies with its parent and says that it is there."""
+    die_with_parent()
+    session.start(lanes=session.lanes_of_process())
+
+
+@signals.celeryd_init.connect(weak=False)
+def _learn_queues(options: dict[str, Any], **_: Any) -> None:
+    session.note_queues(options.get("queues"))
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def _asked_to_stop(**_: Any) -> None:
+    """In the parent: the child reads this at its next step and hands its work back."""
+    session.ask_to_drain()
+
+
+@signals.worker_ready.connect(weak=False)
+def _ready(**_: Any) -> None:
+    """The control process keeps the clock: no embedded beat, which would survive its worker's death as an orphan."""
+    if session.is_control():
+        threading.Thread(target=_keep_sweeping, name="sweep", daemon=True).start()
+    for lane in session.lanes_of_process():
+        app.send_task("workers.drain", kwargs={"lane": lane}, queue=f"lane.{lane}", expires=60)
+
+
+def _keep_sweeping() -> None:
+    tidied = 0.0
+    while True:
+        began = time.monotonic()
+        try:
+            predictions.sweep()
+            if began - tidied > TIDY_EVERY_SECONDS:
+                tidied = began
+                predictions.tidy()
+        except Exception:
+            log.exception("sweep failed in process %s; it tries again", os.getpid())
+        time.sleep(max(0.05, SWEEP_EVERY_SECONDS - (time.monotonic() - began)))
