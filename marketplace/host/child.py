@@ -41,6 +41,7 @@ class Child:
     orphaned: signal.Signals = signal.SIGKILL
     quiet: bool = False
     before: Callable[[], None] | None = None
+    cwd: Path | None = None
 
 
 class Running:
@@ -54,13 +55,21 @@ class Running:
             child.before()
         lock = places.run / f"{child.name}.pid"
         launcher = [sys.executable, "-I", "-S", "-B", process.__file__]
-        command = [*child.wrap, *launcher, str(lock), str(int(child.orphaned)), str(os.getpid()), *child.command]
+        command = [
+            *child.wrap,
+            *launcher,
+            str(lock),
+            str(int(child.orphaned)),
+            str(os.getpid()),
+            *child.command,
+        ]
         log_path = places.log / f"{child.name}.log"
         try:
             log = open_log(log_path)
-            self.popen = subprocess.Popen(  # noqa: S603
+            self.popen = subprocess.Popen(
                 command,
                 env={**os.environ, **child.env},
+                cwd=child.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log if child.quiet else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -136,7 +145,9 @@ def end_survivors(places: Places, say: Say) -> None:
     for path in held:
         _wait_until_free(path, until=deadline)
         if _is_held(path):
-            raise HostProblem(f"an earlier {path.stem} does not end: end it by hand, its process id is in {path}")
+            raise HostProblem(
+                f"an earlier {path.stem} does not end: end it by hand, its process id is in {path}"
+            )
 
 
 def open_log(path: Path) -> IO[bytes]:

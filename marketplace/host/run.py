@@ -1,0 +1,215 @@
+"""`manage.py dev`: everything that Vitrine needs on one machine, started in order and kept alive.
+
+The ground floor are the embedded servers, unless addresses of other ones are given; on it stand web, control and one
+engine per lane. Any refusal of the machine is one clear line, raised as HostProblem before anything is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from marketplace.host import embedded, process
+from marketplace.host.child import Child, Say, end_survivors
+from marketplace.host.places import HostProblem, Places
+from marketplace.host.supervisor import Stopped, Supervisor, sole
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+READY_SECONDS = 180.0
+REPORT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the web process listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Address:
+        """By HOST and PORT. Raises HostProblem."""
+        port = environ.get("PORT", "").strip() or "8000"
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise HostProblem(f"PORT must be a number from 1 to 65535, not {port!r}")
+        return cls(host=environ.get("HOST", "").strip() or "127.0.0.1", port=int(port))
+
+    @property
+    def reachable_host(self) -> str:
+        """A host name by which this machine itself reaches it."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+
+    @property
+    def url(self) -> str:
+        host = self.reachable_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def check_free(self) -> None:
+        """Raise HostProblem when nobody could listen there."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = found[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except socket.gaierror:
+            raise HostProblem(f"HOST {self.host!r} is no address of this machine") from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise HostProblem(
+                    f"port {self.port} of {self.host} is in use: stop what listens there, or set PORT to another one"
+                ) from None
+            if error.errno == errno.EACCES:
+                raise HostProblem(f"port {self.port} needs more rights: set PORT to one from 1024 up") from None
+            raise HostProblem(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
+
+
+def lanes(environ: Mapping[str, str]) -> list[str]:
+    """The lanes that get an engine here: VITRINE_LANES, by default `cpu`. Raises HostProblem."""
+    names = [name.strip() for name in (environ.get("VITRINE_LANES", "").strip() or "cpu").split(",")]
+    if any(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name) is None for name in names):
+        raise HostProblem("VITRINE_LANES must be names of lanes with commas between them, like cpu,gpu")
+    return list(dict.fromkeys(names))
+
+
+def workers(address: Address, lane_names: list[str]) -> list[Child]:
+    """Web, control and one engine per lane: what an operator of many machines starts one by one."""
+    python = [sys.executable, "-m"]
+    celery = [*python, "celery", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
+    celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    daphne = [*python, "daphne", "-b", address.host, "-p", str(address.port), "--verbosity", "0"]
+    daphne += ["--application-close-timeout", "2", "--no-server-name", "playground.asgi:application"]
+    env = {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "marketplace.settings"}
+
+    def child(name: str, command: list[str]) -> Child:
+        return Child(name=name, command=command, env=env, cwd=PROJECT)
+
+    engines = [
+        child(
+            "engine" if lane == "cpu" else f"engine-{lane}",
+            [*celery, "-P", "prefork", "-c", "1", "-Q", f"lane.{lane}", "-n", f"engine-{lane}@%h"],
+        )
+        for lane in lane_names
+    ]
+    control = [*celery, "-P", "threads", "-c", "8", "-Q", "control", "-n", "control@%h"]
+    return [child("web", daphne), child("control", control), *engines]
+
+
+def run(places: Places, environ: Mapping[str, str]) -> None:
+    """Run Vitrine until a signal ends it. Raises HostProblem when it cannot start; then nothing is left running."""
+    _end_with_make(environ)
+    address, lane_names = Address.of(environ), lanes(environ)
+    places.prepare()
+    with sole(places):
+        end_survivors(places, say)
+        embedded.check_space(places)
+        address.check_free()
+        with Supervisor(places, say) as supervisor, contextlib.suppress(Stopped):
+            start_servers(supervisor, environ)
+            _prepare(supervisor)
+            supervisor.start(workers(address, lane_names), floor=1)
+            _wait_until_healthy(supervisor, address)
+            _announce(places, address)
+            supervisor.wait()
+    say("stopped")
+
+
+_console = threading.Lock()
+
+
+def say(line: str) -> None:
+    """One whole line to the console, from whatever thread. A console that is gone is no reason to stop."""
+    with _console, contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def start_servers(supervisor: Supervisor, environ: Mapping[str, str]) -> None:
+    """Start the embedded servers that no given address replaces, and wait until they answer. Raises HostProblem."""
+    places = supervisor.places
+    wanted = []
+    if not environ.get("DATABASE_URL", "").strip():
+        wanted.append((embedded.postgres_child(places), embedded.wait_for_postgres))
+    if not environ.get("REDIS_URL", "").strip():
+        wanted.append((embedded.redis_child(places), embedded.wait_for_redis))
+    running = supervisor.start([child for child, _ in wanted], floor=0)
+    for server, (_, wait) in zip(running, wanted, strict=True):
+        wait(places, server)
+
+
+def _prepare(supervisor: Supervisor) -> None:
+    command = [sys.executable, str(PROJECT / "manage.py"), "prepare"]
+    if supervisor.run_once(Child(name="prepare", command=command, cwd=PROJECT)) != 0:
+        raise HostProblem(
+            f"the database could not be made ready: see the lines above, or {supervisor.places.log / 'prepare.log'}"
+        )
+
+
+def _wait_until_healthy(supervisor: Supervisor, address: Address) -> None:
+    """Wait for GET /healthz to answer 200. Raises HostProblem with what it says otherwise."""
+    said = "nothing answers yet"
+
+    def is_healthy() -> bool:
+        nonlocal said
+        status, said = _ask_health(address)
+        return status == 200
+
+    waited = 0.0
+    while not supervisor.wait(is_healthy, seconds=REPORT_SECONDS):
+        waited += REPORT_SECONDS
+        if waited >= READY_SECONDS:
+            raise HostProblem(f"not healthy after {READY_SECONDS:.0f} s: {said}; see the logs in {supervisor.places.log}")
+        say(f"still starting: {said}")
+
+
+def _ask_health(address: Address) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(address.reachable_host, address.port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.status, f"/healthz answers {answer.status}: {answer.read(500).decode('utf-8', 'replace').strip()}"
+    except (OSError, http.client.HTTPException) as error:
+        return 0, f"/healthz does not answer: {error}"
+    finally:
+        connection.close()
+
+
+def _announce(places: Places, address: Address) -> None:
+    """Print where it runs and how to get in, to standard output."""
+    lines = [f"Vitrine is running at {address.url}"]
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        demo = json.loads(places.demo.read_text(encoding="utf-8"))
+        lines += [f"  sign in  {demo['email']}  password {demo['password']}", f"  API key  {demo['key']}"]
+    lines.append("Ctrl-C stops it.")
+    with contextlib.suppress(OSError):
+        print("\n".join(lines), flush=True)
+
+
+def _end_with_make(environ: Mapping[str, str]) -> None:
+    """Under `make run` the end of make, even by `kill -9`, is the end of the run."""
+    if environ.get("MAKELEVEL"):
+        process.die_with_parent(sign=signal.SIGTERM)
+
+
+def is_running(places: Places) -> bool:
+    """Whether a supervisor holds this folder."""
+    if not places.lock.exists():
+        return False
+    try:
+        with sole(places):
+            return False
+    except HostProblem:
+        return True
+
+
