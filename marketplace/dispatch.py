@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import django
 import redis
 from celery import Celery
+from django.apps import apps
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from marketplace.models import Outbox
+if not (apps.ready or apps.loading):  # `celery -A marketplace.dispatch`: Celery imports us before Django is set up
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+    django.setup()
+
+from marketplace.models import Outbox  # noqa: E402
 
 log = logging.getLogger(__name__)
 
