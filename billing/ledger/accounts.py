@@ -90,33 +90,9 @@ def balance(workspace_id: int, *, book: str | None = None) -> Balance:
     return Balance(available + held, held, available, granted)
 
 
-# Cached balances are locked in order of id, everywhere, before they move: two movements of one workspace
-# never deadlock. When an account is not open yet nothing at all is written, and the caller opens it and posts
-# again.
 _POST = """
-    WITH leg AS (
-        SELECT a.id, a.kind, w.amount
-          FROM unnest(%(codes)s::text[], %(amounts)s::bigint[]) AS w(code, amount)
-          JOIN billing_ledgeraccount a ON a.book = %(book)s AND a.code = w.code
-    ), posted AS (
-        INSERT INTO billing_ledgertransaction (book, key, kind, reference, note, created_at)
-        SELECT %(book)s, %(key)s, %(kind)s, %(reference)s, %(note)s, %(at)s
-         WHERE (SELECT count(*) FROM leg) = %(count)s
-            ON CONFLICT (book, key) DO NOTHING
-        RETURNING id
-    ), entry AS (
-        INSERT INTO billing_ledgerentry (transaction_id, account_id, amount_micros)
-        SELECT posted.id, leg.id, leg.amount FROM posted, leg
-    ), locked AS (
-        SELECT a.id, leg.amount
-          FROM billing_ledgeraccount a JOIN leg ON leg.id = a.id
-         WHERE leg.kind = ANY(%(cached)s) AND EXISTS (SELECT 1 FROM posted)
-         ORDER BY a.id FOR NO KEY UPDATE OF a
-    ), moved AS (
-        UPDATE billing_ledgeraccount a SET balance_micros = a.balance_micros + locked.amount
-          FROM locked WHERE a.id = locked.id
-    )
-    SELECT (SELECT id FROM posted), (SELECT count(*) FROM leg)
+    SELECT posted, known
+      FROM ledger_post(%s, %s, %s, %s::uuid, %s, %s, %s::text[], %s::bigint[])
 """
 
 
@@ -136,18 +112,16 @@ def post(
      False when the key was used before: then nothing was written. Legs of zero are left out.
     """
     wanted = {name: amount for name, amount in legs.items() if amount}
-    parameters = {
-        "book": book,
-        "key": key,
-        "kind": kind.value,
-        "reference": reference,
-        "note": note[:200],
-        "at": at or timezone.now(),
-        "codes": [name.code for name in wanted],
-        "amounts": list(wanted.values()),
-        "count": len(wanted),
-        "cached": list(CACHED_KINDS),
-    }
+    parameters = (
+        book,
+        key,
+        kind.value,
+        reference,
+        note[:200],
+        at or timezone.now(),
+        [name.code for name in wanted],
+        list(wanted.values()),
+    )
     with connection.cursor() as cursor:
         cursor.execute(_POST, parameters)
         posted, found = cursor.fetchone()

@@ -87,29 +87,10 @@ class _Closed(NamedTuple):
     bought_micros: int
 
 
-# The windows are locked in order of id, as in holding, and before the second statement touches any account.
 _CLOSE = """
-    WITH closed AS (
-        UPDATE billing_hold
-           SET state = %(state)s, captured_micros = %(amount)s, closed_at = %(at)s
-         WHERE reference = %(reference)s AND state = 'open' AND granted_micros + bought_micros >= %(amount)s
-        RETURNING workspace_id, book, granted_micros, bought_micros, window_ids
-    ), window_ AS (
-        SELECT w.id, closed.granted_micros + closed.bought_micros - %(amount)s AS back
-          FROM closed JOIN billing_spendwindow w ON w.id = ANY(closed.window_ids)
-         WHERE closed.granted_micros + closed.bought_micros > %(amount)s
-         ORDER BY w.id FOR NO KEY UPDATE OF w
-    ), given_back AS (
-        UPDATE billing_spendwindow w SET spent_micros = w.spent_micros - window_.back
-          FROM window_ WHERE w.id = window_.id
-    ), used AS (
-        INSERT INTO billing_usagerecord (reference, workspace_id, book, model, key_id, user_id, status,
-                                         quote, units, amount_micros, occurred_at)
-        SELECT %(reference)s, workspace_id, book, %(model)s, %(key_id)s, %(user_id)s, %(status)s,
-               %(quote)s::jsonb, %(units)s::jsonb, %(amount)s, %(occurred_at)s
-          FROM closed WHERE %(has_usage)s
-    )
-    SELECT workspace_id, book, granted_micros, bought_micros FROM closed
+    SELECT workspace, held_book, granted, bought
+      FROM ledger_close(%s::uuid, %s, %s::bigint, %s, %s, %s, %s,
+                        %s::bigint, %s::bigint, %s::jsonb, %s::jsonb, %s)
 """
 
 
@@ -170,20 +151,20 @@ def _close(
     reference: UUID, state: Hold.State, amount_micros: int, usage: Usage | None, *, at: datetime
 ) -> _Closed | None:
     shown = usage or Usage(model="", status="")
-    parameters = {
-        "reference": reference,
-        "state": state.value,
-        "amount": amount_micros,
-        "at": at,
-        "has_usage": usage is not None,
-        "model": shown.model,
-        "status": shown.status,
-        "key_id": shown.key_id,
-        "user_id": shown.user_id,
-        "quote": json.dumps(dict(shown.quote), cls=DjangoJSONEncoder),
-        "units": json.dumps(dict(shown.units), cls=DjangoJSONEncoder),
-        "occurred_at": shown.occurred_at or at,
-    }
+    parameters = (
+        reference,
+        state.value,
+        amount_micros,
+        at,
+        usage is not None,
+        shown.model,
+        shown.status,
+        shown.key_id,
+        shown.user_id,
+        json.dumps(dict(shown.quote), cls=DjangoJSONEncoder),
+        json.dumps(dict(shown.units), cls=DjangoJSONEncoder),
+        shown.occurred_at or at,
+    )
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE, parameters)
         row = cursor.fetchone()
