@@ -16,7 +16,7 @@ from celery import signals
 
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
-from playground import predictions
+from playground import health, predictions
 from workers import session
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def _keep_sweeping() -> None:
         began = time.monotonic()
         try:
             predictions.sweep()
+            health.note_sweep()
             if began - tidied > TIDY_EVERY_SECONDS:
                 tidied = began
                 predictions.tidy()

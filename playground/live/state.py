@@ -32,6 +32,9 @@ class State(TypedDict):
     """
 
     id: str  # 32 hex digits of the public id
+    model: str  # publisher/name
+    ratio: list[int]  # width and height that are reserved for the result
+    held_micros: int
     workspace: int
     status: str
     attempt: int

@@ -119,6 +119,9 @@ def state_of(row: Prediction, *, preview: str | None = None, note: str = "") -> 
     took = (row.finished_at - row.started_at) if row.finished_at and row.started_at else None
     return {
         "id": row.public_id.hex,
+        "model": row.model,
+        "ratio": [int(row.input.get("width") or 1), int(row.input.get("height") or 1)],
+        "held_micros": row.held_micros,
         "workspace": row.workspace_id,
         "status": row.status,
         "attempt": row.attempt,
