@@ -1,0 +1,61 @@
+"""Families of pipelines, one file each: the file's name is the family's name, adding a file adds a family.
+
+A family file has `open(recipe, folder=, machine=)`, which gives an `Opened`. Its module is imported when it is first
+needed, so it may import torch at its top.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from workers.engine.contract import EngineError, Job, OnStep, Outcome, Recipe
+from workers.engine.machine import Machine
+
+
+class Opened(Protocol):
+    """An opened recipe."""
+
+    @property
+    def bytes(self) -> int:
+        """What it holds in the device's memory."""
+        ...
+
+    def batch_key(self, input: Mapping[str, object]) -> str:
+        """Jobs whose inputs give the same string may share a batch. Raises EngineError for an unusable input."""
+        ...
+
+    def pictures(self, input: Mapping[str, object]) -> int:
+        """How many places of a batch one job takes."""
+        ...
+
+    def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
+        """One batch. `on_step` names the jobs whose results nobody wants; what it raises must come through."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        ...
+
+
+class Family(Protocol):
+    """What a family's file offers."""
+
+    needs_weights: bool
+
+    def open(self, recipe: Recipe, *, folder: Path, machine: Machine) -> Opened:
+        """Opens `recipe` from `folder`. Raises EngineError."""
+        ...
+
+
+def find(name: str) -> Family:
+    """The family called `name`. Raises EngineError when there is no such file."""
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    if name not in known:
+        raise EngineError(
+            f"There is no engine family “{name}”; there are {', '.join(known)}.", code="bad_weights"
+        )
+    return cast(Family, importlib.import_module(f"{__name__}.{name}"))

@@ -1,0 +1,131 @@
+"""The device and torch on it: the one place where torch is brought up, counted and cleaned.
+
+Hides the environment that must be set before the import, thread counts, precision, and what memory means where.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import os
+import resource
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from workers.engine.contract import EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+_started: Machine | None = None
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where the tensors live: `device` as torch names it, CPU `threads`, bytes of its whole memory."""
+
+    device: str
+    threads: int
+    memory_bytes: int
+
+    def dtype(self, name: str) -> torch.dtype:
+        """The precision called `name`; `auto` is bfloat16 on a GPU and float32 on a CPU. Raises EngineError."""
+        import torch
+
+        if name == "auto":
+            return torch.bfloat16 if self.device.startswith("cuda") else torch.float32
+        known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+        if name not in known:
+            raise EngineError(f"“{name}” is no precision; use auto, {', '.join(known)}.", code="bad_weights")
+        return known[name]
+
+    def synchronize(self) -> None:
+        """Waits for the device, so that a clock read next tells the truth."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize()
+
+    def reset_peak(self) -> None:
+        """Starts a new measurement of peak memory, where the device can."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak_bytes(self) -> int:
+        """Highest memory since `reset_peak` on a GPU; of this process since its start on a CPU."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            return int(torch.cuda.max_memory_allocated())
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def start(device: str, threads: int | None) -> Machine:
+    """Imports torch and sets it up for this process, once; later calls give the same machine."""
+    global _started
+    with _lock:
+        if _started is None:
+            _started = _bring_up(device, threads or os.cpu_count() or 1)
+        return _started
+
+
+def set_environment() -> None:
+    """What the libraries read when they are imported: no hub, no telemetry. Call before anything imports torch."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ[name] = "1"
+    # Threads that spin while they wait for each other slow a busy machine down fourfold; asleep they cost nothing.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _bring_up(device: str, threads: int) -> Machine:
+    set_environment()
+    import torch
+
+    torch.set_num_threads(threads)
+    chosen = device
+    if device == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    if chosen.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise EngineError("This machine has no CUDA device.", code="engine_failed")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        memory = int(torch.cuda.get_device_properties(chosen).total_memory)
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Machine(device=chosen, threads=threads, memory_bytes=memory)
+
+
+def release_memory() -> None:
+    """Gives freed tensors back to the device. Costs tenths of a second: only after an eviction, never per job."""
+    gc.collect()
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is any of the ways in which Python and torch say that memory is exhausted."""
+    if isinstance(error, MemoryError):
+        return True
+    name = type(error).__name__
+    text = str(error)
+    return name == "OutOfMemoryError" or "not enough memory" in text or "CUDA out of memory" in text
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a pixel."""
+    names = ("torch", "diffusers", "transformers", "pillow", "numpy")
+    return {name: importlib.metadata.version(name) for name in names}

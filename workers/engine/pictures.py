@@ -1,0 +1,58 @@
+"""Pixels to files: PNG, WebP and JPEG with fixed settings, nothing but the picture inside.
+
+Hides Pillow and its options. The settings are part of every receipt, because they decide the bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from workers.engine.contract import EngineError, MediaOutput
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[uint8]
+
+PREVIEW_SIDE = 256
+_PREVIEW = {"format": "WEBP", "quality": 70, "method": 0}
+_FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+
+
+def settings(output_format: str, quality: int) -> dict[str, object]:
+    """Pillow's arguments for a finished picture in `output_format` (png, webp, jpeg or jpg). Raises EngineError."""
+    match output_format.lower():
+        case "png":
+            return {"format": "PNG", "compress_level": 4}
+        case "webp":
+            return {"format": "WEBP", "quality": quality, "method": 4}
+        case "jpeg" | "jpg":
+            return {"format": "JPEG", "quality": quality, "subsampling": 0, "optimize": True}
+    raise EngineError(f"Pictures come as png, webp or jpeg, not as {output_format}.", code="invalid_input")
+
+
+def encode(pixels: Pixels, *, using: Mapping[str, object], seed: int) -> MediaOutput:
+    """One finished picture from height x width x 3 bytes, with `using` from `settings`."""
+    media_type = _FORMATS[str(using["format"]).lower()]
+    data = _write(Image.fromarray(pixels), using)
+    height, width = pixels.shape[:2]
+    meta = {"seed": seed, "encoder": {**using, "library": "pillow"}}
+    return MediaOutput(data=data, media_type=media_type, width=width, height=height, meta=meta)
+
+
+def encode_preview(pixels: Pixels) -> bytes:
+    """A WebP of at most 256 px on its longer side."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
+    return _write(image, _PREVIEW)
+
+
+def _write(image: Image.Image, using: Mapping[str, object]) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **using)  # type: ignore[arg-type]
+    return buffer.getvalue()
