@@ -181,7 +181,7 @@ def _has_exited(pid: int) -> bool:
 def _is_held(path: Path) -> bool:
     """Whether a living process holds the lock that `process._become` took."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

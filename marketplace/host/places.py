@@ -62,7 +62,7 @@ class Places:
     @classmethod
     def at(cls, data_dir: Path) -> Places:
         """The places of `data_dir`; a relative one counts from the current directory."""
-        root = Path(os.path.abspath(data_dir))
+        root = Path(os.path.abspath(data_dir))  # noqa: PTH100 - links stay as they were given
         return cls(root=root, sockets=_socket_folder(root))
 
     @classmethod
@@ -184,4 +184,4 @@ def _write_once(path: Path, text: str) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:
-        os.unlink(temporary)
+        Path(temporary).unlink()

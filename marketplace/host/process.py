@@ -42,7 +42,7 @@ def die_with_parent(*, sign: int = signal.SIGKILL, parent: int | None = None) ->
 def started_at(pid: int) -> str:
     """A mark that differs between two processes that had the same id; empty where the system does not tell."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return file.read().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
@@ -72,14 +72,14 @@ def _become(lock: str, sign: int, parent: int, command: list[str]) -> None:
         sys.exit(f"{lock} is held by an earlier process that has not ended yet")
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()} {started_at(os.getpid())}\n".encode())
-    os.set_inheritable(handle, True)
+    os.set_inheritable(handle, True)  # noqa: FBT003
     if sys.platform == "linux":
         die_with_parent(sign=sign, parent=parent)
     elif os.fork() == 0:  # a thread would not live through exec
         os.close(handle)
         _watch(os.getppid(), parent, sign)
         os._exit(0)
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":

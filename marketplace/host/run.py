@@ -10,7 +10,6 @@ import contextlib
 import errno
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marketplace.host import embedded, process
-from marketplace.host.child import Child, Say, end_survivors
+from marketplace.host.child import Child, end_survivors
 from marketplace.host.places import HostProblem, Places
 from marketplace.host.supervisor import Stopped, Supervisor, sole
 
@@ -71,7 +70,9 @@ class Address:
                     f"port {self.port} of {self.host} is in use: stop what listens there, or set PORT to another one"
                 ) from None
             if error.errno == errno.EACCES:
-                raise HostProblem(f"port {self.port} needs more rights: set PORT to one from 1024 up") from None
+                raise HostProblem(
+                    f"port {self.port} needs more rights: set PORT to one from 1024 up"
+                ) from None
             raise HostProblem(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
 
 
@@ -169,7 +170,9 @@ def _wait_until_healthy(supervisor: Supervisor, address: Address) -> None:
     while not supervisor.wait(is_healthy, seconds=REPORT_SECONDS):
         waited += REPORT_SECONDS
         if waited >= READY_SECONDS:
-            raise HostProblem(f"not healthy after {READY_SECONDS:.0f} s: {said}; see the logs in {supervisor.places.log}")
+            raise HostProblem(
+                f"not healthy after {READY_SECONDS:.0f} s: {said}; see the logs in {supervisor.places.log}"
+            )
         say(f"still starting: {said}")
 
 
@@ -178,7 +181,10 @@ def _ask_health(address: Address) -> tuple[int, str]:
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
-        return answer.status, f"/healthz answers {answer.status}: {answer.read(500).decode('utf-8', 'replace').strip()}"
+        return (
+            answer.status,
+            f"/healthz answers {answer.status}: {answer.read(500).decode('utf-8', 'replace').strip()}",
+        )
     except (OSError, http.client.HTTPException) as error:
         return 0, f"/healthz does not answer: {error}"
     finally:
@@ -211,5 +217,3 @@ def is_running(places: Places) -> bool:
             return False
     except HostProblem:
         return True
-
-

@@ -32,7 +32,7 @@ def _collect_static(root: Path) -> None:
     mark = hashlib.sha256()
     for finder in get_finders():
         for name, storage in finder.list([]):
-            found = os.stat(storage.path(name))
+            found = Path(storage.path(name)).stat()
             mark.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
     note = root / ".collected"
     if note.exists() and note.read_text(encoding="ascii") == mark.hexdigest():

@@ -1,0 +1,172 @@
+"""The session's servers: one embedded PostgreSQL and Redis for everybody, one whole Vitrine for who asks for `stack`.
+
+The data folder is a fresh one, set before the settings are read; the servers die with pytest, even by `kill -9`.
+`VITRINE_TEST_FSYNC=1` keeps the session's database crash-safe; the `stack` always is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from marketplace.host import embedded
+from marketplace.host.places import ROLE, SUPERUSER, Places
+
+PROJECT = Path(__file__).resolve().parent.parent
+STACK_SECONDS = 240
+OURS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CELERY_BROKER_URL",
+    "PUBLIC_URL",
+    "HOST",
+    "PORT",
+    "SECRET_KEY",
+    "MAKELEVEL",
+)
+
+_session = contextlib.ExitStack()
+
+for _name in (
+    *OURS,
+    "MEDIA_BUCKET",
+    "MEDIA_ENDPOINT",
+    "ALLOWED_HOSTS",
+    "DEBUG",
+    "LEDGER_BOOK",
+    "VITRINE_LANES",
+):
+    os.environ.pop(_name, None)
+os.environ["VITRINE_DATA"] = tempfile.mkdtemp(prefix="vitrine-tests-")
+os.environ["DJANGO_SETTINGS_MODULE"] = (
+    "marketplace.settings"  # here, not in the ini: the folder must be known first
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _session.callback(shutil.rmtree, os.environ["VITRINE_DATA"], ignore_errors=True)
+    sys.addaudithook(_refuse_distant)
+    if not config.option.collectonly:
+        places = Places.configured()
+        _session.enter_context(embedded.running(places, durable=os.environ.get("VITRINE_TEST_FSYNC") == "1"))
+        with psycopg.connect(
+            places.postgres_url(role=SUPERUSER, database="postgres"), autocommit=True
+        ) as connection:
+            connection.execute(f"ALTER ROLE {ROLE} CREATEDB")  # pytest-django makes a database of its own
+    from django.conf import settings
+
+    settings.DATABASES  # noqa: B018 - read the settings now, so that pytest-django finds them configured
+
+
+def pytest_unconfigure() -> None:
+    _session.close()
+
+
+def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:
+    """Tests reach this machine only."""
+    if event != "socket.connect" or args[0].family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with contextlib.suppress(ValueError):
+        if not ipaddress.ip_address(args[1][0]).is_loopback:
+            raise RuntimeError(f"a test tried to reach {args[1][0]}: tests stay on this machine")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A whole Vitrine in processes of its own."""
+
+    url: str
+    email: str
+    password: str
+    key: str
+    data: Path
+    pid: int  # the supervisor's
+    env: dict[str, str]  # what `manage.py` needs to speak to it
+
+    def pid_of(self, name: str) -> int:
+        """The process id of a child: web, control, engine, postgres or redis."""
+        return int((self.data / "run" / f"{name}.pid").read_text().split()[0])
+
+    def manage(self, *args: str) -> str:
+        """Run `manage.py` against it; its standard output."""
+        command = [sys.executable, str(PROJECT / "manage.py"), *args]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@contextlib.contextmanager
+def run_stack(data: Path, **env: str) -> Iterator[Stack]:
+    """`manage.py dev` on the folder `data` and a free port, ready to be used; stopped at the end of the block."""
+    port = free_port()
+    settings = {name: value for name, value in os.environ.items() if name not in OURS}
+    settings |= {"VITRINE_DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1", **env}
+    output = data.parent / f"{data.name}.out"
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT / "manage.py"), "dev"],
+            env=settings,
+            stdout=log,
+            stderr=log,
+            cwd=PROJECT,
+        )
+    try:
+        _wait_for_announcement(process, output)
+        demo = (
+            json.loads((data / "run" / "demo.json").read_text())
+            if (data / "run" / "demo.json").exists()
+            else {}
+        )
+        yield Stack(
+            url=f"http://127.0.0.1:{port}",
+            email=demo.get("email", ""),
+            password=demo.get("password", ""),
+            key=demo.get("key", ""),
+            data=data,
+            pid=process.pid,
+            env=settings,
+        )
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + STACK_SECONDS
+    while "Ctrl-C stops it." not in (text := output.read_text(errors="replace")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"manage.py dev did not come up:\n{text[-6000:]}")
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One web, control and engine for the whole session, crash-safe, with a folder of their own."""
+    with run_stack(tmp_path_factory.mktemp("stack") / "data") as running:
+        yield running
