@@ -18,6 +18,7 @@ from marketplace.host.places import Places
 
 class Command(BaseCommand):
     help = "Make database and static files ready for this version; again is quick and changes nothing."
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)

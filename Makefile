@@ -1,0 +1,88 @@
+# Vitrine: `make run` shows it, `make test` tests it, `make check` is the one gate.
+#
+# PYTHON       the interpreter, 3.11 or newer (python3 when it is new enough, else python3.13, 3.12 or 3.11 on PATH)
+# TORCH_INDEX  the package index to take torch from, e.g. PyTorch's CPU or CUDA index (PyPI by default)
+# HOST PORT VITRINE_DATA and every other setting: see the top of marketplace/settings.py
+
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench eval train lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && { echo "$$python"; break; }; done)
+
+# A set of packages is installed when the stamp holds the hash of everything that decides it.
+wanted = $(shell cat requirements/$(1).lock Makefile | cksum | tr ' ' '-')$(if $(TORCH_INDEX),-$(shell echo "$(TORCH_INDEX)" | cksum | tr ' ' '-'))
+define install
+@if [ "$$(cat $(VENV)/.$(1) 2>/dev/null)" != "$(call wanted,$(1))" ]; then \
+	echo "Installing the packages of requirements/$(1).lock into $(VENV) (minutes at the first time)"; \
+	rm -f $(VENV)/.engine $(VENV)/.dev; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$(1).lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") $(TORCH); \
+	echo "$(call wanted,$(1))" > $(VENV)/.$(1); \
+	if [ "$(1)" = dev ]; then echo "$(call wanted,engine)" > $(VENV)/.engine; fi; \
+fi
+endef
+
+help:
+	@echo "make run     start Vitrine and print its address (HOST, PORT, VITRINE_DATA, TORCH_INDEX)"
+	@echo "make test    run the tests"
+	@echo "make check   lint, format, types, import law, tests"
+	@echo "make bench   measure; make eval: how well the shipped model follows its captions"
+	@echo "make train   train the shipped model again; make lock: lock the dependencies again; make clean"
+
+run: $(VENV)/.made
+	$(call install,engine)
+	@exec $(BIN)/python manage.py dev
+
+test: $(VENV)/.made
+	$(call install,dev)
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.made
+	$(call install,dev)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.made
+	$(call install,dev)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.made
+	$(call install,dev)
+	@$(BIN)/python -m tests.bench
+
+eval: $(VENV)/.made
+	$(call install,engine)
+	@$(BIN)/python -m workers.training.daylight.evaluate
+
+train: $(VENV)/.made
+	$(call install,engine)
+	@$(BIN)/python -m workers.training.daylight.train
+
+LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package torch pyproject.toml
+lock: $(VENV)/.made
+	@$(BIN)/python -m pip install --quiet uv
+	$(LOCK) -o requirements/web.lock
+	$(LOCK) --extra engine -c requirements/web.lock -o requirements/engine.lock
+	$(LOCK) --extra engine --extra dev -c requirements/engine.lock -o requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@echo "The data in $${VITRINE_DATA:-var} is left where it is."
+
+$(VENV)/.made:
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+		echo "vitrine: Python 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python" >&2; exit 1; fi
+	@"$(PYTHON)" -m venv $(VENV) >/dev/null 2>&1 || { \
+		echo "vitrine: $(PYTHON) cannot make a virtual environment here: install the module (apt install python3-venv)" >&2; exit 1; }
+	@touch $@
