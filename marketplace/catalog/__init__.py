@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketplace.catalog.find import Callable, NotFound, callable_endpoint, listing, listings, record_stats
+from marketplace.catalog.find import Callable, NotFound, callable_endpoint, forget, listing, listings, record_stats
 from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "InvalidManifest",
     "NotFound",
     "callable_endpoint",
+    "forget",
     "listing",
     "listings",
     "publish",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,11 +76,35 @@ def listings(
     return found.order_by(*SORTS.get(sort, SORTS["featured"]))
 
 
+# What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.
+_recent: dict[str, tuple[float, Callable]] = {}
+RECENT_SECONDS = 1.0
+RECENT_SIZE = 1000
+
+
+def forget() -> None:
+    """Drop what this process remembers of the shelf."""
+    _recent.clear()
+
+
 def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:
     """What `publisher/name` or `publisher/name:version` runs, with its offers and the prices of `now`.
 
+    What a process finds it uses for a second, so a change on the shelf is in force everywhere a second later.
     Raises NotFound.
     """
+    known = _recent.get(model)
+    if known is not None and known[0] > time.monotonic():
+        return known[1]
+    found = _look_up(model, workspace=workspace, now=now)
+    if found.listing.visibility == Listing.Visibility.PUBLIC:
+        if len(_recent) >= RECENT_SIZE:
+            _recent.clear()
+        _recent[model] = (time.monotonic() + RECENT_SECONDS, found)
+    return found
+
+
+def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:
     name, _, wanted = model.partition(":")
     shelf = listing(name, workspace=workspace)
     endpoints = Endpoint.objects.select_related("version").prefetch_related(

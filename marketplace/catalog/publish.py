@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace import schema
+from marketplace.catalog.find import forget
 from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
 
 Manifest = dict[str, Any]
@@ -100,6 +101,7 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
     if shelf.default_version_id != version.pk:
         shelf.default_version = version
         shelf.save(update_fields=["default_version"])
+    transaction.on_commit(forget)
     return shelf
 
 
