@@ -61,6 +61,17 @@ def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
     )
 
 
+def store_all(media: Sequence[tuple[bytes, Mapping[str, object]]]) -> list[Stored]:
+    """Write several, each with its meta, or none. Raises Unusable for the first that is no picture."""
+    stored: list[Stored] = []
+    try:
+        stored.extend(store(data, meta=meta) for data, meta in media)
+    except BaseException:
+        discard(stored)
+        raise
+    return stored
+
+
 def keep(
     stored: Sequence[Stored],
     *,

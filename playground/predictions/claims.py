@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from playground.models import Prediction
@@ -16,7 +16,7 @@ HEAD_START = timedelta(
     seconds=10
 )  # by how much what is loaded may go before what came earlier, so that nothing starves
 
-# The head of the queue, and behind it those that may share its batch. Rows that another engine is taking are passed over.
+# The head of the queue, and behind it those that may share its batch; rows that another engine takes are passed over.
 _TAKE = """
 WITH near AS (
     SELECT id FROM playground_prediction
@@ -88,9 +88,29 @@ def take(
     )
 
 
-def open_rows(public_ids: Sequence[UUID]) -> list[Prediction]:
-    """The rows of these ids, as they are."""
-    return list(Prediction.objects.filter(public_id__in=public_ids))
+_TOUCH = """
+UPDATE playground_prediction p
+   SET lease_until = %(until)s, step = coalesce(r.step, p.step), steps = coalesce(r.steps, p.steps)
+  FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(step)s::int[], %(steps)s::int[]) AS r(id, fence, step, steps)
+ WHERE p.public_id = r.id AND p.attempt = r.fence AND p.status = 'running'
+RETURNING p.*
+"""
+
+
+def touch(
+    words: Sequence[tuple[UUID, int, int | None, int | None]], *, lease: timedelta
+) -> dict[UUID, Prediction]:
+    """Extend leases and note (step, of steps) where given, in one statement that does not wait for the disk.
+
+    `words` are (id, fence, step, steps). Returns the rows that are still held; whoever is missing is lost.
+    """
+    ids, fences, step, steps = (
+        (list(column) for column in zip(*words, strict=True)) if words else ([], [], [], [])
+    )
+    parameters = {"until": timezone.now() + lease, "ids": ids, "fences": fences, "step": step, "steps": steps}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+        return {row.public_id: row for row in Prediction.objects.raw(_TOUCH, parameters)}
 
 
 def hold_row(public_id: UUID, fence: int) -> Prediction | None:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from billing import pricing
@@ -81,21 +81,22 @@ def claim(
 
 def renew(*, fences: Mapping[str, int]) -> list[str]:
     """Extend the lease of each job still held. Returns the ids that are lost: closed, or given to somebody else."""
-    return _held_or_lost([{"id": i, "fence": f, "step": None, "steps": None} for i, f in fences.items()])
+    held = claims.touch([(UUID(i), fence, None, None) for i, fence in fences.items()], lease=LEASE)
+    return [i for i in fences if UUID(i) not in held]
 
 
 def step(*, reports: Sequence[Report]) -> list[str]:
     """Note progress, extend the leases, show viewers. Returns the ids of lost jobs, which must be stopped."""
-    lost = _held_or_lost(reports)
-    held = [report for report in reports if report["id"] not in lost]
-    if held:
-        rows = {row.public_id.hex: row for row in claims.open_rows([UUID(r["id"]) for r in held])}
-        states = []
-        for report in held:
-            row = rows.get(report["id"])
-            if row is not None and row.attempt == report["fence"]:
-                row.step, row.steps, row.logs = report["step"], report["steps"], "\n".join(report["logs"])
-                states.append(state_of(row, preview=report["preview"]))
+    held = claims.touch([(UUID(r["id"]), r["fence"], r["step"], r["steps"]) for r in reports], lease=LEASE)
+    states, lost = [], []
+    for report in reports:
+        row = held.get(UUID(report["id"]))
+        if row is None:
+            lost.append(report["id"])
+        else:
+            row.logs = "\n".join(report["logs"])
+            states.append(state_of(row, preview=report["preview"]))
+    if states:
         live.publish(states)
     return lost
 
@@ -113,12 +114,9 @@ def succeed(
 
     Unusable media fail the prediction instead: nothing is charged for them.
     """
-    stored: list[assets.Stored] = []
     try:
-        for one in media:
-            stored.append(assets.store(one["data"], meta=one["meta"]))
+        stored = assets.store_all([(one["data"], one["meta"]) for one in media])
     except assets.Unusable as error:
-        assets.discard(stored)
         return fail(
             id=id,
             fence=fence,
@@ -127,9 +125,6 @@ def succeed(
             retryable=False,
             logs=logs,
         )
-    except BaseException:
-        assets.discard(stored)
-        raise
     try:
         kept = _succeed(id, fence, stored, seed=seed, metrics=metrics, logs=logs)
     except BaseException:
@@ -182,7 +177,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
 
 
 def release(*, id: str, fence: int, reason: str) -> bool:
-    """Hand a job back unfinished, as a draining worker does; it keeps its place and no attempt is counted against it."""
+    """Hand a job back unfinished, as a draining worker does: it keeps its place, and it is no fault. False: too late."""
     with transaction.atomic():
         row = claims.hold_row(UUID(id), fence)
         if row is None:
@@ -209,33 +204,6 @@ def close_failed(row: Prediction, *, code: str, message: str) -> None:
     refund_in_full(row)
     claims.save_closed(row)
     transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
-
-
-_TOUCH = """
-UPDATE playground_prediction p
-   SET lease_until = %(until)s, step = coalesce(r.step, p.step), steps = coalesce(r.steps, p.steps)
-  FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(step)s::int[], %(steps)s::int[]) AS r(id, fence, step, steps)
- WHERE p.public_id = r.id AND p.attempt = r.fence AND p.status = 'running'
-RETURNING p.public_id
-"""
-
-
-def _held_or_lost(reports: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Extend leases and note steps in one statement; the ids that it did not find are lost."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit = off")
-        cursor.execute(
-            _TOUCH,
-            {
-                "until": timezone.now() + LEASE,
-                "ids": [UUID(r["id"]) for r in reports],
-                "fences": [r["fence"] for r in reports],
-                "step": [r["step"] for r in reports],
-                "steps": [r["steps"] for r in reports],
-            },
-        )
-        held = {row[0].hex for row in cursor.fetchall()}
-    return [r["id"] for r in reports if r["id"] not in held]
 
 
 def _job(row: Prediction) -> Job:
