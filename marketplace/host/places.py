@@ -42,11 +42,10 @@ def say_os_error(error: OSError, path: Path) -> HostProblem:
 
 def make_private(folder: Path) -> Path:
     """Make `folder` with mode 0700 where it is missing; one that exists is left as it is. Raises HostProblem."""
+    if not folder.parent.exists():
+        make_private(folder.parent)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-    except FileNotFoundError:
-        make_private(folder.parent)
-        return make_private(folder)
     except OSError as error:
         raise say_os_error(error, folder) from None
     return folder
