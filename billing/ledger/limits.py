@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from billing.ledger.accounts import current_book
 from billing.models import Period, ScopeKind, SpendLimit
@@ -54,7 +54,7 @@ def set_limit(
     before."""
     if scope.kind not in ScopeKind.values or period not in Period.values:
         raise ValueError(f"no limit on {scope.kind!r} per {period!r}")
-    row = {
+    row: dict[str, Any] = {
         "workspace_id": workspace_id,
         "book": current_book(book),
         "scope_kind": scope.kind,

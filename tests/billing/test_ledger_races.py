@@ -1,0 +1,159 @@
+"""Real threads on real connections, all at once: what was promised to one is never given to two."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from threading import Barrier
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from billing import ledger
+from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
+from tests.billing.cast import USAGE, new_publisher, new_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREADS = 16
+REFUSALS = (
+    ledger.InsufficientCredit,
+    ledger.LimitReached,
+    ledger.AlreadyHeld,
+    ledger.AlreadySettled,
+    ledger.KeyReused,
+)
+
+
+def all_at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
+    """Runs the calls on 16 connections that start together; results in order, refusals as their class names."""
+    barrier = Barrier(min(THREADS, len(calls)))
+
+    def work(mine: Sequence[tuple[int, Callable[[], object]]]) -> list[tuple[int, object]]:
+        connection.ensure_connection()
+        barrier.wait()
+        done: list[tuple[int, object]] = []
+        try:
+            for at, call in mine:
+                try:
+                    with transaction.atomic():
+                        done.append((at, call()))
+                except REFUSALS as refusal:
+                    done.append((at, type(refusal).__name__))
+        finally:
+            connection.close()
+        return done
+
+    numbered = list(enumerate(calls))
+    with ThreadPoolExecutor(barrier.parties) as pool:
+        parts = pool.map(work, [numbered[start :: barrier.parties] for start in range(barrier.parties)])
+        return [result for _, result in sorted(pair for part in parts for pair in part)]
+
+
+def holding(workspace_id: int, reference: UUID, amount: int, **more: object) -> Callable[[], object]:
+    return lambda: ledger.hold(workspace_id=workspace_id, reference=reference, amount_micros=amount, **more)
+
+
+def test_two_hundred_holds_against_credit_for_fifty() -> None:
+    workspace = new_workspace(granted=20 * 300 + 100, bought=30 * 300 - 100)
+    results = Counter(all_at_once([holding(workspace.pk, uuid4(), 300) for _ in range(200)]))
+    assert results == {None: 50, "InsufficientCredit": 150}
+    assert ledger.balance(workspace.pk) == ledger.Balance(15_000, 15_000, 0, 0)
+    assert ledger.verify() == []
+
+
+def test_a_limit_for_fifty_lets_fifty_through() -> None:
+    workspace = new_workspace(bought=1_000_000)
+    scopes = [ledger.SpendScope("key", "1"), ledger.SpendScope("member", "1")]
+    for scope, amount in zip(scopes, (5000, 5050), strict=True):
+        ledger.set_limit(workspace_id=workspace.pk, scope=scope, period="day", limit_micros=amount)
+    results = Counter(all_at_once([holding(workspace.pk, uuid4(), 100, limits=scopes) for _ in range(120)]))
+    assert results == {None: 50, "LimitReached": 70}
+    assert set(SpendWindow.objects.values_list("spent_micros", flat=True)) == {5000}
+    assert ledger.verify() == []
+
+
+def test_the_same_hold_from_everywhere_is_held_once() -> None:
+    workspace = new_workspace(bought=10_000)
+    reference = uuid4()
+    results = Counter(all_at_once([holding(workspace.pk, reference, 100) for _ in range(32)]))
+    assert results == {None: 1, "AlreadyHeld": 31}
+    assert ledger.balance(workspace.pk).held_micros == 100
+
+
+def test_the_same_credit_from_everywhere_is_added_once() -> None:
+    workspace = new_workspace()  # its accounts are opened in the race, too
+    calls = [lambda: ledger.credit(workspace.pk, 700, source="bought", key="topup:one") for _ in range(32)]
+    assert Counter(all_at_once(calls)) == {True: 1, False: 31}
+    assert ledger.balance(workspace.pk).available_micros == 700
+    assert ledger.verify() == []
+
+
+def test_success_races_cancel() -> None:
+    workspace, publisher = new_workspace(granted=3000, bought=7000), new_publisher()
+    references = [uuid4() for _ in range(40)]
+    for reference in references:
+        ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=250)
+    share = ledger.Share(publisher.pk, Decimal("0.8"))
+
+    def capturing(reference: UUID) -> Callable[[], object]:
+        return lambda: ledger.capture(reference=reference, amount_micros=200, share=share, usage=USAGE).amount_micros
+
+    def releasing(reference: UUID) -> Callable[[], object]:
+        return lambda: ledger.release(reference=reference)
+
+    calls = [make(reference) for reference in references for make in (capturing, releasing, capturing, releasing)]
+    results = all_at_once(calls)
+    for at, reference in enumerate(references):
+        outcomes = results[at * 4 : at * 4 + 4]
+        if Hold.objects.get(reference=reference).state == "captured":
+            assert outcomes == [200, "AlreadySettled", 200, "AlreadySettled"]
+        else:
+            assert outcomes[0] == outcomes[2] == "AlreadySettled"
+            assert sorted([outcomes[1], outcomes[3]]) == [False, True]
+    captured = Hold.objects.filter(state="captured").count()
+    assert UsageRecord.objects.count() == captured
+    assert LedgerTransaction.objects.filter(key__startswith="settle:").count() == 40
+    assert ledger.balance(workspace.pk).balance_micros == 10_000 - 200 * captured
+    assert ledger.balance(workspace.pk).held_micros == 0
+    assert ledger.verify() == []
+
+
+def test_many_workspaces_hold_and_settle_without_waiting_for_each_other_for_ever() -> None:
+    """Every kind of lock in every order that the product takes them: a deadlock would raise out of a thread."""
+    scopes = [ledger.SpendScope(kind, "1") for kind in ("workspace", "key", "model")]
+    workspaces = [new_workspace(granted=5_000, bought=20_000) for _ in range(4)]
+    for workspace in workspaces:
+        for scope in scopes:
+            ledger.set_limit(workspace_id=workspace.pk, scope=scope, period="day", limit_micros=20_000)
+    publisher = new_publisher(workspaces[0])
+
+    def life(workspace_id: int, seed: int) -> Callable[[], object]:
+        luck = random.Random(seed)
+
+        def run() -> object:
+            reference = uuid4()
+            mine = luck.sample(scopes, k=luck.randint(0, 3))
+            with transaction.atomic():
+                ledger.hold(
+                    workspace_id=workspace_id, reference=reference, amount_micros=luck.randint(1, 400), limits=mine
+                )
+            amount = luck.choice([0, 1])
+            with transaction.atomic():
+                if luck.random() < 0.3:
+                    ledger.release(reference=reference)
+                else:
+                    share = ledger.Share(publisher.pk, Decimal("0.7"), workspace_id == workspaces[0].pk)
+                    ledger.capture(reference=reference, amount_micros=amount, share=share, usage=USAGE)
+            return "lived"
+
+        return run
+
+    results = Counter(all_at_once([life(workspaces[at % 4].pk, at) for at in range(320)]))
+    assert results == {"lived": 320}
+    assert not Hold.objects.filter(state="open").exists()
+    assert ledger.verify() == []
