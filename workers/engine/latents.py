@@ -64,7 +64,7 @@ class SchedulerTap:
         self._seen = None
 
     def estimate(self, latents: torch.Tensor | None) -> torch.Tensor | None:
-        """The latent that the run is heading for, as the scheduler sees it now; `latents` itself where it cannot say."""
+        """The latent that the run is heading for, as the scheduler sees it; `latents` itself where it cannot say."""
         if self._seen is None:
             return latents
         model_output, sample, result = self._seen
@@ -97,7 +97,7 @@ class LatentView:
         self._vae = getattr(pipe, "vae", None)
         self._config = getattr(self._vae, "config", {})
         factor = getattr(pipe, "vae_scale_factor", None)
-        self._factor = factor if isinstance(factor, int) else 8
+        self._factor = factor if isinstance(factor, int) and factor % 2 == 0 else 8
         self._gram: torch.Tensor | None = None
         self._target: torch.Tensor | None = None
         self._sketch: torch.Tensor | None = None
@@ -141,34 +141,40 @@ class LatentView:
     def sketch(self, latent: torch.Tensor) -> NDArray[uint8]:
         """Pixels of one latent by the linear map; only when `can_sketch`."""
         latent = self._shrink(latent)
-        return to_bytes(self._draw(latent.float())[0])
+        half = self._draw(latent.float())
+        return to_bytes(functional.interpolate(half, scale_factor=2.0, mode="bilinear")[0])
 
+    @torch.no_grad()
     def learn(self, latents: torch.Tensor, pictures: torch.Tensor) -> None:
-        """Takes finished latents (n x C x h x w) and their pictures (n x 3 x H x W, 0..1) as lessons, up to 48."""
-        rows, columns = latents.shape[2:]
-        if self._learnt >= _PICTURES_LEARNT or pictures.shape[2:] != (
-            rows * self._factor,
-            columns * self._factor,
-        ):
+        """Takes finished latents and their pictures (n x 3 x H x W, 0..1) as lessons, up to 48 pictures."""
+        height, width = pictures.shape[2:]
+        unpacked = self.unpack(latents, height=height, width=width)
+        if self._learnt >= _PICTURES_LEARNT or unpacked is None or len(unpacked) != len(pictures):
             return
-        latents, pictures = latents.float(), pictures.float().to(latents.device)
+        if (unpacked.shape[2] * self._factor, unpacked.shape[3] * self._factor) != (height, width):
+            return
+        if not bool(unpacked.isfinite().all() and pictures.isfinite().all()):
+            return
+        # Half the resolution: what a linear map adds beyond that are block edges, not detail.
+        lessons = functional.avg_pool2d(pictures.float().to(unpacked.device), 2)
+        unpacked = unpacked.float()
         if self._sketch is not None:
-            error = functional.mse_loss(self._draw(latents).clamp(0, 1), pictures).clamp_min(1e-8)
-            self._good = self._good + len(latents) if float(-10 * error.log10()) >= _GOOD_PSNR else 0
+            error = functional.mse_loss(self._draw(unpacked).clamp(0, 1), lessons).clamp_min(1e-8)
+            self._good = self._good + len(unpacked) if float(-10 * error.log10()) >= _GOOD_PSNR else 0
+        self._solve(unpacked, lessons)
+        self._learnt += len(unpacked)
+
+    def _solve(self, latents: torch.Tensor, lessons: torch.Tensor) -> None:
         features = self._features(latents)
-        targets = (
-            functional.pixel_unshuffle(pictures, self._factor).permute(0, 2, 3, 1).reshape(len(features), -1)
-        )
+        cells = functional.pixel_unshuffle(lessons, self._factor // 2)
+        targets = cells.permute(0, 2, 3, 1).reshape(len(features), -1)
         gram, target = (features.T @ features).double(), (features.T @ targets).double()
         self._gram = gram if self._gram is None else self._gram + gram
         self._target = target if self._target is None else self._target + target
         ridge = (
-            torch.eye(len(self._gram), dtype=torch.double, device=gram.device)
-            * self._gram.diagonal().mean()
-            * 1e-3
+            torch.eye(len(gram), dtype=torch.double, device=gram.device) * self._gram.diagonal().mean() * 1e-3
         )
         self._sketch = torch.linalg.solve(self._gram + ridge, self._target).float()
-        self._learnt += len(latents)
 
     def _shrink(self, latent: torch.Tensor) -> torch.Tensor:
         side = PREVIEW_SIDE // self._factor
@@ -188,7 +194,7 @@ class LatentView:
         count, _, rows, columns = latents.shape
         assert self._sketch is not None
         cells = (self._features(latents) @ self._sketch).view(count, rows, columns, -1).permute(0, 3, 1, 2)
-        return functional.pixel_shuffle(cells, self._factor)
+        return functional.pixel_shuffle(cells, self._factor // 2)
 
 
 def to_bytes(picture: torch.Tensor) -> NDArray[uint8]:

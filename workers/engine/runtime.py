@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from workers.engine.machine import Machine
 
 _log = logging.getLogger(__name__)
 _DEFAULT_MAX_BATCH = 8
-_NO_MEMORY = EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
 
 
 class _BatchStopped(Exception):
@@ -85,8 +84,8 @@ class Engine:
         now = time.monotonic()
         with self._lock:
             return [
-                Loading(key, id, now - since, self._load_times_s.get(key))
-                for key, (id, since) in self._opening.items()
+                Loading(key, name, now - since, self._load_times_s.get(key))
+                for key, (name, since) in self._opening.items()
             ]
 
     def close(self) -> None:
@@ -108,40 +107,38 @@ class Engine:
         for recipe, group in _by_recipe(jobs):
             if self._draining:
                 continue
-            loading_at = time.perf_counter()
-            was_loaded = recipe_key(recipe) in self._holdings
             try:
-                holding = self._holding(recipe)
+                holding, load_s = self._timed(recipe)
             except EngineError as error:
-                outcomes |= {job.id: Outcome(job.id, "failed", error=error) for job in group}
+                outcomes |= _all_failed(group, error)
                 continue
-            load_s = 0.0 if was_loaded else time.perf_counter() - loading_at
             batches, refused = self._batches(holding, recipe, group)
             outcomes |= {outcome.id: outcome for outcome in refused}
             for batch in batches:
                 if not self._draining:
-                    watch = _Watch(batch, on_step, self)
-                    outcomes |= self._run_batch(holding, batch, watch, load_s=load_s)
+                    outcomes |= self._run_batch(recipe, batch, on_step, load_s=load_s)
                     load_s = 0.0
         return [outcomes.get(job.id) or Outcome(job.id, "released") for job in jobs]
 
     def _run_batch(
-        self, holding: _Holding, batch: Sequence[Job], watch: _Watch, *, load_s: float
+        self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float
     ) -> dict[str, Outcome]:
-        key = holding.resident.key
+        watch = _Watch(batch, on_step, is_draining=lambda: self._draining)
         try:
+            # Resident, unless the batch before this one ran out of memory.
+            holding, again_s = self._timed(recipe)
+            load_s += again_s
             if load_s > 0:
                 watch.announce(load_s)
             found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
         except EngineError as error:
-            found = {job.id: Outcome(job.id, "failed", error=error) for job in batch}
+            found = _all_failed(batch, error)
         except Exception as error:
             if watch.raised is error:
                 raise
-            failure = self._translate(error, key=key, batch=len(batch))
-            found = {job.id: Outcome(job.id, "failed", error=failure) for job in batch}
+            found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), batch=len(batch)))
         for job in batch:
             outcome = found[job.id]
             if job.id in watch.stopped:
@@ -156,7 +153,7 @@ class Engine:
             self._largest_batch[key] = max(1, batch // 2)
             error.__traceback__ = None  # its frames hold the very tensors that must go
             self.close()
-            return _NO_MEMORY
+            return EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
         _log.error("a batch of %d failed", batch, exc_info=error)
         sentence = f"The engine failed while making this picture ({type(error).__name__})."
         return EngineError(sentence, code="engine_failed", retryable=True)
@@ -185,6 +182,13 @@ class Engine:
             if not job.exact:
                 open_batches[key] = (batch, taken + count)
         return batches, refused
+
+    def _timed(self, recipe: Recipe) -> tuple[_Holding, float]:
+        """What `recipe` opens, and the seconds that it had to be waited for: 0.0 when it was resident."""
+        started_at = time.perf_counter()
+        was_resident = recipe_key(recipe) in self._holdings
+        holding = self._holding(recipe)
+        return holding, 0.0 if was_resident else time.perf_counter() - started_at
 
     def _holding(self, recipe: Recipe) -> _Holding:
         key = recipe_key(recipe)
@@ -251,11 +255,11 @@ class Engine:
 class _Watch:
     """The caller's `on_step` as families see it: remembers who was stopped and ends a batch that nobody wants."""
 
-    def __init__(self, jobs: Sequence[Job], on_step: OnStep, engine: Engine) -> None:
+    def __init__(self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool]) -> None:
         self._jobs = jobs
         self._ids = {job.id for job in jobs}
         self._on_step = on_step
-        self._engine = engine
+        self._is_draining = is_draining
         self.stopped: set[str] = set()
         self.raised: Exception | None = None
 
@@ -265,7 +269,7 @@ class _Watch:
         except Exception as error:
             self.raised = error
             raise
-        if self._engine._draining or self.stopped == self._ids:
+        if self._is_draining() or self.stopped == self._ids:
             raise _BatchStopped
         return list(self.stopped)
 
@@ -273,6 +277,10 @@ class _Watch:
         """Step 0: the weights are there."""
         line = f"Weights loaded in {load_s:.1f} s."
         self([StepReport(job.id, 0, _planned_steps(job), logs=(line,)) for job in self._jobs])
+
+
+def _all_failed(jobs: Iterable[Job], error: EngineError) -> dict[str, Outcome]:
+    return {job.id: Outcome(job.id, "failed", error=error) for job in jobs}
 
 
 def _planned_steps(job: Job) -> int:

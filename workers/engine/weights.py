@@ -92,7 +92,7 @@ def _check_file(file: Path, folder: Path) -> None:
 
 
 def _check_component(component: str, pair: list[object], folder: Path) -> None:
-    library, name = (pair + [None, None])[:2]
+    library, name = [*pair, None, None][:2]
     if library is None or name is None:
         return
     if not isinstance(library, str) or not isinstance(name, str):

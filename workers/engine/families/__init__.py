@@ -58,4 +58,4 @@ def find(name: str) -> Family:
         raise EngineError(
             f"There is no engine family “{name}”; there are {', '.join(known)}.", code="bad_weights"
         )
-    return cast(Family, importlib.import_module(f"{__name__}.{name}"))
+    return cast("Family", importlib.import_module(f"{__name__}.{name}"))
