@@ -18,6 +18,8 @@
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
 | ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
+| STARTER_CREDIT_MICROS | 5000000 | credit of the demo workspace, in micro-dollars; granted once |
+| API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 """
 
@@ -206,6 +208,8 @@ if LEDGER_BOOK not in {"test", "live"}:
 
 OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
+STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
+API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1)
 ENGINE_MEMORY_MB = env_int(
     "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from marketplace.catalog.find import Callable, NotFound, callable_endpoint, forget, listing, listings, record_stats
+from marketplace.catalog.find import (
+    SORTS,
+    Callable,
+    NotFound,
+    callable_endpoint,
+    forget,
+    listing,
+    listings,
+    prices_now,
+    record_stats,
+)
 from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
 
 __all__ = [
+    "SORTS",
     "Callable",
     "InvalidManifest",
     "NotFound",
@@ -13,6 +24,7 @@ __all__ = [
     "forget",
     "listing",
     "listings",
+    "prices_now",
     "publish",
     "read_manifest",
     "record_stats",

@@ -10,10 +10,12 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Prefetch, Q, QuerySet
+from django.utils import timezone
 
 from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
 
-_MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})(?::([0-9a-f]{8,64}))?")
+_MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})")
+_VERSION_ID = re.compile(r"[0-9a-f]{8,64}")
 SORTS = {
     "featured": ("-featured", "-run_count", "id"),
     "runs": ("-run_count", "id"),
@@ -105,8 +107,10 @@ def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime)
 
 
 def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:
-    name, _, wanted = model.partition(":")
+    name, colon, wanted = model.partition(":")
     shelf = listing(name, workspace=workspace)
+    if colon and not _VERSION_ID.fullmatch(wanted):
+        raise NotFound(f"{wanted[:64]!r} is no version: give 8 to 64 hex digits of its id, as {name}:<version>.")
     endpoints = Endpoint.objects.select_related("version").prefetch_related(
         Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
         Prefetch("prices", Price.objects.filter(effective_from__lte=now).order_by("-effective_from", "-id")),
@@ -134,6 +138,16 @@ def current_prices(newest_first: list[Price]) -> tuple[Price, ...]:
         return ()
     latest = newest_first[0].effective_from
     return tuple(sorted((p for p in newest_first if p.effective_from == latest), key=lambda p: p.pk))
+
+
+def prices_now(listing: Listing) -> tuple[Price, ...]:
+    """The prices in force of a listing's default version. For a list, prefetch `default_version__endpoints__prices`."""
+    if listing.default_version is None:
+        return ()
+    endpoints = sorted(listing.default_version.endpoints.all(), key=lambda one: one.pk)
+    now = timezone.now()
+    lines = [p for p in endpoints[0].prices.all() if p.effective_from <= now] if endpoints else []
+    return current_prices(sorted(lines, key=lambda p: (p.effective_from, p.pk), reverse=True))
 
 
 def record_stats(*, endpoint_id: int, runs: int, typical_ms: int | None, until: datetime) -> None:

@@ -44,7 +44,7 @@ def digest(request: Request) -> str:
 def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
     """The prediction that this key made within the last day. Raises IdempotencyConflict for another body."""
     known = (
-        IdempotencyKey.objects.select_related("prediction")
+        IdempotencyKey.objects.select_related("prediction__version", "prediction__endpoint")
         .filter(workspace=workspace, key=key, created_at__gt=timezone.now() - LIFETIME)
         .first()
     )
@@ -54,6 +54,7 @@ def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
         raise IdempotencyConflict(
             "This Idempotency-Key was used for a different request. Use a new key for a new request."
         )
+    known.prediction.is_replay = True
     return known.prediction
 
 

@@ -1,0 +1,121 @@
+"""Who calls: an API key from any of the headers that clients use, or the signed-in person of our own pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import redis
+from django.conf import settings
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.authentication import SessionAuthentication as DRFSessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from marketplace import keys, people
+from marketplace.dispatch import redis_client
+from marketplace.models import User
+from playground.api.problems import Problem
+from playground.predictions import Caller
+
+WINDOW_SECONDS = 60
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer|Key|Token <key>`, `X-API-Key: <key>`, each also as `id:secret`."""
+
+    def authenticate(self, request: Request) -> tuple[None, Caller] | None:
+        authorization = request.headers.get("Authorization", "")
+        credential = keys.from_headers(authorization, request.headers.get("X-API-Key", ""))
+        if credential is None:
+            if authorization.strip():
+                raise AuthenticationFailed("Send the API key as `Authorization: Bearer <key>`.")
+            return None
+        try:
+            key = keys.resolve(credential)
+        except keys.InvalidKey as error:
+            raise AuthenticationFailed(str(error)) from None
+        return None, Caller(workspace=key.workspace, key=key)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="vitrine"'
+
+
+class SessionAuthentication(DRFSessionAuthentication):
+    """The signed-in person in the workspace they chose; what writes needs the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = cast("User", found[0])
+        workspace = people.workspace_of(user, request._request.session.get("workspace"))
+        return (user, Caller(workspace=workspace, user=user)) if workspace is not None else None
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who asks; None for a visitor, who sees the shelf and its prices."""
+    return request.auth if isinstance(request.auth, Caller) else None
+
+
+class HasWorkspace(BasePermission):
+    """Somebody is there, and their key was made for this: a view names the scope of each method in `scopes`."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        caller = caller_of(request)
+        if caller is None:
+            return False
+        scopes: Mapping[str, str] = getattr(view, "scopes", {})
+        needed = scopes.get("GET" if request.method == "HEAD" else request.method or "")
+        if needed is not None and caller.key is not None and needed not in caller.key.scopes:
+            raise Problem(
+                "missing_scope",
+                f"This API key has no scope {needed}. Use one that has, or make a new one.",
+                members={"needed_scope": needed},
+            )
+        return True
+
+
+class IsAnybody(HasWorkspace):
+    """Visitors too; but a key that is sent must have the scope."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return caller_of(request) is None or super().has_permission(request, view)
+
+
+class PerKey(BaseThrottle):
+    """At most `API_REQUESTS_PER_MINUTE` requests a minute per key, session or visitor's address; 0 is no limit.
+
+    Counted in Redis for all web processes together. Without Redis nobody is held up.
+    """
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        allowed = int(settings.API_REQUESTS_PER_MINUTE)
+        if not allowed:
+            return True
+        window = int(time.time()) // WINDOW_SECONDS
+        name = f"throttle:{_name(request)}:{window}"
+        try:
+            pipe = redis_client().pipeline(transaction=False)
+            pipe.incr(name)
+            pipe.expire(name, 2 * WINDOW_SECONDS)
+            used = int(pipe.execute()[0])
+        except redis.RedisError:
+            return True
+        return used <= allowed
+
+    def wait(self) -> float:
+        return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
+
+
+def _name(request: Request) -> str:
+    caller = caller_of(request)
+    if caller is None:
+        return f"address:{request.META.get('REMOTE_ADDR', '')}"
+    return (
+        f"key:{caller.key.pk}" if caller.key is not None else f"user:{caller.user.pk if caller.user else 0}"
+    )

@@ -1,0 +1,175 @@
+"""Every error code that `/api/v1` answers with, as data: the documentation and the tests read the same list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of error. `code` never changes its meaning; `extras` are the members it adds to the answer."""
+
+    code: str
+    status: int
+    title: str
+    meaning: str
+    extras: tuple[str, ...] = ()
+
+
+_ALL = (
+    Code(
+        "malformed_request",
+        400,
+        "Malformed request",
+        "The body is no JSON that can be relied on: broken, twice the same name, NaN, a null character, or nested too "
+        "deep; or a header is out of shape.",
+    ),
+    Code(
+        "invalid_cursor",
+        400,
+        "Invalid cursor",
+        "The cursor of a list is none that this list gave out. Start again without one.",
+    ),
+    Code(
+        "not_authenticated",
+        401,
+        "Not authenticated",
+        "The request carries no API key. Send it as `Authorization: Bearer <key>`.",
+    ),
+    Code(
+        "invalid_key",
+        401,
+        "Invalid API key",
+        "The key is unknown, damaged, revoked or expired. `detail` says which.",
+    ),
+    Code(
+        "insufficient_credit",
+        402,
+        "Insufficient credit",
+        "The workspace cannot pay for the run. Nothing was started.",
+        ("balance_micros", "held_micros", "available_micros", "needed_micros", "currency"),
+    ),
+    Code(
+        "limit_reached",
+        402,
+        "Spend limit reached",
+        "A spend limit of the workspace, key, member or model forbids the run until `resets_at` (null: for good).",
+        ("scope", "period", "limit_micros", "spent_micros", "resets_at", "currency"),
+    ),
+    Code(
+        "cost_above_cap",
+        402,
+        "Cost above the cap",
+        "The quote is above the request's own `max_cost_micros`. Nothing was started.",
+        ("quote_micros", "max_cost_micros", "currency"),
+    ),
+    Code(
+        "missing_scope",
+        403,
+        "Missing scope",
+        "The key is valid but was not made for this. `needed_scope` names what it lacks.",
+        ("needed_scope",),
+    ),
+    Code(
+        "forbidden",
+        403,
+        "Forbidden",
+        "The signed-in session may not do this; from a page, the CSRF token is missing or old.",
+    ),
+    Code(
+        "not_found",
+        404,
+        "Not found",
+        "No such model, prediction or address that this workspace can see.",
+    ),
+    Code(
+        "method_not_allowed",
+        405,
+        "Method not allowed",
+        "The address exists but does not take this method; `Allow` names those it takes.",
+    ),
+    Code(
+        "idempotency_conflict",
+        409,
+        "Idempotency key in use",
+        "The Idempotency-Key was used for another request within the last day.",
+    ),
+    Code(
+        "idempotency_in_flight",
+        409,
+        "Request in flight",
+        "A request with this Idempotency-Key is being handled. Repeat it after `Retry-After` seconds.",
+    ),
+    Code(
+        "length_required",
+        411,
+        "Length required",
+        "The body was sent in chunks, without a Content-Length.",
+    ),
+    Code(
+        "body_too_large", 413, "Body too large", "The body is larger than this server reads.", ("max_bytes",)
+    ),
+    Code(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "Bodies are JSON: send `Content-Type: application/json`.",
+    ),
+    Code(
+        "invalid_input",
+        422,
+        "Invalid input",
+        "Some fields are wrong. `errors` names each of them, what is wrong, and what is allowed.",
+    ),
+    Code("cannot_price", 422, "No price", "The run has no computable price, so it is refused."),
+    Code(
+        "throttled",
+        429,
+        "Too many requests",
+        "The key sends more requests than it may. Go on after `Retry-After` seconds.",
+    ),
+    Code(
+        "internal_error",
+        500,
+        "Internal error",
+        "Our fault. Nothing was charged; quote `request_id` when you tell us.",
+    ),
+    Code(
+        "model_unavailable",
+        503,
+        "Model unavailable",
+        "The model exists but nothing serves it at present.",
+    ),
+    Code(
+        "unavailable",
+        503,
+        "Unavailable",
+        "A part of the server does not answer. Repeat after `Retry-After` seconds.",
+    ),
+)
+
+CODES: dict[str, Code] = {one.code: one for one in _ALL}
+
+# What a prediction's own `error.code` may be: the run was accepted, and failed without a charge.
+PREDICTION_CODES: dict[str, str] = {
+    "start_deadline": "The run did not start within the time it was given.",
+    "timeout": "The run took longer than its endpoint allows.",
+    "worker_lost": "The run was lost several times with its worker.",
+    "unusable_output": "What the model made is no picture that can be opened.",
+}
+
+# What `errors[].code` may be.
+FIELD_CODES: dict[str, str] = {
+    "required": "The field is missing.",
+    "unknown": "There is no such field; `allowed` lists those there are.",
+    "type": "The value has the wrong type.",
+    "too_small": "Below the minimum.",
+    "too_large": "Above the maximum.",
+    "multiple_of": "Not on the grid of allowed values.",
+    "too_short": "Too few characters.",
+    "too_long": "Too many characters.",
+    "too_few": "Too few items.",
+    "too_many": "Too many items.",
+    "pattern": "Does not match the pattern.",
+    "not_allowed": "None of the choices.",
+}

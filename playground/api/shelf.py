@@ -1,0 +1,99 @@
+"""A listing as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.templatetags.static import static
+from django.urls import reverse
+
+from marketplace import catalog, schema
+from marketplace.models import Endpoint, Listing, Price
+from marketplace.schema.clean import ordered
+
+Json = dict[str, Any]
+
+
+def short(listing: Listing) -> Json:
+    """One entry of the list. The listing must come from `catalog.listings` with its endpoints prefetched."""
+    return {
+        "id": listing.model_id,
+        "publisher": listing.publisher.name,
+        "name": listing.name,
+        "tagline": listing.tagline,
+        "task": listing.task,
+        "license": listing.license,
+        "cover_url": _cover(listing),
+        "run_count": listing.run_count,
+        "version": listing.default_version.sha256 if listing.default_version else None,
+        "prices": prices(catalog.prices_now(listing)),
+        "created_at": listing.created_at.isoformat(),
+        "urls": {
+            "get": settings.PUBLIC_URL + reverse("api-model", args=[listing.publisher.name, listing.name]),
+            "page": settings.PUBLIC_URL + reverse("model", args=[listing.publisher.name, listing.name]),
+        },
+    }
+
+
+def whole(called: catalog.Callable) -> Json:
+    """Everything a caller needs to know: what goes in, what comes out, at what price, within which limits."""
+    listing, endpoint = called.listing, called.endpoint
+    return {
+        **short(listing),
+        "readme": listing.readme,
+        "endpoint": endpoint.name,
+        "input_schema": _in_order(endpoint.input_schema),
+        "output_schema": endpoint.output_schema,
+        "example_input": schema.example(endpoint.input_schema),
+        "prices": prices(called.prices),
+        "limits": _limits(endpoint),
+        "typical_ms": endpoint.typical_ms,
+        "is_available": bool(called.offers),
+        "versions": [
+            {
+                "id": version.sha256,
+                "created_at": version.created_at.isoformat(),
+                "is_default": version.pk == listing.default_version_id,
+            }
+            for version in listing.versions.order_by("-id")
+        ],
+    }
+
+
+def prices(lines: Iterable[Price]) -> list[Json]:
+    """Price lines; a unit price is a decimal string in USD."""
+    return [
+        {
+            "unit": line.unit,
+            "unit_price": format(line.unit_price.normalize(), "f"),
+            "currency": "USD",
+            "conditions": line.conditions,
+        }
+        for line in lines
+    ]
+
+
+def _limits(endpoint: Endpoint) -> Json:
+    return {
+        "max_seconds": endpoint.max_seconds,
+        "start_within_seconds": endpoint.start_within_seconds,
+        "max_batch": endpoint.max_batch,
+        "granularity": endpoint.granularity,
+    }
+
+
+def _in_order(described: Json) -> Json:
+    """The schema with its fields in the order people see them; the database keeps none."""
+    return {**described, "properties": dict(ordered(described))}
+
+
+def _cover(listing: Listing) -> str | None:
+    if not listing.cover:
+        return None
+    try:
+        path = static(listing.cover)
+    except ValueError:  # not among the collected files
+        return None
+    return path if path.startswith("http") else settings.PUBLIC_URL + path
