@@ -116,6 +116,8 @@ def media_json(asset: Asset) -> dict[str, Any]:
 
 def state_of(row: Prediction, *, preview: str | None = None, note: str = "") -> State:
     """The live state that the row itself tells; the end always comes from here. Terminal rows need their assets."""
+    if not note and row.faults and not row.is_terminal:
+        note = f"A worker stopped during an earlier attempt; this is attempt {max(row.attempt, 1)}."
     took = (row.finished_at - row.started_at) if row.finished_at and row.started_at else None
     return {
         "id": row.public_id.hex,
