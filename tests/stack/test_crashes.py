@@ -1,0 +1,141 @@
+"""Truth under crashes: processes are killed and frozen for real, and nothing is lost or charged twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import PROJECT, Stack, run_stack
+from tests.stack.api import Api
+
+LONG = 40  # steps
+
+
+def children(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def make_key(stack: Stack, workspace: str, credit: str) -> Api:
+    return Api(stack.url, stack.manage("create_key", workspace, "--credit", credit).strip().splitlines()[-1])
+
+
+def assert_books_are_exact(stack: Stack) -> None:
+    stack.manage("ledger", "verify")
+
+
+def test_a_killed_engine_costs_an_attempt_and_nothing_else(stack: Stack) -> None:
+    api = make_key(stack, "crash-one", "1.00")
+    run = api.submit(num_inference_steps=LONG)
+    api.until(run["id"], lambda found: found["status"] == "running" and found["step"] >= 2)
+    os.kill(stack.pid_of("engine"), signal.SIGKILL)
+    again = api.until(run["id"], lambda found: found["attempt"] == 2)
+    assert again["status"] == "running"
+    done = api.wait(run["id"])
+    assert done["status"] == "succeeded"
+    assert done["attempt"] == 2
+    assert done["cost_micros"] == done["quote"]["amount_micros"]
+    balance = api.balance()
+    assert balance["available_micros"] == 1_000_000 - done["cost_micros"]
+    assert balance["held_micros"] == 0
+    assert_books_are_exact(stack)
+
+
+def test_everything_killed_with_nine_in_hand(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with run_stack(folder) as stack:
+        api = make_key(stack, "nine", "1.00")
+        runs = [api.submit(num_inference_steps=LONG, guidance_scale=1.0 + n / 2) for n in range(9)]
+        api.until(runs[0]["id"], lambda found: found["status"] == "running" and found["step"] >= 1)
+        doomed = [psutil.Process(stack.pid), *children(stack.pid)]
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=10)
+    with run_stack(folder) as stack:
+        api = Api(stack.url, api.http.headers["Authorization"].removeprefix("Bearer "))
+        done = [api.wait(run["id"]) for run in runs]
+        assert [run["status"] for run in done] == ["succeeded"] * 9
+        assert api.balance()["available_micros"] == 1_000_000 - sum(run["cost_micros"] for run in done)
+        assert api.balance()["held_micros"] == 0
+        assert_books_are_exact(stack)
+
+
+@contextlib.contextmanager
+def another_engine(stack: Stack) -> Iterator[None]:
+    """A second machine on the same lane."""
+    command = "celery -A marketplace.dispatch worker -P prefork -c 1 -Q lane.cpu -n second@%h"
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command.split()],
+        env=stack.env,
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        for child in [*children(process.pid), psutil.Process(process.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.wait()
+
+
+def test_a_frozen_engine_that_wakes_changes_nothing(stack: Stack) -> None:
+    api = make_key(stack, "frozen", "1.00")
+    run = api.submit(num_inference_steps=LONG)
+    api.until(run["id"], lambda found: found["status"] == "running" and found["step"] >= 1)
+    engine = psutil.Process(stack.pid_of("engine"))
+    frozen = [engine, *engine.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    try:
+        with another_engine(stack):
+            done = api.wait(run["id"])
+            assert done["status"] == "succeeded"
+            assert done["attempt"] == 2
+            picture = api.media(done["output"]["images"][0]["url"])
+            for process in frozen:
+                process.resume()
+            other = api.run(num_inference_steps=4)  # somebody works again, so the frozen one had its say
+            assert other["status"] == "succeeded"
+            time.sleep(3)
+    finally:
+        for process in frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    after = api.get(run["id"])
+    assert {name: after[name] for name in ("attempt", "cost_micros", "finished_at", "status")} == {
+        name: done[name] for name in ("attempt", "cost_micros", "finished_at", "status")
+    }
+    assert api.media(after["output"]["images"][0]["url"]) == picture
+    assert api.balance()["available_micros"] == 1_000_000 - done["cost_micros"] - other["cost_micros"]
+    assert_books_are_exact(stack)
+
+
+def test_alone_and_again_alone_the_same_bytes(stack: Stack) -> None:
+    api = make_key(stack, "same-bytes", "1.00")
+    pictures = {
+        api.media(api.run(seed=482193, num_inference_steps=8)["output"]["images"][0]["url"]) for _ in range(2)
+    }
+    assert len(pictures) == 1
+
+
+def test_another_workspace_sees_nothing(stack: Stack) -> None:
+    owner, outsider = make_key(stack, "owner", "1.00"), make_key(stack, "outsider", "1.00")
+    run = owner.run(num_inference_steps=4)
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/events")):
+        answer = outsider.http.request(method, f"/predictions/{run['id']}{path}")
+        assert answer.status_code == 404, (path, answer.status_code)
+    assert run["id"] not in outsider.http.get("/predictions").text
+    forged = run["output"]["images"][0]["url"].replace("/media/", "/media/A")
+    assert outsider.http.get(forged).status_code == 404
