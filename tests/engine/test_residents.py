@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engine import tiny
+from tests.engine.conftest import Listener
+from workers.engine import Engine, EngineError, Job, Loading, Recipe, recipe_key
+
+Make = Callable[..., Job]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("three")
+    for number, name in enumerate(("a", "b", "c")):
+        tiny.stable_diffusion(root / name, seed=number)
+    return root
+
+
+def recipe(name: str) -> Recipe:
+    return {"family": "diffusers", "weights": name, "id": name, "defaults": {"num_inference_steps": 3}}
+
+
+def names(engine: Engine) -> list[str]:
+    return [resident.id for resident in engine.loaded()]
+
+
+def test_the_least_recently_used_makes_room(three: Path, job: Make) -> None:
+    size = Engine(device="cpu", threads=2, weights_folder=three).open(recipe("a")).bytes
+    engine = Engine(device="cpu", threads=2, weights_folder=three, memory_budget_bytes=int(size * 2.5))
+    engine.open(recipe("a"))
+    engine.open(recipe("b"))
+    assert names(engine) == ["b", "a"]
+    engine.open(recipe("a"))
+    engine.open(recipe("c"))
+    assert names(engine) == ["c", "a"]
+    outcomes = engine.run([job("1", recipe("b")), job("2", recipe("a"))], Listener())
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "succeeded"]
+    assert len(engine.loaded()) == 2
+    engine.close()
+    assert engine.loaded() == []
+
+
+def test_what_can_never_fit_is_refused_before_it_is_loaded(three: Path) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=three, memory_budget_bytes=1000)
+    with pytest.raises(EngineError) as caught:
+        engine.open(recipe("a"))
+    assert (caught.value.code, caught.value.retryable) == ("out_of_memory", False)
+
+
+def test_a_resident_knows_its_size_and_time_and_a_second_run_does_not_wait(three: Path, job: Make) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    listener = Listener()
+    [first] = engine.run([job(recipe=recipe("a"))], listener)
+    [resident] = engine.loaded()
+    assert resident.key == recipe_key(recipe("a"))
+    assert resident.bytes > 10_000
+    assert first.metrics is not None
+    assert first.metrics.load_s >= resident.load_s > 0
+    assert (listener.reports[0].step, listener.reports[0].steps) == (0, 3)
+    assert "loaded" in listener.reports[0].logs[0]
+    again = Listener()
+    [second] = engine.run([job(recipe=recipe("a"))], again)
+    assert second.metrics is not None
+    assert second.metrics.load_s == 0
+    assert again.reports[0].step == 1
+
+
+def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    seen: list[list[Loading]] = []
+    locate = __import__("workers.engine.weights", fromlist=["locate"]).locate
+
+    def look_aside(*args: object, **kwargs: object) -> Path:
+        looker = threading.Thread(target=lambda: seen.append(engine.loading()))
+        looker.start()
+        looker.join()
+        return locate(*args, **kwargs)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("workers.engine.runtime.weights.locate", look_aside)
+    engine.open(recipe("a"))
+    assert [loading.id for loading in seen[0]] == ["a"]
+    assert seen[0][0].expected_s is None
+    assert engine.loading() == []
+    engine.close()
+    engine.open(recipe("a"))
+    assert seen[1][0].expected_s is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("not enough memory: 5 GiB")],
+)
+def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
+    three: Path, job: Make, error: Exception
+) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine.open(recipe("b"))
+    engine.open(recipe("a"))
+    opened = engine._holdings[recipe_key(recipe("a"))].opened
+    unet = opened._pipe.unet  # type: ignore[attr-defined]
+
+    def exhausted(*args: object, **kwargs: object) -> None:
+        raise error
+
+    unet.forward = exhausted
+    jobs = [job(str(n), recipe("a"), seed=n) for n in range(4)]
+    outcomes = engine.run(jobs, Listener())
+    assert {(o.error.code, o.error.retryable) for o in outcomes if o.error} == {("out_of_memory", True)}
+    assert engine.loaded() == []
+    retried = engine.run(jobs, Listener())
+    assert [outcome.status for outcome in retried] == ["succeeded"] * 4
+    assert {outcome.metrics.batch for outcome in retried if outcome.metrics} == {2}
+
+
+def test_an_unforeseen_failure_is_an_outcome_too(three: Path, job: Make) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine.open(recipe("a"))
+    unet = engine._holdings[recipe_key(recipe("a"))].opened._pipe.unet  # type: ignore[attr-defined]
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("secret path /home/somebody")
+
+    unet.forward = broken
+    [outcome] = engine.run([job(recipe=recipe("a"))], Listener())
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.retryable) == ("engine_failed", True)
+    assert "secret" not in outcome.error.sentence
+
+
+def test_the_key_is_about_what_is_opened(sd: Recipe) -> None:
+    assert recipe_key(sd) == recipe_key(
+        {**sd, "id": "x", "defaults": {}, "batch_on": ["width"], "max_batch": 3}
+    )
+    assert recipe_key(sd) != recipe_key({**sd, "dtype": "float16"})

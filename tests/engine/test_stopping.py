@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import STEPS, Listener
+from workers.engine import Engine, Job, StepReport
+
+Make = Callable[..., Job]
+
+
+def test_one_of_a_batch_is_stopped_and_the_others_finish_as_if_it_had_stayed(
+    engine: Engine, job: Make
+) -> None:
+    jobs = [job("a", seed=1), job("b", seed=2), job("c", seed=3)]
+    undisturbed = engine.run(jobs, Listener())
+    listener = Listener(b=4)
+    outcomes = engine.run(jobs, listener)
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "stopped", "succeeded"]
+    assert outcomes[1].outputs == ()
+    assert [report.step for report in listener.of("b")] == [1, 2, 3, 4]
+    assert len(listener.of("a")) == STEPS
+    for place in (0, 2):
+        assert outcomes[place].outputs[0].data == undisturbed[place].outputs[0].data
+
+
+def test_a_batch_that_nobody_wants_stops_at_once_and_the_pipeline_stays_usable(
+    engine: Engine, job: Make
+) -> None:
+    before = engine.run([job()], Listener())[0].outputs[0].data
+    listener = Listener(a=2, b=3)
+    outcomes = engine.run([job("a"), job("b", seed=2)], listener)
+    assert [outcome.status for outcome in outcomes] == ["stopped", "stopped"]
+    assert max(report.step for report in listener.reports) == 3
+    assert engine.run([job()], Listener())[0].outputs[0].data == before
+
+
+def test_stopping_ids_of_others_means_nothing(engine: Engine, job: Make) -> None:
+    [outcome] = engine.run([job()], lambda reports: ["somebody-else"])
+    assert outcome.status == "succeeded"
+
+
+def test_draining_hands_back_what_runs_and_what_waits(weights: Path, job: Make) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    steps: list[int] = []
+
+    def drain_at_third(reports: Sequence[StepReport]) -> list[str]:
+        steps.append(reports[0].step)
+        if reports[0].step == 3:
+            engine.drain()
+        return ["a"] if reports[0].step == 2 else []
+
+    outcomes = engine.run([job("a"), job("b", seed=2), job("waits", width=32)], drain_at_third)
+    assert [outcome.status for outcome in outcomes] == ["stopped", "released", "released"]
+    assert max(steps) == 3
+    assert [outcome.status for outcome in engine.run([job()], Listener())] == ["released"]
+
+
+def test_what_the_caller_raises_comes_through_and_the_pipeline_stays_usable(
+    engine: Engine, job: Make
+) -> None:
+    def lose_the_database(reports: Sequence[StepReport]) -> list[str]:
+        raise ConnectionError("the database is gone")
+
+    with pytest.raises(ConnectionError, match="database is gone"):
+        engine.run([job()], lose_the_database)
+    assert engine.run([job()], Listener())[0].status == "succeeded"

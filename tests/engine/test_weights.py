@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.engine.conftest import Listener
+from workers.engine import Engine, EngineError, Job, Recipe
+
+Make = Callable[..., Job]
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(weights: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(weights / "sd", tmp_path / "copy"))
+
+
+def refusal(folder: Path, **extra: object) -> EngineError:
+    recipe: Recipe = {"family": "diffusers", "weights": str(folder), **extra}  # type: ignore[typeddict-item]
+    with pytest.raises(EngineError) as caught:
+        Engine(device="cpu", threads=2).open(recipe)
+    assert caught.value.code == "bad_weights"
+    assert not caught.value.retryable
+    return caught.value
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_pickle_is_refused_even_beside_good_weights(folder: Path) -> None:
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))
+    assert "unet/diffusion_pytorch_model.bin is refused" in refusal(folder).sentence
+
+
+def test_a_pickle_instead_of_the_weights_is_refused(folder: Path) -> None:
+    (folder / UNET).unlink()
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))
+    assert "safetensors" in refusal(folder).sentence
+
+
+def test_a_pickle_under_a_good_name_is_no_safetensors(folder: Path) -> None:
+    (folder / UNET).write_bytes(pickle.dumps(dict.fromkeys(range(50))))
+    assert "damaged" in refusal(folder).sentence
+
+
+def test_a_cut_off_file_is_damaged(folder: Path) -> None:
+    whole = (folder / UNET).read_bytes()
+    (folder / UNET).write_bytes(whole[: len(whole) // 2])
+    assert "unet/diffusion_pytorch_model.safetensors is damaged" in refusal(folder).sentence
+
+
+def test_missing_tensors_are_not_filled_with_noise(folder: Path) -> None:
+    tensors = load_file(folder / UNET)
+    tensors.pop("conv_out.weight")
+    save_file(tensors, folder / UNET)
+    refusal(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    edit(folder / "unet" / "config.json", block_out_channels=[24, 48])
+    assert "could not be opened" in refusal(folder).sentence
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    shutil.rmtree(folder / "vae")
+    assert "vae" in refusal(folder).sentence
+    (folder / "model_index.json").unlink()
+    assert "model_index.json is missing" in refusal(folder).sentence
+
+
+def test_code_is_refused(folder: Path) -> None:
+    (folder / "pipeline.py").write_text("raise SystemExit")
+    assert "pipeline.py is refused" in refusal(folder).sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_class_name": ["pipeline", "Mine"]},
+        {"_class_name": "os"},
+        {"_class_name": "NoSuchPipeline"},
+        {"unet": ["mine", "Model"]},
+        {"unet": ["diffusers", "NoSuchModel"]},
+        {"unet": ["os", "system"]},
+        {"unet": ["diffusers", 3]},
+    ],
+)
+def test_only_classes_of_the_libraries_are_opened(folder: Path, changes: dict[str, object]) -> None:
+    edit(folder / "model_index.json", **changes)
+    refusal(folder)
+
+
+def test_remote_code_is_refused(folder: Path) -> None:
+    edit(folder / "text_encoder" / "config.json", auto_map={"AutoModel": "mine.Model"})
+    assert "auto_map" in refusal(folder).sentence
+
+
+def test_hashes_are_held(folder: Path) -> None:
+    assert "not the one" in refusal(folder, hashes={UNET: "0" * 64}).sentence
+    assert "missing" in refusal(folder, hashes={"../copy/none": "0" * 64}).sentence
+
+
+def test_the_class_that_the_recipe_names_must_be_the_one_in_the_folder(folder: Path) -> None:
+    assert "FluxPipeline" in refusal(folder, pipeline="FluxPipeline").sentence
+
+
+@pytest.mark.parametrize("name", ["../secret", "", ".hidden", "a/../../b", "no-such-weights"])
+def test_names_stay_inside_the_weights_folder(weights: Path, name: str) -> None:
+    with pytest.raises(EngineError):
+        Engine(device="cpu", threads=2, weights_folder=weights).open({"family": "diffusers", "weights": name})
+
+
+def test_unknown_families_schedulers_and_precisions_are_named(weights: Path) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    for recipe, says in [
+        ({"family": "nope", "weights": "sd"}, "diffusers"),
+        ({"family": "diffusers", "weights": "sd", "scheduler": {"class": "Path"}}, "Path"),
+        ({"family": "diffusers", "weights": "sd", "dtype": "int3"}, "int3"),
+    ]:
+        with pytest.raises(EngineError) as caught:
+            engine.open(recipe)  # type: ignore[arg-type]
+        assert says in caught.value.sentence
+
+
+def test_jobs_with_bad_weights_fail_and_others_run(weights: Path, folder: Path, job: Make) -> None:
+    (folder / "x.pt").write_bytes(b"")
+    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    bad, good = engine.run(
+        [job("bad", {"family": "diffusers", "weights": str(folder)}), job("good")], Listener()
+    )
+    assert (bad.status, good.status) == ("failed", "succeeded")
+
+
+def test_a_scheduler_can_be_chosen(weights: Path, job: Make) -> None:
+    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    recipe: Recipe = {
+        "family": "diffusers",
+        "weights": "sd",
+        "scheduler": {
+            "class": "EulerDiscreteScheduler",
+            "prediction_type": "epsilon",
+            "use_flow_sigmas": False,
+        },
+    }
+    listener = Listener()
+    [outcome] = engine.run([job(recipe=recipe, num_inference_steps=8)], listener)
+    assert outcome.status == "succeeded", outcome.error
+    assert len({report.preview for report in listener.of("one") if report.preview}) >= 5
