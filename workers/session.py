@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import psycopg
 from django.conf import settings
@@ -84,7 +84,7 @@ class Session:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     @contextlib.contextmanager
-    def at_work(self, fences: Mapping[str, int], max_seconds: int) -> Iterable[None]:  # type: ignore[misc]
+    def at_work(self, fences: Mapping[str, int], max_seconds: int) -> Iterator[None]:
         """While inside, the leases of these jobs are renewed and a hang ends the process."""
         with self._guard:
             self._jobs, self._lost = dict(fences), set()

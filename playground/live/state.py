@@ -99,7 +99,7 @@ def publish(states: Iterable[State]) -> None:
         for state in states:
             end = int(state["status"] in terminal)
             body = json.dumps({**state, "logs": state["logs"][-MAX_LOG_LINES:]}, separators=(",", ":"))
-            arguments = [state["attempt"], end, body, KEEP_SECONDS, CHANNEL, state["id"]]
+            arguments: list[str | int] = [state["attempt"], end, body, KEEP_SECONDS, CHANNEL, state["id"]]
             _script()(keys=[key_of(state["id"])], args=arguments, client=pipe)
         pipe.execute()
     except redis.RedisError as error:
@@ -151,7 +151,7 @@ def engines(lane: str) -> list[Engine]:
 
 async def engines_async(client: redis.asyncio.Redis, lane: str) -> list[Engine]:
     """`engines`, for the edge."""
-    return _present(cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}")))  # type: ignore[misc]
+    return _present(cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}")))
 
 
 def _present(said: Mapping[bytes, bytes]) -> list[Engine]:

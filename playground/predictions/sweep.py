@@ -140,7 +140,7 @@ def _expired() -> int:
     return len(rows)
 
 
-def _locked(statement: str, parameters: list[object]) -> list[Prediction]:
+def _locked(statement: str, parameters: list[int]) -> list[Prediction]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         ids = [row[0] for row in cursor.fetchall()]
