@@ -30,7 +30,7 @@ WITH near AS (
       JOIN marketplace_endpoint e ON e.id = q.endpoint_id
      WHERE q.status = 'queued'
      ORDER BY q.priority DESC,
-              q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s) THEN %(head_start)s ELSE interval '0' END
+              q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s) THEN %(head_start)s ELSE 0 END * interval '1 second'
      LIMIT 1 FOR NO KEY UPDATE OF q SKIP LOCKED
 ), mates AS (
     SELECT q.id
@@ -73,7 +73,7 @@ def take(
                 "limit": limit,
                 "window": WINDOW,
                 "warm": list(warm),
-                "head_start": HEAD_START,
+                "head_start": HEAD_START.total_seconds(),
                 "worker": worker,
                 "lock": worker_lock,
             },
