@@ -39,6 +39,11 @@ class VitrineRequest(HttpRequest):
     workspace: Workspace | None
 
 
+def request_id_of(given: str) -> str:
+    """The caller's X-Request-Id if it is sane, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+
+
 class RequestIdMiddleware:
     """Names each request: the caller's X-Request-Id if it is sane, else a new one. Answers carry it too."""
 
@@ -46,8 +51,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+        request_id = request_id_of(request.headers.get("X-Request-Id", ""))
         cast("VitrineRequest", request).request_id = request_id
         response = self.get_response(request)
         response.headers["X-Request-Id"] = request_id

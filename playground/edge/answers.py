@@ -1,0 +1,53 @@
+"""What the edge says itself: whole answers, and problem+json as the API says it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from playground.api import problems
+from playground.api.codes import CODES
+from playground.api.problems import Problem
+from playground.edge.protocol import Headers, Scope, Send, header
+from playground.middleware import request_id_of
+
+ID_HEADER = b"x-request-id"
+
+
+def dump(document: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def name_request(scope: Scope) -> str:
+    """The request's id: the caller's if it is sane, else a new one, which Django then sees as the caller's."""
+    request_id = request_id_of(header(scope, ID_HEADER))
+    scope["headers"] = [pair for pair in scope["headers"] if pair[0] != ID_HEADER]
+    scope["headers"].append((ID_HEADER, request_id.encode()))
+    return request_id
+
+
+async def answer(
+    send: Send, status: int, headers: Headers, body: bytes = b"", *, is_head: bool = False
+) -> None:
+    """Send one whole answer; to HEAD without its body."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if is_head else body})
+
+
+async def answer_problem(send: Send, problem: Problem, request_id: str) -> None:
+    """Send an error."""
+    status, headers, body = problem_parts(problem, request_id)
+    await answer(send, status, headers, body)
+
+
+def problem_parts(problem: Problem, request_id: str) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error."""
+    headers = [
+        (b"content-type", problems.CONTENT_TYPE.encode()),
+        (b"cache-control", b"no-store"),
+        (ID_HEADER, request_id.encode()),
+        *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+    ]
+    return CODES[problem.code].status, headers, dump(problems.body(problem, request_id=request_id))

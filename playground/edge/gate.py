@@ -1,0 +1,102 @@
+"""What is let in: no body beyond the limit, none for an address that does not exist, none of unknown length to Django."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.urls import Resolver404, resolve
+
+from playground.api.problems import Problem
+from playground.edge.protocol import Message, Receive, Scope
+
+CHUNK_BYTES = 64 * 1024
+IN_MEMORY_BYTES = 1024 * 1024
+
+
+def limit() -> int:
+    """The most bytes that a body may have."""
+    return int(settings.MAX_BODY_BYTES)
+
+
+def refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
+    """Why a request with a body is turned away before that is read; None if it may come in. Names in lower case."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
+        return Problem("malformed_request", "Content-Length must be one number.")
+    length = int(lengths[0]) if lengths and len(lengths[0]) < 20 else 2**63 if lengths else 0
+    if not length and not is_chunked:
+        return None
+    if length > limit():
+        return too_large()
+    try:
+        resolve(path)
+    except Resolver404:
+        return Problem("not_found", f"There is nothing at {path[:200]}.")
+    return None
+
+
+def too_large() -> Problem:
+    """The error of a body beyond the limit."""
+    detail = f"The body may have at most {limit():,} bytes."
+    return Problem("body_too_large", detail, members={"max_bytes": limit()})
+
+
+async def admit(scope: Scope, receive: Receive) -> Receive:
+    """A `receive` that never yields more than the limit. Raises Problem, at once or from the `receive` itself.
+
+    A chunked body is read whole, as Django believes Content-Length only and would see nothing of it.
+    """
+    if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        return await _measured(scope, receive)
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit():
+            raise too_large()
+        return message
+
+    return counting
+
+
+async def _measured(scope: Scope, receive: Receive) -> Receive:
+    spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed at its end
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            spool.close()
+            return _always(message)
+        size += len(message.get("body", b""))
+        if size > limit():
+            spool.close()
+            raise too_large()
+        spool.write(message.get("body", b""))
+        more = message.get("more_body", False)
+    spool.seek(0)
+    dropped = {b"transfer-encoding", b"content-length"}
+    scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in dropped]
+    scope["headers"].append((b"content-length", str(size).encode()))
+
+    async def replay() -> Message:
+        if spool.closed:
+            return await receive()
+        chunk = spool.read(CHUNK_BYTES)
+        is_last = spool.tell() >= size
+        if is_last:
+            spool.close()
+        return {"type": "http.request", "body": chunk, "more_body": not is_last}
+
+    return replay
+
+
+def _always(message: Message) -> Receive:
+    async def again() -> Message:
+        return message
+
+    return again

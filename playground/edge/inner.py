@@ -1,0 +1,85 @@
+"""Django behind the edge: each request in one hop to one of a few threads.
+
+Django's own ASGI handler makes a thread per request and hops between it and the loop at every middleware that is not
+asynchronous. Ours runs the whole chain where it is at home, in a thread, so what is asked at once waits for a thread
+instead of making one. An answer is complete before the first byte is sent, so a slow reader never holds a thread or a
+database connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from playground.edge.protocol import Headers, Receive, Scope, Send
+
+THREADS = 12
+CHUNK_BYTES = 64 * 1024
+IN_MEMORY_BYTES = 1024 * 1024  # a streamed answer beyond this waits on disk
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="django")
+
+
+class Inner(ASGIHandler):
+    """Django's request cycle, synchronous, in a bounded pool of threads."""
+
+    def __init__(self) -> None:
+        self.load_middleware(is_async=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        status, headers, content = await loop.run_in_executor(_pool, context.run, self._answer, scope, body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if isinstance(content, bytes):
+            await send({"type": "http.response.body", "body": content})
+            return
+        try:
+            while chunk := content.read(CHUNK_BYTES):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            content.close()
+        await send({"type": "http.response.body"})
+
+    def _answer(self, scope: Scope, body: Any) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes]]:
+        """The whole request cycle; whatever the request opened is closed when it returns."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, refused = self.create_request(scope, body)
+        response: HttpResponseBase = self.get_response(request) if request is not None else refused
+        try:
+            return response.status_code, _headers(response), _content(response)
+        finally:
+            response.close()  # sends request_finished too, which hands the connection back
+            body.close()
+
+
+def _headers(response: HttpResponseBase) -> Headers:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    cookies = response.cookies.values()
+    return headers + [(b"Set-Cookie", one.output(header="").strip().encode("ascii")) for one in cookies]
+
+
+def _content(response: HttpResponseBase) -> bytes | SpooledTemporaryFile[bytes]:
+    if isinstance(response, StreamingHttpResponse):
+        spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
+        for chunk in response:
+            spool.write(chunk)
+        spool.seek(0)
+        return spool
+    assert isinstance(response, HttpResponse)
+    return response.content

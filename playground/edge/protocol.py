@@ -1,0 +1,29 @@
+"""The words of ASGI, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Application(Protocol):
+    """Anything that answers ASGI."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The value of a request header, several joined as HTTP joins them; empty if there is none."""
+    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+async def gone(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] not in {"http.disconnect", "websocket.disconnect"}:
+        pass

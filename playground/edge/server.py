@@ -1,0 +1,220 @@
+"""The web process: `python -m playground.edge.server -b HOST -p PORT`.
+
+Daphne with what it leaves out: a body is refused before it is read, a slow reader slows down who writes to it instead
+of filling the memory, and a stop lets what is being answered be answered.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+os.environ.setdefault("ASGI_THREADS", "2")  # the loop's own pool; Django and the edge have theirs
+
+import argparse
+import asyncio
+import io
+import logging
+import resource
+import sys
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import daphne.server
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.utils.module_loading import import_string
+from twisted.internet import defer, reactor
+from twisted.web import http
+
+APPLICATION = "playground.asgi.application"
+BUFFER_BYTES = 64 * 1024
+HEADER_BYTES = 32 * 1024
+SLOW_READER_SECONDS = 60  # in which a reader must take what is buffered for it
+LINGER_SECONDS = 2  # for a refused client to notice, before the connection is cut
+GRACE_SECONDS = 4  # for what is being answered at a stop
+SOCKET_MESSAGE_BYTES = 4096  # nobody has anything to say to us over a socket
+
+log = logging.getLogger(__name__)
+
+
+class Channel(http.HTTPChannel):
+    """One connection, which knows whether its reader keeps up."""
+
+    totalHeadersSize = HEADER_BYTES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drained = asyncio.Event()
+        self.drained.set()
+
+    def pauseProducing(self) -> None:
+        self.drained.clear()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.drained.set()
+        super().resumeProducing()
+
+    def stopProducing(self) -> None:
+        self.drained.set()
+        super().stopProducing()
+
+    def _send100Continue(self) -> None:
+        if not getattr(self.requests[-1], "is_refused", False):
+            super()._send100Continue()
+
+
+class Request(WebRequest):  # type: ignore[misc]
+    """One request, turned away as soon as its headers or its length are reason enough."""
+
+    is_refused = False
+    size = 0
+
+    def __init__(self, channel: Channel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs, parsePOSTFormSubmission=False)
+
+    def gotLength(self, length: int | None) -> None:
+        from playground.edge import gate
+
+        self.limit = gate.limit()
+        path = unquote(self.channel._path.split(b"?", 1)[0].decode("latin-1"))
+        headers = [(n.lower(), v) for n, values in self.requestHeaders.getAllRawHeaders() for v in values]
+        problem = gate.refusal(path, headers)
+        if problem is None:
+            super().gotLength(length)
+        else:
+            self.content = io.BytesIO()
+            self._refuse(problem)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        from playground.edge import gate
+
+        self.size += len(data)
+        if self.is_refused:
+            return
+        if self.size > self.limit:
+            self._refuse(gate.too_large())
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self.is_refused:
+            self.channel.transport.loseConnection()
+        else:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self, problem: Any) -> None:
+        """Answer now, read on only to throw away, and cut the connection soon."""
+        from playground.edge.answers import name_request, problem_parts
+
+        self.is_refused = True
+        given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
+        request_id = name_request({"headers": [(b"x-request-id", given)]})
+        status, headers, body = problem_parts(problem, request_id)
+        reason = http.RESPONSES.get(status, b"Refused")
+        lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in headers)]
+        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+        transport = self.channel.transport
+        transport.write(b"\r\n".join(lines))
+        transport.loseWriteConnection()
+        reactor.callLater(LINGER_SECONDS, transport.abortConnection)  # type: ignore[attr-defined]
+
+
+class Factory(HTTPFactory):  # type: ignore[misc]
+    """Makes connections of ours."""
+
+    protocol = Channel
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel = http.HTTPFactory.buildProtocol(self, addr)
+        channel.requestFactory = Request  # type: ignore[union-attr]
+        return channel
+
+
+class WebServer(daphne.server.Server):  # type: ignore[misc]
+    """Daphne's server with flow control and a graceful end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ports: list[Any] = []
+
+    def run(self) -> None:
+        daphne.server.HTTPFactory = Factory  # Daphne names its factory in `run` and leaves no other way in
+        super().run()
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self.ports.append(port)
+
+    async def handle_reply(self, protocol: Any, message: Any) -> None:
+        await super().handle_reply(protocol, message)
+        channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
+        if isinstance(channel, Channel) and not channel.drained.is_set():
+            try:
+                await asyncio.wait_for(channel.drained.wait(), SLOW_READER_SECONDS)
+            except TimeoutError:
+                channel.transport.abortConnection()
+
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._finish()))
+
+    async def _finish(self) -> None:
+        from playground.edge.site import close
+
+        for port in self.ports:
+            port.stopListening()
+        await close()
+        running = [
+            one["application_instance"] for one in self.connections.values() if "application_instance" in one
+        ]
+        if running:
+            _, late = await asyncio.wait(running, timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+def serve(host: str, port: int, *, has_proxy: bool = False) -> int:
+    """Serve until a signal ends it; the exit status."""
+    _allow_many_files()
+    server = WebServer(
+        import_string(APPLICATION),
+        endpoints=build_endpoint_description_strings(host=host, port=port),
+        request_buffer_size=BUFFER_BYTES,
+        websocket_timeout=-1,
+        websocket_max_message_size=SOCKET_MESSAGE_BYTES,
+        websocket_max_frame_size=SOCKET_MESSAGE_BYTES,
+        application_close_timeout=2,
+        proxy_forwarded_address_header="X-Forwarded-For" if has_proxy else None,
+        proxy_forwarded_port_header="X-Forwarded-Port" if has_proxy else None,
+        proxy_forwarded_proto_header="X-Forwarded-Proto" if has_proxy else None,
+        verbosity=0,
+        server_name="",
+    )
+    server.run()
+    return 1 if server.abort_start else 0
+
+
+def _allow_many_files() -> None:
+    """Each viewer is an open file: take all that the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="playground.edge.server", description="Vitrine's web process.")
+    parser.add_argument("-b", "--bind", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("-p", "--port", type=int, default=8000, help="the port to listen on")
+    parser.add_argument(
+        "--proxy-headers", action="store_true", help="believe a proxy's X-Forwarded-For and -Proto"
+    )
+    given = parser.parse_args(arguments)
+    return serve(given.bind, given.port, has_proxy=given.proxy_headers)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
