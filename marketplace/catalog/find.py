@@ -110,7 +110,9 @@ def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Calla
     name, colon, wanted = model.partition(":")
     shelf = listing(name, workspace=workspace)
     if colon and not _VERSION_ID.fullmatch(wanted):
-        raise NotFound(f"{wanted[:64]!r} is no version: give 8 to 64 hex digits of its id, as {name}:<version>.")
+        raise NotFound(
+            f"{wanted[:64]!r} is no version: give 8 to 64 hex digits of its id, as {name}:<version>."
+        )
     endpoints = Endpoint.objects.select_related("version").prefetch_related(
         Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
         Prefetch("prices", Price.objects.filter(effective_from__lte=now).order_by("-effective_from", "-id")),

@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 
 UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
 REQUIRED = ("name", "tagline", "task", "license", "recipe", "endpoint", "prices", "lane")
+REQUIRED_OF_ENDPOINT = ("input", "output", "max_seconds", "start_within_seconds")
 
 
 class InvalidManifest(ValueError):
@@ -33,12 +34,15 @@ def read_manifest(path: Path, *, weights_dir: Path) -> Manifest:
     Fields keep the order in which the file names them. Raises InvalidManifest.
     """
     try:
-        manifest = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidManifest(f"{path.name}: {error}") from None
     missing = [key for key in REQUIRED if key not in manifest]
     if missing:
         raise InvalidManifest(f"{path.name}: missing {', '.join(missing)}")
+    missing = [key for key in REQUIRED_OF_ENDPOINT if key not in manifest["endpoint"]]
+    if missing:
+        raise InvalidManifest(f"{path.name}: endpoint: missing {', '.join(missing)}")
     for order, one in enumerate(manifest["endpoint"]["input"].get("properties", {}).values()):
         one.setdefault("x-order", order)
     weights = manifest["recipe"].get("weights")
@@ -47,7 +51,7 @@ def read_manifest(path: Path, *, weights_dir: Path) -> Manifest:
         manifest["recipe"]["hashes"] = hashes(folder)
         for key, name in (("readme", "README.md"), ("words", "words.json")):
             if key not in manifest and (folder / name).is_file():
-                text = (folder / name).read_text()
+                text = (folder / name).read_text(encoding="utf-8")
                 manifest[key] = json.loads(text) if name.endswith(".json") else text
     return manifest
 
@@ -67,8 +71,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def version_id(manifest: Mapping[str, Any]) -> str:
-    """The SHA-256 of the canonical form of what makes a run: recipe and endpoint."""
-    heart = {"recipe": manifest["recipe"], "endpoint": manifest["endpoint"]}
+    """The SHA-256 of the canonical form of what makes a run: recipe, endpoint and task."""
+    heart = {key: manifest[key] for key in ("recipe", "endpoint", "task")}
     return hashlib.sha256(json.dumps(heart, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -96,7 +100,12 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
         listing=shelf, sha256=version_id(manifest), defaults={"manifest": manifest}
     )
     endpoint = _endpoint(version, manifest) if is_new else version.endpoints.get(name=manifest["task"])
-    Offer.objects.get_or_create(endpoint=endpoint, kind=Offer.Kind.LANE, lane=manifest["lane"])
+    Offer.objects.update_or_create(
+        endpoint=endpoint, kind=Offer.Kind.LANE, lane=manifest["lane"], defaults={"is_enabled": True}
+    )
+    endpoint.offers.filter(kind=Offer.Kind.LANE, is_enabled=True).exclude(lane=manifest["lane"]).update(
+        is_enabled=False
+    )
     _set_prices(endpoint, wanted)
     if shelf.default_version_id != version.pk:
         shelf.default_version = version

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+
+from marketplace.schema.clean import problems_of
 
 Schema = Mapping[str, Any]
 
@@ -43,6 +46,8 @@ def check(schema: Schema) -> None:
         Draft202012Validator.check_schema(dict(schema))
     except SchemaError as error:
         raise InvalidSchema(f"{error.json_path}: {error.message}") from None
+    except RecursionError:
+        raise InvalidSchema(f"$: nested deeper than {MAX_DEPTH}") from None
     if schema.get("type") != "object":
         raise InvalidSchema("$: the input of an endpoint is an object")
     _check_object(schema, "$", 1)
@@ -50,8 +55,6 @@ def check(schema: Schema) -> None:
 
 def _check_object(schema: Schema, at: str, depth: int) -> None:
     properties: Mapping[str, Schema] = schema.get("properties", {})
-    if depth > MAX_DEPTH:
-        raise InvalidSchema(f"{at}: nested deeper than {MAX_DEPTH}")
     if len(properties) > MAX_PROPERTIES:
         raise InvalidSchema(f"{at}: more than {MAX_PROPERTIES} properties")
     for name in schema.get("required", ()):
@@ -64,7 +67,9 @@ def _check_object(schema: Schema, at: str, depth: int) -> None:
 
 
 def _check_property(one: Schema, at: str, depth: int) -> None:
-    kind = one.get("type")
+    if depth > MAX_DEPTH:
+        raise InvalidSchema(f"{at}: nested deeper than {MAX_DEPTH}")
+    kind = one.get("type") if isinstance(one, Mapping) else None
     if kind not in TYPES:
         raise InvalidSchema(f"{at}: type must be one of {', '.join(TYPES)}")
     unknown = sorted(set(one) - KEYWORDS)
@@ -76,13 +81,32 @@ def _check_property(one: Schema, at: str, depth: int) -> None:
         raise InvalidSchema(f"{at}: x-measure must be one of {', '.join(MEASURES)}")
     if one.get("x-measure") in {"width", "height", "image", "step", "second"} and "maximum" not in one:
         raise InvalidSchema(f"{at}: what is paid for needs a maximum")
-    if "default" in one and one["default"] is not None:
-        problem = next(iter(Draft202012Validator(dict(one)).iter_errors(one["default"])), None)
-        if problem is not None:
-            raise InvalidSchema(f"{at}: the default is not valid: {problem.message}")
+    _check_hints(one, at)
     if kind == "array":
         if "items" not in one:
             raise InvalidSchema(f"{at}: an array says what its items are")
         _check_property(one["items"], f"{at}[]", depth + 1)
     if kind == "object":
         _check_object(one, at, depth + 1)
+    if one.get("default") is not None:
+        problem = next(iter(problems_of(one, one["default"], "")), None)
+        if problem is not None:
+            raise InvalidSchema(f"{at}: the default {problem.message}")
+
+
+def _check_hints(one: Schema, at: str) -> None:
+    """What the form and `clean` read without asking again."""
+    if "pattern" in one:
+        try:
+            re.compile(one["pattern"])
+        except re.error as error:
+            raise InvalidSchema(f"{at}: the pattern is no regular expression: {error}") from None
+    if "enum" in one and not one["enum"]:
+        raise InvalidSchema(f"{at}: an enum needs a choice")
+    if type(one.get("x-order", 0)) is not int:
+        raise InvalidSchema(f"{at}: x-order is a whole number")
+    media = one.get("x-media", [])
+    if not isinstance(media, list) or not all(isinstance(name, str) for name in media):
+        raise InvalidSchema(f"{at}: x-media lists media types")
+    if not isinstance(one.get("x-enum-labels", {}), Mapping):
+        raise InvalidSchema(f"{at}: x-enum-labels says for each choice what people read")

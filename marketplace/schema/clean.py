@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -16,6 +16,7 @@ INTEGER_LIMIT = 2**53  # what JavaScript clients can hold exactly
 SEED_MAXIMUM = 2**32 - 1
 STRING_LIMIT = 100_000  # where the schema names none
 ITEMS_LIMIT = 1_000
+UNKNOWN_LIMIT = 20  # of a body full of unknown fields, this many are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +68,36 @@ def with_seeds(schema: Schema, cleaned: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def problems_of(one: Schema, value: object, at: str) -> list[FieldError]:
+    """What is wrong with `value` as the field `one`."""
+    errors: list[FieldError] = []
+    _VALUES[one["type"]](one, value, at, errors)
+    return errors
+
+
 def _object(schema: Schema, data: object, path: str, errors: list[FieldError]) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         errors.append(FieldError(path or "input", "type", "must be an object of fields and values", "object"))
         return {}
     properties = ordered(schema)
     names = [name for name, _ in properties]
-    for name in data:
-        if name not in names:
-            errors.append(
-                FieldError(_join(path, str(name)[:64]), "unknown", "is not a field of this model", names)
-            )
+    unknown = [str(name)[:64] or '""' for name in data if name not in names][:UNKNOWN_LIMIT]
+    errors += [
+        FieldError(_join(path, name), "unknown", "is not a field of this model", names) for name in unknown
+    ]
     required = set(schema.get("required", ()))
     result: dict[str, Any] = {}
     for name, one in properties:
         value = data.get(name)
         at = _join(path, name)
-        if value is None or (value == "" and name in required):
-            if name in required:
-                errors.append(FieldError(at, "required", "is required", describe(one)))
-            elif "default" in one or one.get("nullable") or one.get("x-control") == "seed":
-                result[name] = one.get("default")
+        if name in required and (value is None or value == ""):
+            errors.append(FieldError(at, "required", "is required", describe(one)))
+            continue
+        if value is None:
+            value = one.get("default")
+        if value is None:
+            if "default" in one or one.get("nullable") or one.get("x-control") == "seed":
+                result[name] = None
             continue
         count = len(errors)
         cleaned = _VALUES[one["type"]](one, value, at, errors)
@@ -123,17 +133,20 @@ def _string(one: Schema, value: object, at: str, errors: list[FieldError]) -> ob
 
 def _number(one: Schema, value: object, at: str, errors: list[FieldError]) -> object:
     integer = one["type"] == "integer"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        errors.append(FieldError(at, "type", f"must be a {'whole ' if integer else ''}number", describe(one)))
+    message = f"must be a {'whole ' if integer else ''}number"
+    # A large integer does not fit the float that isnan takes.
+    not_a_number = isinstance(value, bool) or (isinstance(value, float) and math.isnan(value))
+    if not_a_number or not isinstance(value, int | float):
+        errors.append(FieldError(at, "type", message, describe(one)))
         return None
-    if integer:
-        if value != int(value):
-            errors.append(FieldError(at, "type", "must be a whole number", describe(one)))
-            return None
-        value = int(value)
     if abs(value) > INTEGER_LIMIT:
         errors.append(FieldError(at, "too_large", "is too large a number", describe(one)))
         return None
+    if integer:
+        if value != int(value):
+            errors.append(FieldError(at, "type", message, describe(one)))
+            return None
+        value = int(value)
     _bounds(one, value, at, errors)
     return _choice(one, value, at, errors)
 
@@ -148,7 +161,7 @@ def _bounds(one: Schema, value: int | float, at: str, errors: list[FieldError]) 
         errors.append(FieldError(at, "too_large", f"must be at most {one['maximum']:,}", span))
     elif "exclusiveMaximum" in one and value >= one["exclusiveMaximum"]:
         errors.append(FieldError(at, "too_large", f"must be less than {one['exclusiveMaximum']:,}", span))
-    elif "multipleOf" in one and Decimal(str(value)) % Decimal(str(one["multipleOf"])):
+    elif "multipleOf" in one and Fraction(str(value)) % Fraction(str(one["multipleOf"])):
         errors.append(FieldError(at, "multiple_of", f"must be a multiple of {one['multipleOf']}", span))
 
 

@@ -56,7 +56,13 @@ def fields(
         wrong.setdefault(error.field.partition(".")[0].partition("[")[0], error.message)
     required = set(schema.get("required", ()))
     return [
-        _field(name, one, (values or {}).get(name, MISSING), name in required, wrong.get(name, ""))
+        _field(
+            name,
+            one,
+            (values or {}).get(name, MISSING),
+            is_required=name in required,
+            error=wrong.get(name, ""),
+        )
         for name, one in ordered(schema)
     ]
 
@@ -87,7 +93,7 @@ def _parsed(text: str, kind: str) -> Any:
         if kind == "number":
             return float(text)
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -108,7 +114,7 @@ def _control(one: Schema) -> str:
     return "slider" if "minimum" in one and "maximum" in one else "number"
 
 
-def _field(name: str, one: Schema, value: object, is_required: bool, error: str) -> Field:
+def _field(name: str, one: Schema, value: object, *, is_required: bool, error: str) -> Field:
     control = _control(one)
     default = one.get("default")
     shown = default if value is MISSING else value

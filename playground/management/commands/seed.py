@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from argparse import ArgumentParser
@@ -73,15 +74,13 @@ def _demo(places: Places) -> tuple[Workspace, str]:
     user.memberships.get_or_create(workspace=workspace)
     ledger.open_workspace(workspace.pk)
     if settings.STARTER_CREDIT_MICROS > 0:
-        try:
+        with contextlib.suppress(ledger.KeyReused):  # granted before, when the setting was another
             ledger.credit(
                 workspace.pk,
                 settings.STARTER_CREDIT_MICROS,
                 key=f"promo:starter:{workspace.public_id}",
                 note="starter credit",
             )
-        except ledger.KeyReused:  # granted before, when the setting was another
-            pass
     return workspace, password
 
 
