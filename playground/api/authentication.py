@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import redis
 from django.conf import settings
@@ -14,13 +14,15 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from marketplace import keys, people
 from marketplace.dispatch import redis_client
 from marketplace.models import User
 from playground.api.problems import Problem
 from playground.predictions import Caller
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which reads this module's name from the settings while it is imported
 
 WINDOW_SECONDS = 60
 
