@@ -1,0 +1,206 @@
+"""A run as a program: code that works as pasted, with nothing installed beyond the language itself.
+
+Hides how each language spells text, so that a prompt with quotes, line ends, `$()` or `</script>` stays a prompt.
+Spellings are ASCII: what is copied through a terminal with another encoding is still the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+WAIT_SECONDS = 60
+KEY_VARIABLE = "$VITRINE_API_KEY"
+_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_KEY = re.compile(r"vt_[0-9a-z]{12}_[0-9a-z]{32}")
+
+
+class Snippet(TypedDict):
+    """One piece of code. `language` names it in addresses, `title` is what people read."""
+
+    language: str
+    title: str
+    code: str
+
+
+def snippets(
+    base_url: str, model_id: str, input: Mapping[str, Any], key: str = KEY_VARIABLE
+) -> list[Snippet]:
+    """How to run `model_id` with `input` from curl, Python and JavaScript: wait for the end, then use the result.
+
+    `key` is a whole key, or `$NAME` of the environment variable that holds it; anything else, such as the start of a
+    key, is only mentioned beside the variable. Fields that are None are left out.
+    """
+    body = {"model": model_id, "input": {name: value for name, value in input.items() if value is not None}}
+    address = f"{base_url.rstrip('/')}/api/v1/predictions"
+    return [
+        Snippet(language="curl", title="curl", code=_curl(address, body, key)),
+        Snippet(language="python", title="Python", code=_python(address, body, key)),
+        Snippet(language="javascript", title="JavaScript", code=_javascript(address, body, key)),
+    ]
+
+
+def _variable(key: str) -> str | None:
+    """The environment variable to read the key from; None for a key that stands in the code."""
+    if _KEY.fullmatch(key):
+        return None
+    named = _VARIABLE.fullmatch(key)
+    return named[1] if named else KEY_VARIABLE[1:]
+
+
+def _note(key: str, comment: str) -> str:
+    """What to do before the code runs, as a comment; nothing where the key is in it."""
+    variable = _variable(key)
+    if variable is None:
+        return ""
+    hint = "".join(c for c in key if c.isascii() and (c.isalnum() or c == "_"))[:15]
+    shown = f"{hint}..." if hint.startswith("vt_") else "vt_..."
+    return f"{comment} First: export {variable}={shown}\n"
+
+
+_CURL = """\
+{note}curl -sS {address} \\
+  -H {key} \\
+  -H 'Content-Type: application/json' \\
+  -H 'Prefer: wait={wait}' \\
+  --data-raw {body}
+"""
+
+
+def _curl(address: str, body: Mapping[str, Any], key: str) -> str:
+    variable = _variable(key)
+    header = (
+        f'"Authorization: Bearer ${variable}"' if variable else shlex.quote(f"Authorization: Bearer {key}")
+    )
+    return _CURL.format(
+        note=_note(key, "#"),
+        address=_shell(address),
+        key=header,
+        wait=WAIT_SECONDS,
+        body=_shell(json.dumps(body, indent=2)),
+    )
+
+
+def _shell(text: str) -> str:
+    """`text` as one word of a POSIX shell, also of an interactive one."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+_PYTHON = """\
+{note}import json
+{import_os}import time
+import urllib.error
+import urllib.request
+
+KEY = {key}
+
+
+def call(method, url, body=None):
+    headers = {{"Authorization": f"Bearer {{KEY}}", "Content-Type": "application/json", "Prefer": "wait={wait}"}}
+    data = json.dumps(body).encode() if body is not None else None
+    try:
+        request = urllib.request.Request(url, data, headers, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(error.read().decode())
+
+
+prediction = call("POST", {address}, {body})
+while prediction["status"] in ("queued", "running"):
+    time.sleep(0.5)
+    prediction = call("GET", prediction["urls"]["get"])
+if prediction["status"] != "succeeded":
+    raise SystemExit(f"{{prediction['status']}}: {{prediction['error']}}")
+
+for number, image in enumerate(prediction["output"]["images"], start=1):
+    name = f"{{prediction['id']}}-{{number}}.{{image['content_type'].split('/')[-1]}}"
+    urllib.request.urlretrieve(image["url"], name)
+    print(image["url"], "saved as", name)
+print(f"cost: ${{prediction['cost_micros'] / 1_000_000:.6f}}")
+"""
+
+
+def _python(address: str, body: Mapping[str, Any], key: str) -> str:
+    variable = _variable(key)
+    return _PYTHON.format(
+        note=_note(key, "#"),
+        import_os="import os\n" if variable else "",
+        key=f"os.environ[{_python_text(variable)}]" if variable else _python_text(key),
+        wait=WAIT_SECONDS,
+        address=_python_text(address),
+        body=_python_value(body, 0),
+    )
+
+
+def _python_value(value: Any, depth: int) -> str:
+    """A JSON value as Python source, one member a line."""
+    inner, outer = "    " * (depth + 1), "    " * depth
+    if isinstance(value, str):
+        return _python_text(value)
+    if isinstance(value, Mapping) and value:
+        lines = [f"{inner}{_python_text(n)}: {_python_value(v, depth + 1)},\n" for n, v in value.items()]
+        return "{\n" + "".join(lines) + outer + "}"
+    if isinstance(value, list) and value:
+        return "[" + ", ".join(_python_value(one, depth) for one in value) + "]"
+    return repr(dict(value) if isinstance(value, Mapping) else value)
+
+
+def _python_text(text: str) -> str:
+    # Python reads JSON's spelling of text, except for its pairs of surrogates.
+    return ascii(text) if any(ord(c) > 0xFFFF for c in text) else json.dumps(text)
+
+
+_JAVASCRIPT = """\
+{note}const KEY = {key};
+
+async function call(method, url, body) {{
+  const answer = await fetch(url, {{
+    method,
+    headers: {{ Authorization: `Bearer ${{KEY}}`, "Content-Type": "application/json", Prefer: "wait={wait}" }},
+    body: body && JSON.stringify(body),
+  }});
+  const data = await answer.json();
+  if (!answer.ok) throw new Error(JSON.stringify(data));
+  return data;
+}}
+
+async function main() {{
+  const {{ writeFile }} = await import("node:fs/promises");
+  let prediction = await call("POST", {address}, {body});
+  while (["queued", "running"].includes(prediction.status)) {{
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    prediction = await call("GET", prediction.urls.get);
+  }}
+  if (prediction.status !== "succeeded") {{
+    throw new Error(`${{prediction.status}}: ${{JSON.stringify(prediction.error)}}`);
+  }}
+
+  for (const [index, image] of prediction.output.images.entries()) {{
+    const name = `${{prediction.id}}-${{index + 1}}.${{image.content_type.split("/").pop()}}`;
+    const file = await fetch(image.url);
+    await writeFile(name, Buffer.from(await file.arrayBuffer()));
+    console.log(image.url, "saved as", name);
+  }}
+  console.log(`cost: $${{(prediction.cost_micros / 1_000_000).toFixed(6)}}`);
+}}
+
+main().catch((error) => {{
+  console.error(error.message);
+  process.exitCode = 1;
+}});
+"""
+
+
+def _javascript(address: str, body: Mapping[str, Any], key: str) -> str:
+    variable = _variable(key)
+    return _JAVASCRIPT.format(
+        note=_note(key, "//"),
+        key=f"process.env.{variable}" if variable else json.dumps(key),
+        wait=WAIT_SECONDS,
+        address=json.dumps(address),
+        body=json.dumps(body, indent=2).replace("\n", "\n  "),
+    )

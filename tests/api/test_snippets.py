@@ -1,0 +1,194 @@
+"""The snippets, executed as pasted: first against a server that writes down what it is sent, then against Vitrine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from playground.snippets import snippets
+
+KEY = "vt_" + "a1b2c3d4e5f6" + "_" + "0123456789abcdef0123456789abcdef"
+HOSTILE = {
+    "quotes": 'it\'s "quoted" and `ticked`',
+    "shell": "$(touch pwned) ${HOME} `touch pwned` !! \\ $KEY ; touch pwned #",
+    "lines": "one\ntwo\r\nthree\ttab",
+    "html": "</script><script>alert(1)</script> <!-- & &amp;",
+    "unicode": "vase émaillé 陶器 \U0001f3fa \u2028 \u2029 \u00a0",
+    "braces": "{key} {{body}} %s %(x)s ${KEY} {0}",
+    "python": "''' + __import__('os').system('touch pwned') + \"\"\" \\N{BULLET} \\x41 \\",
+}
+LANGUAGES = ("curl", "python", "javascript")
+
+
+class _Recorder(ThreadingHTTPServer):
+    """A server that keeps what it is asked and answers with a prediction: first running, then succeeded."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Recorder
+
+    def _answer(self, body: bytes, content_type: str = "application/json", status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _prediction(self, status: str) -> bytes:
+        done = status == "succeeded"
+        image = {"url": f"{self.server.url}/media/x.png", "content_type": "image/png"}
+        return json.dumps(
+            {
+                "id": "p_1",
+                "status": status,
+                "urls": {"get": f"{self.server.url}/api/v1/predictions/p_1"},
+                "output": {"images": [image]} if done else None,
+                "cost_micros": 4000 if done else None,
+                "error": None,
+            }
+        ).encode()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append((self.path, dict(self.headers), body))
+        self._answer(self._prediction("running"), status=201)
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/media/"):
+            self._answer(b"picture", "image/png")
+        else:
+            self._answer(self._prediction("succeeded"))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def recorder():
+    with _Recorder() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def _program(language: str) -> list[str]:
+    wanted = {"curl": "bash", "python": sys.executable, "javascript": "node"}[language]
+    if shutil.which(wanted) is None or (language == "curl" and shutil.which("curl") is None):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{wanted} is not there")
+        pytest.skip(f"{wanted} is not there")
+    return {"curl": ["bash"], "python": [sys.executable, "-I"], "javascript": ["node"]}[language]
+
+
+def _execute(language: str, code: str, folder, env: dict[str, str]) -> str:
+    """Run the code as a file of its language."""
+    suffix = {"curl": "sh", "python": "py", "javascript": "js"}[language]
+    file = folder / f"snippet.{suffix}"
+    file.write_text(code, encoding="ascii")
+    done = subprocess.run(
+        [*_program(language), str(file)],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def _code(language: str, *args: object, **named: object) -> str:
+    return next(one["code"] for one in snippets(*args, **named) if one["language"] == language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_prompt_arrives_as_it_is(language, name, recorder, tmp_path):
+    given = {
+        "prompt": HOSTILE[name],
+        "steps": 20,
+        "scale": 3.5,
+        "flag": True,
+        "list": [1, {"a": None, "b": HOSTILE[name]}, []],
+        "empty": {},
+        "seed": None,
+    }
+    code = _code(language, recorder.url, "vitrine/daylight", given)
+    _execute(language, code, tmp_path, {"VITRINE_API_KEY": KEY})
+    ((path, headers, body),) = recorder.asked
+    assert path == "/api/v1/predictions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Prefer"] == "wait=60"
+    expected = {name: value for name, value in given.items() if value is not None}
+    assert json.loads(body) == {"model": "vitrine/daylight", "input": expected}
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_it_waits_saves_the_picture_and_prints_the_cost(language, recorder, tmp_path):
+    code = _code(language, recorder.url, "vitrine/daylight", {"prompt": "a vase"}, KEY)
+    said = _execute(language, code, tmp_path, {})
+    assert (tmp_path / "p_1-1.png").read_bytes() == b"picture"
+    assert f"{recorder.url}/media/x.png" in said
+    assert "cost: $0.004000" in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_whole_key_is_written_in_and_a_hint_is_not(language, recorder, tmp_path):
+    assert KEY in _code(language, recorder.url, "a/b", {}, KEY)
+    for hint in ("", "vt_a1b2c3d4e5f6…", "$(touch pwned)\nrm"):
+        code = _code(language, recorder.url, "a/b", {}, hint)
+        assert "VITRINE_API_KEY" in code
+        assert "touch" not in code
+        _execute(language, code, tmp_path, {"VITRINE_API_KEY": KEY})
+    assert [headers["Authorization"] for _, headers, _ in recorder.asked] == [f"Bearer {KEY}"] * 3
+    assert "MY_KEY" in _code(language, recorder.url, "a/b", {}, key="$MY_KEY")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_against_vitrine(language, stack, tmp_path):
+    """The pasted snippet makes a picture, and the balance is lower by exactly its cost."""
+    import urllib.request
+
+    def get(path: str) -> dict[str, object]:
+        request = urllib.request.Request(stack.url + path, headers={"Authorization": f"Bearer {stack.key}"})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    before = get("/api/v1/balance")
+    values = {**get("/api/v1/models/vitrine/daylight")["example_input"], "num_inference_steps": 4}
+    code = _code(language, stack.url, "vitrine/daylight", values)
+    said = _execute(language, code, tmp_path, {"VITRINE_API_KEY": stack.key})
+    run = get("/api/v1/predictions?limit=1")["results"][0]
+    assert run["status"] == "succeeded"
+    url = run["output"]["images"][0]["url"]
+    if language == "curl":
+        assert json.loads(said)["output"]["images"][0]["sha256"] == run["output"]["images"][0]["sha256"]
+    else:
+        assert re.search(r"http\S+/media/\S+", said)
+        assert f"cost: ${run['cost_micros'] / 1e6:.6f}" in said
+        (saved,) = [file for file in tmp_path.iterdir() if file.suffix == ".png"]
+        assert saved.stat().st_size == run["output"]["images"][0]["size"]
+    with contextlib.closing(urllib.request.urlopen(url)) as picture:
+        assert picture.headers["Content-Type"] == "image/png"
+    after = get("/api/v1/balance")
+    assert before["balance_micros"] - after["balance_micros"] == run["cost_micros"] > 0
+    assert after["held_micros"] == 0
