@@ -1,0 +1,35 @@
+"""What every page knows: who is here, what they can spend, what time it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from billing import ledger
+from marketplace.models import User, Workspace
+from playground.middleware import VitrineRequest
+from playground.predictions import Caller
+
+
+def workspace_of(request: HttpRequest) -> Workspace | None:
+    """The workspace of a signed-in person, or None."""
+    return cast("VitrineRequest", request).workspace or None
+
+
+def caller_of(request: HttpRequest) -> Caller | None:
+    """Who asks, for the rooms below; None for visitors and for people without a workspace."""
+    workspace = workspace_of(request)
+    return Caller(workspace=workspace, user=cast("User", request.user)) if workspace else None
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """The context processor. The balance is asked for only where it is shown."""
+    workspace = getattr(request, "workspace", None)
+    return {
+        "workspace": workspace,
+        "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
+        "now": f"{time.time():.3f}",
+    }

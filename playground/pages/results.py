@@ -1,0 +1,121 @@
+"""Runs as pages show them: the live card of a row, thumbnails, and what the input says in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+
+from marketplace import schema
+from playground import assets, live
+from playground.models import Asset, Prediction
+from playground.pages import card
+from playground.predictions import queue_position, state_of, waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A card and the stable frame around it, which holds the socket while the run is open."""
+
+    uid: str
+    is_open: bool
+    card: SafeString
+    model_url: str
+    links: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One run in a list."""
+
+    row: Prediction
+    summary: str
+    thumbnail: str
+    took_ms: float | None
+
+    @property
+    def is_open(self) -> bool:
+        return not self.row.is_terminal
+
+
+def live_of(row: Prediction, *, links: bool = False) -> Live:
+    """The live card of `row`, selected `with_model`. `links` adds the ways on to the run's own page."""
+    return Live(
+        uid=row.uid,
+        is_open=not row.is_terminal,
+        card=card_of(row),
+        model_url=model_url(row.model),
+        links=links,
+    )
+
+
+def card_of(row: Prediction) -> SafeString:
+    """The card as it is now: the end comes from the row, what leads to it from the newest live state."""
+    state = state_of(row)
+    if not row.is_terminal:
+        seen = live.read(row.public_id)
+        if seen is not None and seen["attempt"] >= row.attempt:
+            state = seen
+    position, reason = None, ""
+    if state["status"] == Prediction.Status.QUEUED:
+        found = queue_position([row.public_id]).get(row.public_id)
+        if found is not None:
+            position, lane = found
+            reason = waiting(position, lane, live.engines(lane), note=state["note"])
+    return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
+
+
+def lines(rows: Iterable[Prediction]) -> list[Line]:
+    """Rows selected `with_model`, for a table or a strip."""
+    return [Line(row, summary(row), thumbnail(row), took_ms(row)) for row in rows]
+
+
+def summary(row: Prediction) -> str:
+    """The input in one line: its prompt, or its first text."""
+    values = schema.redact(row.endpoint.input_schema, row.input)
+    prompt = values.get("prompt")
+    if isinstance(prompt, str) and prompt:
+        return prompt
+    texts = (values.get(field.name) for field in schema.fields(row.endpoint.input_schema))
+    return next((text for text in texts if isinstance(text, str) and text), "No text input")
+
+
+def thumbnail(row: Prediction) -> str:
+    """The address of the first picture that is still there, made small; empty for none."""
+    picture = next(iter(media_of(row)), None)
+    return assets.thumbnail_address(picture) if picture is not None else ""
+
+
+def media_of(row: Prediction) -> list[Asset]:
+    """The row's media in order, without those that have expired."""
+    now = timezone.now()
+    kept = [asset for asset in row.assets.all() if asset.expires_at > now]
+    return sorted(kept, key=lambda asset: asset.position)
+
+
+def took_ms(row: Prediction) -> float | None:
+    return milliseconds(row.started_at, row.finished_at)
+
+
+def milliseconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() * 1000 if start and end else None
+
+
+def input_facts(row: Prediction) -> list[tuple[str, Any]]:
+    """The recipe's values by their titles, in the order of the form."""
+    values = schema.redact(row.endpoint.input_schema, row.input)
+    return [
+        (field.label, values[field.name])
+        for field in schema.fields(row.endpoint.input_schema)
+        if field.name != "prompt" and values.get(field.name) is not None
+    ]
+
+
+def model_url(model: str) -> str:
+    publisher, _, name = model.partition("/")
+    return reverse("model", args=[publisher, name])

@@ -1,0 +1,143 @@
+"""Listings as the pages show them: their price in words, whether they are warm, their cover and sample pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.cache import cache
+from django.db.models import Prefetch
+from django.urls import reverse
+from django.utils import timezone
+
+from marketplace.catalog.find import current_prices
+from marketplace.models import Endpoint, Listing, Offer, Price
+from playground import live
+from playground.pages.tags import unit, unit_price
+from playground.pages.words import Vocabulary, vocabulary
+
+MAX_SAMPLES = 4
+TASKS_SECONDS = 30
+ICONS = {"image": "image", "video": "video", "audio": "audio", "speech": "audio", "music": "audio", "3d": "cube", "text": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture that a listing ships, and the prompt that made it."""
+
+    picture: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One listing on the shelf."""
+
+    listing: Listing
+    url: str
+    icon: str
+    price: str
+    is_warm: bool
+    cover: str
+    samples: tuple[Sample, ...]
+
+
+def cards(listings: Iterable[Listing]) -> list[Card]:
+    """Cards for listings selected with publisher and default version, in a fixed number of queries."""
+    shelf = list(listings)
+    versions = [listing.default_version_id for listing in shelf]
+    endpoints: dict[int, Endpoint] = {}
+    found = Endpoint.objects.filter(version_id__in=versions).order_by("id")
+    for endpoint in found.prefetch_related(
+        Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
+        Prefetch("prices", Price.objects.filter(effective_from__lte=timezone.now()).order_by("-effective_from", "-id")),
+    ):
+        endpoints.setdefault(endpoint.version_id, endpoint)
+    warm = _warm({offer.lane for endpoint in endpoints.values() for offer in endpoint.offers.all()})
+    return [_card(listing, endpoints.get(listing.default_version_id or 0), warm) for listing in shelf]
+
+
+def _card(listing: Listing, endpoint: Endpoint | None, warm: dict[str, set[str]]) -> Card:
+    version = listing.default_version
+    prices = current_prices(list(endpoint.prices.all())) if endpoint else ()
+    lanes = [offer.lane for offer in endpoint.offers.all()] if endpoint else []
+    return Card(
+        listing=listing,
+        url=reverse("model", args=[listing.publisher.name, listing.name]),
+        icon=icon_of(listing.task),
+        price=price_text(prices),
+        is_warm=version is not None and any(version.sha256 in warm[lane] for lane in lanes),
+        cover=cover_of(listing),
+        samples=samples(listing, vocabulary(version.manifest) if version else None),
+    )
+
+
+def _warm(lanes: Iterable[str]) -> dict[str, set[str]]:
+    """The versions that are loaded, by lane."""
+    return {
+        lane: {version for engine in live.engines(lane) if not engine["draining"] for version in engine["loaded"]}
+        for lane in lanes
+    }
+
+
+def is_warm(version_sha256: str, lanes: Iterable[str]) -> bool:
+    """Whether an engine of one of the lanes has the version loaded."""
+    return any(version_sha256 in loaded for loaded in _warm(lanes).values())
+
+
+def price_text(prices: Sequence[Price]) -> str:
+    """`$0.0040 / image`; several units are joined; prices with conditions begin with `from`."""
+    if not prices:
+        return "no price"
+    if all(price.unit_price == 0 for price in prices):
+        return "Free"
+    lowest: dict[str, Price] = {}
+    for price in prices:
+        known = lowest.get(price.unit)
+        if known is None or price.unit_price < known.unit_price:
+            lowest[price.unit] = price
+    text = " + ".join(f"{unit_price(p.unit_price)} / {unit(p.unit)}" for p in lowest.values() if p.unit_price)
+    return f"from {text}" if len(lowest) < len(prices) else text
+
+
+def icon_of(task: str) -> str:
+    """The icon of what comes out."""
+    return ICONS.get(task.rpartition("-")[2], "layers")
+
+
+def cover_of(listing: Listing) -> str:
+    return _static(listing.cover)
+
+
+def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
+    """What the listing ships beside its cover: `covers/name-1.webp` is what its first example prompt makes, and so on."""
+    if words is None or not listing.cover:
+        return ()
+    cover = PurePosixPath(listing.cover)
+    found = []
+    for place, prompt in enumerate(words.examples[:MAX_SAMPLES], start=1):
+        picture = _static(str(cover.with_name(f"{cover.stem}-{place}{cover.suffix}")))
+        if picture:
+            found.append(Sample(picture, prompt))
+    return tuple(found)
+
+
+def _static(path: str) -> str:
+    """The address of a static file, or nothing if there is none of that name."""
+    if not path:
+        return ""
+    try:
+        return str(staticfiles_storage.url(path))
+    except ValueError:
+        return ""
+
+
+def tasks() -> list[str]:
+    """The tasks that public listings have; up to half a minute old."""
+
+    def ask() -> list[str]:
+        return list(Listing.objects.public().order_by("task").values_list("task", flat=True).distinct())
+
+    return list(cache.get_or_set("shelf tasks", ask, TASKS_SECONDS) or [])

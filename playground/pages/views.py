@@ -1,0 +1,25 @@
+"""Every page by the name that the URL map uses."""
+
+from __future__ import annotations
+
+from playground.pages.gallery import gallery
+from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
+from playground.pages.runs import again, balance, cancel, history, prediction, prediction_card
+from playground.pages.site import healthz
+
+__all__ = [
+    "again",
+    "balance",
+    "cancel",
+    "estimate",
+    "gallery",
+    "healthz",
+    "history",
+    "model",
+    "model_api",
+    "model_readme",
+    "model_runs",
+    "prediction",
+    "prediction_card",
+    "run",
+]
