@@ -150,6 +150,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "playground.pages.context.page",
             ],
+            "libraries": {"vitrine": "playground.pages.tags"},
         },
     }
 ]
@@ -160,6 +161,7 @@ CELERY_BROKER_URL = env("CELERY_BROKER_URL") or env("REDIS_URL") or places.broke
 
 AUTH_USER_MODEL = "marketplace.User"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+CSRF_FAILURE_VIEW = "playground.pages.errors.csrf_failure"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "gallery"
 LOGOUT_REDIRECT_URL = "gallery"
