@@ -1,4 +1,4 @@
-"""What is let in: no body beyond the limit, none for an address that does not exist, none of unknown length to Django."""
+"""What is let in: no body beyond the limit, none for an address that does not exist, none of unknown length."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from playground.edge.protocol import Message, Receive, Scope
 
 CHUNK_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
+NOWHERE = "api-nowhere"  # the address of the API that stands for all that it has not
 
 
 def limit() -> int:
@@ -32,10 +33,10 @@ def refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None
     if length > limit():
         return too_large()
     try:
-        resolve(path)
+        is_known = resolve(path).url_name != NOWHERE
     except Resolver404:
-        return Problem("not_found", f"There is nothing at {path[:200]}.")
-    return None
+        is_known = False
+    return None if is_known else Problem("not_found", f"There is nothing at {path[:200]}.")
 
 
 def too_large() -> Problem:

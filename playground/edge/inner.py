@@ -36,7 +36,7 @@ class Inner(ASGIHandler):
     def __init__(self) -> None:
         self.load_middleware(is_async=False)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         try:
             body = await self.read_body(receive)
         except RequestAborted:
@@ -60,7 +60,8 @@ class Inner(ASGIHandler):
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, refused = self.create_request(scope, body)
-        response: HttpResponseBase = self.get_response(request) if request is not None else refused
+        response = self.get_response(request) if request is not None else refused
+        assert response is not None
         try:
             return response.status_code, _headers(response), _content(response)
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
 
 Message = MutableMapping[str, Any]
@@ -27,3 +28,19 @@ async def gone(receive: Receive) -> None:
     """Return when the client is gone."""
     while (await receive())["type"] not in {"http.disconnect", "websocket.disconnect"}:
         pass
+
+
+async def while_here(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Do `work` unless the client leaves first, then stop it; whether it was done."""
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(gone(receive))
+    leaving.add_done_callback(lambda _: task.cancel())
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not leaving.done():
+            raise
+        return False
+    finally:
+        leaving.cancel()
+    return True

@@ -4,6 +4,8 @@ Daphne with what it leaves out: a body is refused before it is read, a slow read
 of filling the memory, and a stop lets what is being answered be answered.
 """
 
+# ruff: noqa: N802, N815 - Twisted's names
+
 from __future__ import annotations
 
 import os
@@ -25,7 +27,7 @@ import daphne.server
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.utils.module_loading import import_string
-from twisted.internet import defer, reactor
+from twisted.internet import defer
 from twisted.web import http
 
 APPLICATION = "playground.asgi.application"
@@ -45,25 +47,30 @@ class Channel(http.HTTPChannel):
     totalHeadersSize = HEADER_BYTES
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.drained = asyncio.Event()
         self.drained.set()
 
     def pauseProducing(self) -> None:
         self.drained.clear()
-        super().pauseProducing()
+        super().pauseProducing()  # type: ignore[no-untyped-call]
 
     def resumeProducing(self) -> None:
         self.drained.set()
-        super().resumeProducing()
+        super().resumeProducing()  # type: ignore[no-untyped-call]
 
     def stopProducing(self) -> None:
         self.drained.set()
-        super().stopProducing()
+        super().stopProducing()  # type: ignore[no-untyped-call]
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def _send100Continue(self) -> None:
         if not getattr(self.requests[-1], "is_refused", False):
-            super()._send100Continue()
+            super()._send100Continue()  # type: ignore[no-untyped-call]
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -119,7 +126,7 @@ class Request(WebRequest):  # type: ignore[misc]
         transport = self.channel.transport
         transport.write(b"\r\n".join(lines))
         transport.loseWriteConnection()
-        reactor.callLater(LINGER_SECONDS, transport.abortConnection)  # type: ignore[attr-defined]
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]
@@ -155,7 +162,7 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
             try:
                 await asyncio.wait_for(channel.drained.wait(), SLOW_READER_SECONDS)
             except TimeoutError:
-                channel.transport.abortConnection()
+                channel.abort()
 
     def kill_all_applications(self) -> defer.Deferred[None]:
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._finish()))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import gate
+from playground.edge import events, gate, media, waits
 from playground.edge.answers import answer_problem, name_request
+from playground.edge.callers import caller_of
+from playground.edge.hub import hub
 from playground.edge.inner import Inner
 from playground.edge.protocol import Message, Receive, Scope, Send
+
+PREDICTIONS = "/api/v1/predictions"
+_ONE = re.compile(PREDICTIONS + r"/([^/]{1,64})(/events)?")
 
 
 class Site:
@@ -33,12 +41,50 @@ class Site:
             await answer_problem(send, problem, request_id)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = gate.refusal(scope["path"], scope["headers"])
+        path: str = scope["path"]
+        refused = gate.refusal(path, scope["headers"])
         if refused is not None:
             raise refused
         receive = await gate.admit(scope, receive)
-        await self._inner(scope, receive, send)
+        if path.startswith(media.PREFIX):
+            await media.serve(scope, receive, send)
+        elif path.startswith(PREDICTIONS):
+            await self._predictions(path, scope, receive, send)
+        else:
+            await self._inner(scope, receive, send)
+
+    async def _predictions(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        one, method = _ONE.fullmatch(path), scope["method"]
+        if one is not None and one[2] and method == "GET":
+            caller = await caller_of(scope)
+            caller.need("predictions:read")
+            public_id = parse(one[1], "p")
+            if public_id is None:
+                raise Problem("not_found", "There is no such prediction in this workspace.")
+            await events.stream(public_id, caller, scope, receive, send)
+            return
+        seconds = None
+        if method == "POST" and path == PREDICTIONS:
+            seconds = waits.preferred(scope)
+        elif method == "GET" and one is not None and not one[2]:
+            seconds = waits.queried(scope)
+        if seconds is None:
+            await self._inner(scope, receive, send)
+        else:
+            await waits.answer_at_end(self._inner, seconds, scope, receive, send)
 
 
 async def close() -> None:
     """Let everybody who waits go: the process ends."""
+    await hub().close()
+
+
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """Start and end, for servers that announce them."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await close()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

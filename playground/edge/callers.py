@@ -1,0 +1,104 @@
+"""Who calls, for what the edge answers itself: the workspace behind a key or a session.
+
+A key is looked up at most every few seconds per process, so a revoked one works here for that long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib import auth
+from django.http import HttpRequest
+
+from marketplace import keys, people
+from playground.api.problems import Problem
+from playground.edge.protocol import Scope, header
+from playground.edge.threads import in_thread
+
+KEEP_SECONDS = 5.0
+MAX_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The workspace that asks. `scopes` is None for a person, who may do everything; `user` is None for a key."""
+
+    workspace: int
+    scopes: frozenset[str] | None = None
+    user: int | None = None
+
+    def need(self, scope: str) -> None:
+        """Raise Problem unless the caller's key was made for `scope`."""
+        if self.scopes is not None and scope not in self.scopes:
+            raise Problem(
+                "missing_scope",
+                f"This API key has no scope {scope}. Use one that has, or make a new one.",
+                members={"needed_scope": scope},
+            )
+
+
+_known: dict[bytes, tuple[float, Caller]] = {}
+
+
+async def caller_of(scope: Scope) -> Caller:
+    """The caller by key, or else by session. Raises Problem for nobody and for a key that is not valid."""
+    credential = credential_of(scope)
+    if credential is not None:
+        return await by_key(credential)
+    person = await by_session(scope)
+    if person is None:
+        raise _refused("not_authenticated", "Send an API key as `Authorization: Bearer <key>`.")
+    return person
+
+
+def credential_of(scope: Scope) -> str | None:
+    """The key that the request carries, as it was sent."""
+    return keys.from_headers(header(scope, b"authorization"), header(scope, b"x-api-key"))
+
+
+async def by_key(credential: str) -> Caller:
+    """The caller of a key. Raises Problem if it is not valid."""
+    digest = hashlib.sha256(credential.encode()).digest()
+    now = time.monotonic()
+    until, caller = _known.get(digest, (0.0, None))
+    if caller is not None and until > now:
+        return caller
+    _known.pop(digest, None)
+    try:
+        key = await in_thread(keys.resolve, credential)
+    except keys.InvalidKey as error:
+        raise _refused("invalid_key", str(error)) from None
+    if len(_known) >= MAX_KEPT:
+        _known.clear()
+    caller = Caller(key.workspace_id, frozenset(key.scopes))
+    _known[digest] = (now + KEEP_SECONDS, caller)
+    return caller
+
+
+async def by_session(scope: Scope) -> Caller | None:
+    """The signed-in person of a session cookie, in the workspace they chose."""
+    try:
+        cookies = SimpleCookie(header(scope, b"cookie"))
+    except CookieError:
+        return None
+    morsel = cookies.get(settings.SESSION_COOKIE_NAME)
+    return await in_thread(_person, morsel.value) if morsel is not None else None
+
+
+def _person(session_key: str) -> Caller | None:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = auth.get_user(request)
+    if not user.is_authenticated:
+        return None
+    workspace = people.workspace_of(user, request.session.get("workspace"))
+    return Caller(workspace.pk, user=user.pk) if workspace is not None else None
+
+
+def _refused(code: str, detail: str) -> Problem:
+    return Problem(code, detail, headers={"WWW-Authenticate": 'Bearer realm="vitrine"'})

@@ -1,0 +1,75 @@
+"""Server-sent events of one prediction, until its end."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from playground import predictions
+from playground.api.problems import Problem
+from playground.edge.answers import ID_HEADER, answer
+from playground.edge.callers import Caller
+from playground.edge.hub import Gone, Watcher, hub
+from playground.edge.present import Present
+from playground.edge.protocol import Receive, Scope, Send, header, while_here
+
+HEARTBEAT_SECONDS = 15.0
+FIRST_SECONDS = 10.0  # in which Redis or the database must have told the present state
+
+
+async def stream(public_id: UUID, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer `GET /api/v1/predictions/<id>/events`. Raises Problem before anything is sent.
+
+    The present state comes at once, the end last. An EventSource that comes back after the end gets 204, which tells
+    it to stay away.
+    """
+    async with hub().watch(public_id) as watcher:
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                first = await anext(watcher)
+        except predictions.NotFound:
+            raise _missing() from None
+        except (TimeoutError, Gone):
+            raise Problem(
+                "unavailable", "The state cannot be read now.", headers={"Retry-After": "2"}
+            ) from None
+        if first.state["workspace"] != caller.workspace:
+            raise _missing()
+        last = header(scope, b"last-event-id")
+        if first.is_end and last.isdigit() and int(last) >= first.seq:
+            await answer(send, 204, [(b"cache-control", b"no-store")])
+            return
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            (ID_HEADER, header(scope, ID_HEADER).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await while_here(receive, _send_all(watcher, first, send))
+
+
+def _missing() -> Problem:
+    return Problem("not_found", "There is no such prediction in this workspace.")
+
+
+async def _send_all(watcher: Watcher, first: Present, send: Send) -> None:
+    await send(_frame(first, None))
+    before = first
+    while True:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                present = await anext(watcher)
+        except TimeoutError:
+            await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+        except (StopAsyncIteration, Gone):
+            break
+        else:
+            await send(_frame(present, before))
+            before = present
+    await send({"type": "http.response.body"})
+
+
+def _frame(present: Present, before: Present | None) -> dict[str, object]:
+    body = b"id: %d\ndata: %s\n\n" % (present.seq, present.event(before))
+    return {"type": "http.response.body", "body": body, "more_body": True}

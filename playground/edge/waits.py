@@ -1,0 +1,102 @@
+"""Waiting for the end of a prediction inside its request, without a thread: `Prefer: wait=N` and `?wait=N`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from marketplace.ids import parse
+from playground import predictions
+from playground.edge.answers import dump
+from playground.edge.hub import Gone, hub
+from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header, while_here
+from playground.edge.threads import in_thread
+from playground.models import Prediction
+
+MAX_SECONDS = 60
+_PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?(\d{1,6})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def preferred(scope: Scope) -> int | None:
+    """The seconds that `Prefer: wait` asks for, 1 to 60, 60 without a number; None without the preference."""
+    found = _PREFERRED.search(header(scope, b"prefer"))
+    if found is None:
+        return None
+    return max(1, min(MAX_SECONDS, int(found[1] or MAX_SECONDS)))
+
+
+def queried(scope: Scope) -> int | None:
+    """The seconds that `?wait=N` asks for; None if it asks for nothing sensible."""
+    values = parse_qs(scope["query_string"].decode("latin-1")).get("wait")
+    if not values or not values[0].isdigit() or len(values[0]) > 6 or int(values[0]) == 0:
+        return None
+    return min(MAX_SECONDS, int(values[0]))
+
+
+class _Held:
+    """An answer of Django, kept back."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message["headers"])
+        else:
+            self.body += message.get("body", b"")
+
+    async def release(self, send: Send) -> None:
+        dropped = b"content-length"
+        self.headers = [pair for pair in self.headers if pair[0].lower() != dropped]
+        self.headers.append((dropped, str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+    def waits_for(self) -> UUID | None:
+        """The open prediction that the answer shows."""
+        if self.status not in {200, 201}:
+            return None
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return None
+        if not isinstance(document, dict) or document.get("status") not in Prediction.OPEN:
+            return None
+        return parse(str(document.get("id", "")), "p")
+
+
+async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let Django answer; if that shows an open prediction, answer at its end instead, or after `seconds` as it is then.
+
+    Who may ask was decided by Django. A client that leaves ends the waiting, not the prediction.
+    """
+    held = _Held()
+    await inner(scope, receive, held.send)
+    public_id = held.waits_for()
+    if public_id is not None:
+        if not await while_here(receive, _end(public_id, seconds)):
+            return
+        body = await in_thread(_shown, public_id)
+        held.body = body or held.body
+    if held.status in {200, 201}:
+        held.headers.append((b"preference-applied", b"wait=%d" % seconds))
+    await held.release(send)
+
+
+async def _end(public_id: UUID, seconds: int) -> None:
+    try:
+        async with asyncio.timeout(seconds), hub().watch(public_id, queue=False) as watcher:
+            async for _ in watcher:
+                pass
+    except (TimeoutError, Gone, predictions.NotFound):
+        return
+
+
+def _shown(public_id: UUID) -> bytes | None:
+    row = Prediction.objects.with_model().filter(public_id=public_id).first()
+    return dump(predictions.as_json(row)) if row is not None else None
