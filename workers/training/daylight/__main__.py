@@ -1,0 +1,109 @@
+"""Trains, measures and shows the model: data, autoencoder, unet, ship, eval, sheet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+BUILD = Path("build/daylight")
+WEIGHTS = Path("workers/weights/daylight")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.training.daylight", description=__doc__)
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    commands = parser.add_subparsers(dest="command", required=True)
+    data = commands.add_parser("data", help="draw the training pictures")
+    data.add_argument("--folder", type=Path, default=BUILD / "data")
+    data.add_argument("--square", type=int, default=9_000, help="pictures of 192 x 192")
+    data.add_argument("--wide", type=int, default=1_500, help="pictures of 256 x 192")
+    data.add_argument("--tall", type=int, default=1_000, help="pictures of 192 x 256")
+    data.add_argument("--processes", type=int, default=2)
+    autoencoder = commands.add_parser("autoencoder", help="train the autoencoder")
+    autoencoder.add_argument("--data", type=Path, default=BUILD / "data")
+    autoencoder.add_argument("--target", type=Path, default=BUILD / "vae")
+    autoencoder.add_argument("--minutes", type=float, default=20)
+    unet = commands.add_parser("unet", help="train the denoiser and the text encoder")
+    unet.add_argument("--data", type=Path, default=BUILD / "data")
+    unet.add_argument("--vae", type=Path, default=BUILD / "vae")
+    unet.add_argument("--checkpoints", type=Path, default=BUILD / "checkpoints")
+    unet.add_argument("--minutes", type=float, default=55)
+    unet.add_argument("--small-share", type=float, default=0.6, help="share of the time on 128 x 128")
+    unet.add_argument("--checkpoint-minutes", type=float, default=10)
+    ship = commands.add_parser("ship", help="copy a checkpoint into the weights folder")
+    ship.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoints/final")
+    ship.add_argument("--weights", type=Path, default=WEIGHTS)
+    evaluation = commands.add_parser("eval", help="accuracy on held-out combinations")
+    evaluation.add_argument("--count", type=int, default=96, help="ceramics, and as many landscapes")
+    evaluation.add_argument("--cache", type=Path, default=BUILD)
+    evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
+    sheet = commands.add_parser("sheet", help="draw seeds 0 to 15")
+    sheet.add_argument("target", type=Path, help="the picture to write, .webp or .png")
+    for command in (evaluation, sheet):
+        command.add_argument("--weights", type=Path, default=WEIGHTS)
+        command.add_argument("--steps", type=int, default=16)
+        command.add_argument("--guidance", type=float, default=3.0)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.command == "autoencoder":
+        from workers.training.daylight.autoencoder import train_autoencoder
+
+        train_autoencoder(data=options.data, target=options.target, minutes=options.minutes)
+        return
+    from workers.training.daylight.denoiser import Plan, train_denoiser
+
+    plan = Plan(
+        minutes=options.minutes,
+        small_share=options.small_share,
+        checkpoint_minutes=options.checkpoint_minutes,
+    )
+    train_denoiser(data=options.data, vae=options.vae, checkpoints=options.checkpoints, plan=plan)
+
+
+def _show(options: argparse.Namespace) -> None:
+    if options.command == "eval":
+        from workers.training.daylight.evaluation import evaluate
+
+        report = evaluate(
+            weights=options.weights,
+            cache=options.cache,
+            count=options.count,
+            steps=options.steps,
+            guidance=options.guidance,
+        )
+        print(report.to_json() if options.json else report.table())
+        return
+    from workers.training.daylight.sheet import write_sheet
+
+    captions = write_sheet(
+        weights=options.weights, target=options.target, steps=options.steps, guidance=options.guidance
+    )
+    for seed, words in enumerate(captions):
+        print(seed, words)
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if options.command == "data":
+        from workers.training.daylight.dataset import write_dataset
+
+        counts = {"square": options.square, "wide": options.wide, "tall": options.tall}
+        write_dataset(options.folder, counts=counts, processes=options.processes)
+        return
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.command == "ship":
+        from workers.training.daylight.pipeline import ship
+
+        print(f"{ship(options.checkpoint, options.weights) / 1e6:.1f} MB in {options.weights}")
+    elif options.command in ("autoencoder", "unet"):
+        _train(options)
+    else:
+        _show(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The training pictures as latents, encoded once and kept beside the data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from workers.training.daylight.autoencoder import Codec, load_codec, to_tensor
+from workers.training.daylight.captions import Subject
+from workers.training.daylight.dataset import FORMATS, Part, read_parts
+
+SMALL = "small"
+SIDES = {SMALL: (128, 128), "square": (160, 160), "wide": (160, 208), "tall": (208, 160)}  # height, width
+_SOURCES = {
+    SMALL: "square"
+}  # the others are drawn under their own name; all are drawn larger and scaled down
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """Scaled latents of one format, and what each shows."""
+
+    values: Tensor
+    subjects: list[Subject]
+
+
+def read_latents(name: str, *, data: Path, vae: Path) -> LatentSet:
+    """The latents of format `name`, a key of SIDES; encodes the parts that are not there yet for this autoencoder."""
+    weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
+    cache = data.parent / "latents" / hashlib.sha256(weights).hexdigest()[:12]
+    cache.mkdir(parents=True, exist_ok=True)
+    codec = load_codec(vae)
+    values: list[Tensor] = []
+    subjects: list[Subject] = []
+    for index, part in enumerate(read_parts(data, FORMATS[_SOURCES.get(name, name)])):
+        file = cache / f"{name}-{index:03}.pt"
+        if not file.exists():
+            torch.save(_encode(codec, part, SIDES[name]), file)
+        values.append(torch.load(file, weights_only=True))
+        subjects.extend(part.subjects)
+    return LatentSet(torch.cat(values), subjects)
+
+
+def _encode(codec: Codec, part: Part, size: tuple[int, int]) -> Tensor:
+    encoded: list[Tensor] = []
+    with torch.no_grad():
+        for start in range(0, len(part.pictures), 20):
+            batch = to_tensor(part.pictures[start : start + 20])
+            batch = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            encoded.append((codec.encode(batch) * codec.scale).half().contiguous())
+    return torch.cat(encoded)
