@@ -39,5 +39,4 @@ urlpatterns = [
     path("api/v1/predictions/<str:prediction_id>", api.Prediction.as_view(), name="api-prediction"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
-    path("api/<path:rest>", api.Nowhere.as_view(), name="api-nowhere"),
 ]

@@ -22,7 +22,8 @@ from playground.api.problems import Problem
 from playground.predictions import Caller
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # which reads this module's name from the settings while it is imported
+    # Only for types: it reads this module's name from the settings while it is imported.
+    from rest_framework.views import APIView
 
 WINDOW_SECONDS = 60
 

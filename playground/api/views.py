@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from django.utils import timezone
 from rest_framework.permissions import BasePermission
@@ -182,12 +182,3 @@ class Balance(ApiView):
                 "currency": "USD",
             }
         )
-
-
-class Nowhere(ApiView):
-    """Every other address below `/api/`."""
-
-    permission_classes = ()
-
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
-        raise Problem("not_found", "There is nothing at this address. The API starts at /api/v1.")

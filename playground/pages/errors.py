@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
+CODES = {400: "malformed_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
 TITLES = {
     400: "That request could not be read",
     403: "You may not do that here",
@@ -56,4 +56,6 @@ def _page(request: HttpRequest, status: int) -> HttpResponse:
     context = {"status": status, "title": TITLES[status], "detail": DETAILS[status], "request_id": request_id}
     # A page for a broken server must not need anything that may be broken: no database, no session.
     plain = status == 500
-    return render(None if plain else request, "errors/error.html", context | {"is_plain": plain}, status=status)  # type: ignore[arg-type]
+    return render(
+        None if plain else request, "errors/error.html", context | {"is_plain": plain}, status=status
+    )  # type: ignore[arg-type]
