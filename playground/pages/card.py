@@ -53,7 +53,9 @@ def render(state: State, *, position: int | None = None, reason: str = "") -> st
     `position` is how many runs are ahead of it and `reason` why it waits, both for waiting ones only. Reads nothing:
     no database, no Redis, no clock beyond the expiry of media.
     """
-    return render_to_string("playground/_prediction.html", {"card": face(state, position=position, reason=reason)})
+    return render_to_string(
+        "playground/_prediction.html", {"card": face(state, position=position, reason=reason)}
+    )
 
 
 def face(state: State, *, position: int | None = None, reason: str = "") -> Face:

@@ -43,7 +43,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest, status: int) -> HttpResponse:
     request_id = getattr(request, "request_id", "")
     if request.path.startswith("/api/"):
-        problem = {
+        problem: dict[str, object] = {
             "type": f"urn:vitrine:problem:{CODES[status]}",
             "title": TITLES[status],
             "status": status,
@@ -58,4 +58,4 @@ def _page(request: HttpRequest, status: int) -> HttpResponse:
     plain = status == 500
     return render(
         None if plain else request, "errors/error.html", context | {"is_plain": plain}, status=status
-    )  # type: ignore[arg-type]
+    )

@@ -1,4 +1,4 @@
-"""READMEs as HTML: a small part of Markdown, escaped first, so that nothing a publisher writes becomes markup of its own.
+"""READMEs as HTML: a small part of Markdown, escaped first, so that nothing a publisher writes is markup of its own.
 
 Understood: headings, paragraphs, lists, tables, fenced code, quotes, rules; in lines `code`, **strong**, *emphasis* and
 links to http(s) or to places on this site.

@@ -37,7 +37,10 @@ def model(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     called = _called(request, publisher, name)
     shown, values = _shown_and_values(request, called)
     context = _page(request, called, "playground") | _form(request, called, values)
-    context |= {"live": results.live_of(shown, links=True) if shown else None, "runs": _strip(request, called)}
+    context |= {
+        "live": results.live_of(shown, links=True) if shown else None,
+        "runs": _strip(request, called),
+    }
     return render(request, "playground/model.html", context)
 
 
@@ -45,17 +48,17 @@ def model(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
 def model_runs(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """The strip of last runs alone, for a page whose run has just ended."""
     called = _called(request, publisher, name)
-    return render(request, "playground/_strip.html", _page(request, called, "") | {"runs": _strip(request, called)})
+    return render(
+        request, "playground/_strip.html", _page(request, called, "") | {"runs": _strip(request, called)}
+    )
 
 
 @require_safe
 def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """How to call it: snippets with the values of the form, the tables of parameters, price and limits."""
     called = _called(request, publisher, name)
-    posted = {key: value[:MAX_PREFILL] for key, value in request.GET.items()}
-    given = schema.from_form(called.endpoint.input_schema, posted) if posted else {}
-    known = {field.name for field in schema.fields(called.endpoint.input_schema)}
-    values = {**schema.example(called.endpoint.input_schema), **{k: v for k, v in given.items() if k in posted and k in known}}
+    described = called.endpoint.input_schema
+    values = {**schema.example(described), **_prefilled(request, described)}
     key_hint = _key_hint(request)
     every = snippets(settings.PUBLIC_URL, called.model_id, values, key_hint or KEY_VARIABLE)
     wanted = request.GET.get("l", "")
@@ -84,7 +87,7 @@ def model_readme(request: HttpRequest, publisher: str, name: str) -> HttpRespons
 def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """The price of the form as it stands, and the words in it that the model does not know."""
     called = _called(request, publisher, name)
-    values = schema.from_form(called.endpoint.input_schema, request.POST.dict())
+    values = schema.from_form(called.endpoint.input_schema, _posted(request))
     quote, problem = _quote(request, called, values)
     context = {"quote": quote, "problem": problem, **_unknown(called, values), "is_update": True}
     return render(request, "playground/_estimate.html", context)
@@ -92,14 +95,16 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
 
 @require_POST
 def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
-    """Run it: htmx gets the live card in place, a plain form goes on to the run's page; errors come back in the form."""
+    """Run it: htmx gets the live card, a plain form goes on to the run's page; errors come back in the form."""
     called = _called(request, publisher, name)
-    values = schema.from_form(called.endpoint.input_schema, request.POST.dict())
+    values = schema.from_form(called.endpoint.input_schema, _posted(request))
     if not request.user.is_authenticated:
         return _to_sign_in(request, called, values)
     caller = caller_of(request)
     if caller is None:
-        return _refused(request, called, values, status=403, notice="Your account belongs to no workspace yet.")
+        return _refused(
+            request, called, values, status=403, notice="Your account belongs to no workspace yet."
+        )
     wanted = predictions.Request(model=called.model_id, input=values, via=Prediction.Via.PAGE)
     try:
         row = predictions.submit(caller, wanted)
@@ -122,6 +127,10 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
     return live_answer(request, row)
+
+
+def _posted(request: HttpRequest) -> dict[str, str]:
+    return {name: text for name in request.POST if (text := request.POST.get(name)) is not None}
 
 
 def live_answer(request: HttpRequest, row: Prediction) -> HttpResponse:
@@ -171,7 +180,9 @@ def _form(
     described = called.endpoint.input_schema
     fields = schema.fields(described, values, errors)
     known = {field.name for field in fields}
-    strange = [error for error in errors or [] if error.field.partition(".")[0].partition("[")[0] not in known]
+    strange = [
+        error for error in errors or [] if error.field.partition(".")[0].partition("[")[0] not in known
+    ]
     complete = {**schema.example(described), **values}
     quote, problem = _quote(request, called, complete)
     advanced = [field for field in fields if field.is_advanced]
@@ -205,7 +216,9 @@ def _quote(
         return None, str(error)
 
 
-def _shown_and_values(request: HttpRequest, called: catalog.Callable) -> tuple[Prediction | None, dict[str, Any]]:
+def _shown_and_values(
+    request: HttpRequest, called: catalog.Callable
+) -> tuple[Prediction | None, dict[str, Any]]:
     """The run that the address names, if it is one's own and of this model, and the values of the form."""
     described = called.endpoint.input_schema
     wanted = request.GET.get("run") or request.GET.get("from") or ""
@@ -221,9 +234,13 @@ def _shown_and_values(request: HttpRequest, called: catalog.Callable) -> tuple[P
         if "from" not in request.GET:
             left_out |= {field.name for field in schema.fields(described) if field.control == "seed"}
         return row, {name: value for name, value in row.input.items() if name not in left_out}
-    given = {name: text[:MAX_PREFILL] for name, text in request.GET.items() if text}
-    values = schema.from_form(described, given)
-    return None, {name: value for name, value in values.items() if name in given}
+    return None, _prefilled(request, described)
+
+
+def _prefilled(request: HttpRequest, described: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the address gives to fields of the form; fields it does not name keep their defaults."""
+    given = {name: text[:MAX_PREFILL] for name in request.GET if (text := request.GET.get(name))}
+    return {name: value for name, value in schema.from_form(described, given).items() if name in given}
 
 
 def _strip(request: HttpRequest, called: catalog.Callable) -> list[results.Line]:
@@ -242,7 +259,9 @@ def _refused(
     errors: list[schema.FieldError] | None = None,
     notice: str = "",
 ) -> HttpResponse:
-    context = _page(request, called, "playground") | _form(request, called, values, errors=errors, notice=notice)
+    context = _page(request, called, "playground") | _form(
+        request, called, values, errors=errors, notice=notice
+    )
     if request.headers.get("HX-Request"):
         response = render(request, "playground/_form.html", context, status=status)
         response.headers["HX-Retarget"] = "#input"

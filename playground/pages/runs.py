@@ -155,7 +155,8 @@ def times(row: Prediction) -> list[dict[str, Any]]:
     found, at = [], 0.0
     for label, length, fill in parts:
         share = 100 * length / whole
-        found.append({"label": label, "ms": length, "fill": fill, "x": f"{at:.3f}", "width": f"{max(share - 0.4, 0.3):.3f}"})
+        width = f"{max(share - 0.4, 0.3):.3f}"
+        found.append({"label": label, "ms": length, "fill": fill, "x": f"{at:.3f}", "width": width})
         at += share
     return found
 
@@ -169,5 +170,3 @@ def _own(request: HttpRequest, prediction_id: str) -> Prediction:
         return predictions.find(workspace, prediction_id[:64])
     except predictions.NotFound as error:
         raise Http404(str(error)) from None
-
-

@@ -20,7 +20,15 @@ from playground.pages.words import Vocabulary, vocabulary
 
 MAX_SAMPLES = 4
 TASKS_SECONDS = 30
-ICONS = {"image": "image", "video": "video", "audio": "audio", "speech": "audio", "music": "audio", "3d": "cube", "text": "text"}
+ICONS = {
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+    "speech": "audio",
+    "music": "audio",
+    "3d": "cube",
+    "text": "text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,15 @@ class Card:
 def cards(listings: Iterable[Listing]) -> list[Card]:
     """Cards for listings selected with publisher and default version, in a fixed number of queries."""
     shelf = list(listings)
-    versions = [listing.default_version_id for listing in shelf]
+    versions = [listing.default_version_id for listing in shelf if listing.default_version_id]
     endpoints: dict[int, Endpoint] = {}
     found = Endpoint.objects.filter(version_id__in=versions).order_by("id")
     for endpoint in found.prefetch_related(
         Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
-        Prefetch("prices", Price.objects.filter(effective_from__lte=timezone.now()).order_by("-effective_from", "-id")),
+        Prefetch(
+            "prices",
+            Price.objects.filter(effective_from__lte=timezone.now()).order_by("-effective_from", "-id"),
+        ),
     ):
         endpoints.setdefault(endpoint.version_id, endpoint)
     warm = _warm({offer.lane for endpoint in endpoints.values() for offer in endpoint.offers.all()})
@@ -77,7 +88,9 @@ def _card(listing: Listing, endpoint: Endpoint | None, warm: dict[str, set[str]]
 def _warm(lanes: Iterable[str]) -> dict[str, set[str]]:
     """The versions that are loaded, by lane."""
     return {
-        lane: {version for engine in live.engines(lane) if not engine["draining"] for version in engine["loaded"]}
+        lane: {
+            version for engine in live.engines(lane) if not engine["draining"] for version in engine["loaded"]
+        }
         for lane in lanes
     }
 
@@ -112,7 +125,7 @@ def cover_of(listing: Listing) -> str:
 
 
 def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
-    """What the listing ships beside its cover: `covers/name-1.webp` is what its first example prompt makes, and so on."""
+    """What the listing ships beside its cover: `covers/name-1.webp` is what its first example makes, and so on."""
     if words is None or not listing.cover:
         return ()
     cover = PurePosixPath(listing.cover)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ def vocabulary(manifest: Mapping[str, Any]) -> Vocabulary | None:
         if (topic := _topic(str(name), attributes)).groups
     )
     examples = _texts(words.get("examples"))
+    topics = tuple(_in_order(topic, examples) for topic in topics)
     understood = {word.lower() for text in _texts(words.get("understood")) for word in _WORD.findall(text)}
     for topic in topics:
         for group in topic.groups:
@@ -75,6 +76,21 @@ def _topic(name: str, attributes: Mapping[str, Any]) -> Topic:
         if (texts := _texts(values))
     )
     return Topic(_label(name), groups)
+
+
+def _in_order(topic: Topic, examples: Iterable[str]) -> Topic:
+    """The topic's attributes as the examples say them; the database keeps no order of keys."""
+
+    def place(group: Group) -> float:
+        found = [
+            at / len(example)
+            for example in examples
+            for word in group.words
+            if (at := f" {example} ".replace(",", " ,").find(f" {word} ")) >= 0
+        ]
+        return sum(found) / len(found) if found else 1.0
+
+    return Topic(topic.label, tuple(sorted(topic.groups, key=place)))
 
 
 def _texts(value: object) -> tuple[str, ...]:
