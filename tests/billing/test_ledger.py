@@ -136,7 +136,9 @@ def test_a_capture_charges_returns_the_rest_and_records_the_usage() -> None:
     workspace, publisher = new_workspace(bought=1000), new_publisher()
     reference = held(workspace.pk, 333)
     share = ledger.Share(publisher.pk, Decimal("0.8"))
-    usage = ledger.Usage("maker/vase", "succeeded", {"amount_micros": 111}, {"image": "1"}, key_id=3, user_id=4)
+    usage = ledger.Usage(
+        "maker/vase", "succeeded", {"amount_micros": 111}, {"image": "1"}, key_id=3, user_id=4
+    )
     charge = ledger.capture(reference=reference, amount_micros=111, share=share, usage=usage)
     assert charge == ledger.Charge(reference, 111, 88, 88, 23, 222)
     assert ledger.balance(workspace.pk) == ledger.Balance(889, 0, 889, 0)
@@ -213,7 +215,9 @@ def test_free_runs_hold_and_charge_nothing(credit: int) -> None:
     ledger.set_limit(workspace_id=workspace.pk, scope=scope, period="day", limit_micros=0)
     free, dropped = held(workspace.pk, 0, limits=[scope]), held(workspace.pk, 0)
     share = ledger.Share(new_publisher().pk, Decimal("0.8"))
-    assert ledger.capture(reference=free, amount_micros=0, share=share, usage=USAGE) == ledger.Charge(free, 0, 0, 0, 0, 0)
+    assert ledger.capture(reference=free, amount_micros=0, share=share, usage=USAGE) == ledger.Charge(
+        free, 0, 0, 0, 0, 0
+    )
     assert ledger.capture(reference=free, amount_micros=0, share=share, usage=USAGE).amount_micros == 0
     assert ledger.release(reference=dropped, usage=ledger.Usage("maker/vase", "canceled"))
     assert UsageRecord.objects.count() == 2

@@ -101,12 +101,16 @@ def test_success_races_cancel() -> None:
     share = ledger.Share(publisher.pk, Decimal("0.8"))
 
     def capturing(reference: UUID) -> Callable[[], object]:
-        return lambda: ledger.capture(reference=reference, amount_micros=200, share=share, usage=USAGE).amount_micros
+        return lambda: (
+            ledger.capture(reference=reference, amount_micros=200, share=share, usage=USAGE).amount_micros
+        )
 
     def releasing(reference: UUID) -> Callable[[], object]:
         return lambda: ledger.release(reference=reference)
 
-    calls = [make(reference) for reference in references for make in (capturing, releasing, capturing, releasing)]
+    calls = [
+        make(reference) for reference in references for make in (capturing, releasing, capturing, releasing)
+    ]
     results = all_at_once(calls)
     for at, reference in enumerate(references):
         outcomes = results[at * 4 : at * 4 + 4]
@@ -140,7 +144,10 @@ def test_many_workspaces_hold_and_settle_without_waiting_for_each_other_for_ever
             mine = luck.sample(scopes, k=luck.randint(0, 3))
             with transaction.atomic():
                 ledger.hold(
-                    workspace_id=workspace_id, reference=reference, amount_micros=luck.randint(1, 400), limits=mine
+                    workspace_id=workspace_id,
+                    reference=reference,
+                    amount_micros=luck.randint(1, 400),
+                    limits=mine,
                 )
             amount = luck.choice([0, 1])
             with transaction.atomic():

@@ -24,7 +24,10 @@ def test_quantity_times_price() -> None:
 
 def test_rounds_up_once_and_not_per_line() -> None:
     third = Decimal("0.0000004")
-    made = quote([PriceLine("image", third), PriceLine("step", third), PriceLine("request", third)], dict.fromkeys(UNITS, 1))
+    made = quote(
+        [PriceLine("image", third), PriceLine("step", third), PriceLine("request", third)],
+        dict.fromkeys(UNITS, 1),
+    )
     assert made.amount_micros == 2
     assert [line.amount_micros for line in made.lines] == [1, 1, 0]
 
@@ -95,7 +98,7 @@ def test_operators(operator: str, operand: object, matches: bool) -> None:
         ([IMAGE], {"image": True}, {}),
         ([IMAGE], {"image": 1.5}, {}),
         ([IMAGE], {"image": "1"}, {}),
-        ([PriceLine("image", Decimal("-1"))], {"image": 1}, {}),
+        ([PriceLine("image", Decimal(-1))], {"image": 1}, {}),
         ([PriceLine("image", Decimal("NaN"))], {"image": 1}, {}),
         ([PriceLine("image", Decimal("sNaN"))], {"image": 1}, {}),
         ([PriceLine("hour", Decimal(1))], {"hour": 1}, {}),
@@ -107,13 +110,18 @@ def test_operators(operator: str, operand: object, matches: bool) -> None:
         ([PriceLine("image", Decimal(1), {"w": {"in": 9}})], {"image": 1}, {"w": 1}),
     ],
 )
-def test_what_cannot_be_priced_is_refused(prices: list[PriceLine], quantities: dict[str, int], inputs: dict[str, object]) -> None:
+def test_what_cannot_be_priced_is_refused(
+    prices: list[PriceLine], quantities: dict[str, int], inputs: dict[str, object]
+) -> None:
     with pytest.raises(CannotPrice):
         quote(prices, quantities, inputs)
 
 
 def test_a_quote_survives_json_and_shows_plain_numbers() -> None:
-    made = quote([IMAGE, PriceLine("megapixel", Decimal("0.0100000000"))], {"image": 1, "megapixel": Decimal("1.048576")})
+    made = quote(
+        [IMAGE, PriceLine("megapixel", Decimal("0.0100000000"))],
+        {"image": 1, "megapixel": Decimal("1.048576")},
+    )
     data = json.loads(json.dumps(made.as_json(quote_id="q_1", model="vitrine/daylight")))
     assert data == {
         "id": "q_1",
@@ -157,7 +165,9 @@ def priced(rows: dict[str, tuple[Decimal, Decimal | int]]) -> tuple[Quote, Fract
         [PriceLine(unit, unit_price) for unit, (unit_price, _) in rows.items()],
         {unit: quantity for unit, (_, quantity) in rows.items()},
     )
-    exact = sum((Fraction(price) * Fraction(quantity) * 1_000_000 for price, quantity in rows.values()), Fraction(0))
+    exact = sum(
+        (Fraction(price) * Fraction(quantity) * 1_000_000 for price, quantity in rows.values()), Fraction(0)
+    )
     return made, exact
 
 
@@ -173,7 +183,9 @@ def test_the_charge_is_the_exact_sum_rounded_up_once(rows: dict[str, tuple[Decim
 
 
 @given(price_lists, shares)
-def test_a_partial_charge_lies_between_nothing_and_all(rows: dict[str, tuple[Decimal, Decimal | int]], done: Fraction) -> None:
+def test_a_partial_charge_lies_between_nothing_and_all(
+    rows: dict[str, tuple[Decimal, Decimal | int]], done: Fraction
+) -> None:
     made, exact = priced(rows)
     part = partial(made, done)
     assert 0 <= part.amount_micros - exact * done < 1
@@ -190,8 +202,13 @@ def test_share_and_fee_make_the_charge(charge: int, fraction: Fraction) -> None:
     assert 0 <= charge * fraction - earned < 1
 
 
-@given(st.dictionaries(st.sampled_from(UNITS), st.decimals(allow_nan=True, allow_infinity=True), min_size=1), st.decimals())
-def test_hostile_numbers_are_priced_or_refused_and_nothing_else(quantities: dict[str, Decimal], price: Decimal) -> None:
+@given(
+    st.dictionaries(st.sampled_from(UNITS), st.decimals(allow_nan=True, allow_infinity=True), min_size=1),
+    st.decimals(),
+)
+def test_hostile_numbers_are_priced_or_refused_and_nothing_else(
+    quantities: dict[str, Decimal], price: Decimal
+) -> None:
     try:
         made = quote([PriceLine(unit, price) for unit in quantities], quantities)
     except CannotPrice:
