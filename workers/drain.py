@@ -63,7 +63,7 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
                 error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
                 outcomes = [Outcome(job["id"], "failed", error=error) for job in batch]
             for outcome in outcomes:
-                _settle(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+                _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
 
 
 def _batches(claimed: Sequence[work.Job]) -> list[list[work.Job]]:
@@ -104,6 +104,16 @@ def _progress(
             }
         )
     return [*work.step(reports=told), *me.lost()]
+
+
+def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
+    """Settle; what goes wrong (a full disk, a lost database) costs this one an attempt and the others nothing."""
+    try:
+        _settle(outcome, fence, logs)
+    except Exception:
+        log.exception("the outcome of %s could not be kept", outcome.id)
+        message = "The result could not be stored. Nothing was charged."
+        work.fail(id=outcome.id, fence=fence, code="not_stored", message=message, retryable=True, logs=logs)
 
 
 def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:

@@ -23,6 +23,10 @@ class UserManager(BaseUserManager["User"]):
         user.save()
         return user
 
+    def get_by_natural_key(self, username: str | None) -> User:
+        """The user who signs in as `username`: an e-mail address in any case."""
+        return self.get(email__iexact=username)
+
     def create_superuser(self, email: str, password: str | None = None) -> User:
         user = self.create_user(email, password)
         user.is_staff = user.is_superuser = True
