@@ -211,7 +211,8 @@ def _quote(
         return predictions.quote(caller_of(request), model=called.model_id, data=values), ""
     except schema.InvalidInput as error:
         first = error.errors[0]
-        return None, f"{first.field.replace('_', ' ').capitalize()} {first.message}"
+        labels = {field.name: field.label for field in schema.fields(called.endpoint.input_schema)}
+        return None, f"{labels.get(first.field, first.field)} {first.message}"
     except pricing.CannotPrice as error:
         return None, str(error)
 

@@ -131,7 +131,15 @@ function changed(field) {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
+/** What was wrong with a field is no longer known once it changes. */
+function forgive(field) {
+  const frame = field.closest(".field");
+  frame?.querySelector(".error")?.remove();
+  for (const wrong of frame?.querySelectorAll("[aria-invalid]") ?? []) wrong.removeAttribute("aria-invalid");
+}
+
 document.addEventListener("input", ({ target }) => {
+  forgive(target);
   if (target.dataset.slides) {
     document.getElementById(target.dataset.slides).value = target.value;
     fill(target);
@@ -177,6 +185,12 @@ function markWords() {
   }
 }
 
+/** Whether the examples of a topic begin with "a" or "an". */
+function beginsWithArticle(groups) {
+  const prompts = [...document.querySelectorAll("[data-prompt]")].map((chip) => chip.dataset.prompt);
+  return /^an? /i.test(prompts.find((prompt) => groups.some((group) => saidOf(group, prompt))) ?? "");
+}
+
 /** Put the word of `chip` into the prompt: instead of another of its group, or where its group belongs. */
 function useWord(chip) {
   const word = chip.dataset.word;
@@ -187,7 +201,7 @@ function useWord(chip) {
   const now = saidOf(own, text);
   const others = [...document.querySelectorAll("[data-group]")].filter((group) => !groups.includes(group));
   const isOther = !groups.some((group) => saidOf(group, text)) && others.some((group) => saidOf(group, text));
-  if (!text || isOther) return write(own === groups[0] || /^\w+ /.test(word) ? word : `a ${word}`);
+  if (!text || isOther) return write(beginsWithArticle(groups) && !word.includes(" ") ? `a ${word}` : word);
   if (now) {
     const at = place(text, now);
     return write(text.slice(0, at) + word + text.slice(at + now.length));
