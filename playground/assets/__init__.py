@@ -7,7 +7,7 @@ capability for one file and some time, and the file behind it goes when the asse
 from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
-from playground.assets.intake import Stored, Unusable, discard, keep, store, store_all
+from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, store, store_all
 from playground.assets.purge import purge_expired
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Stored",
     "Unusable",
     "address",
+    "are_kept",
     "discard",
     "keep",
     "open_address",

@@ -100,6 +100,11 @@ def keep(
     )
 
 
+def are_kept(stored: Sequence[Stored]) -> bool:
+    """Whether any of these has its row."""
+    return Asset.objects.filter(storage_name__in=[one.storage_name for one in stored]).exists()
+
+
 def discard(stored: Sequence[Stored]) -> None:
     """Remove files that were stored for nothing."""
     for one in stored:
@@ -111,6 +116,8 @@ def _decode(data: bytes) -> tuple[Image.Image, str]:
     if not data:
         raise Unusable("the file is empty")
     try:
+        with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as picture:
+            picture.verify()  # the checksums of a PNG; what is cut off behind the last row still decodes
         with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} megapixels")

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from marketplace import schema
 from playground import assets
@@ -84,7 +85,8 @@ def output_of(row: Prediction) -> Any:
     """The output with an address for each medium that has not expired; None before success."""
     if row.output is None:
         return None
-    media = {asset.position: asset for asset in row.assets.all()}
+    now = timezone.now()
+    media = {asset.position: asset for asset in row.assets.all() if asset.expires_at > now}
     return _filled(row.output, media)
 
 

@@ -7,6 +7,7 @@ prediction is closed, nothing that it says has any effect, and it is told so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -14,7 +15,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from billing import pricing
@@ -112,9 +113,11 @@ def succeed(
 ) -> bool:
     """Store the media, then close, charge, share and keep in one commit. False: too late, nothing was kept.
 
-    Unusable media fail the prediction instead: nothing is charged for them.
+    Unusable media, or none, fail the prediction instead: nothing is charged for them.
     """
     try:
+        if not media:
+            raise assets.Unusable("there is none")
         stored = assets.store_all([(one["data"], one["meta"]) for one in media])
     except assets.Unusable as error:
         return fail(
@@ -128,7 +131,10 @@ def succeed(
     try:
         kept = _succeed(id, fence, stored, seed=seed, metrics=metrics, logs=logs)
     except BaseException:
-        assets.discard(stored)
+        # A commit whose answer was lost may have kept them.
+        with contextlib.suppress(DatabaseError):
+            if not assets.are_kept(stored):
+                assets.discard(stored)
         raise
     if not kept:
         assets.discard(stored)
@@ -154,7 +160,7 @@ def _succeed(
         row.metrics, row.logs, row.step = dict(metrics), "\n".join(logs), row.steps
         assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=settings.OUTPUT_DAYS))
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
-        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {}))
+        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {"image": len(stored)}))
         claims.save_closed(row)
     return True
 
@@ -177,7 +183,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
 
 
 def release(*, id: str, fence: int, reason: str) -> bool:
-    """Hand a job back unfinished, as a draining worker does: it keeps its place, and it is no fault. False: too late."""
+    """Hand a job back unfinished, as a draining worker does: it keeps its place and is no fault. False: too late."""
     with transaction.atomic():
         row = claims.hold_row(UUID(id), fence)
         if row is None:
@@ -187,11 +193,16 @@ def release(*, id: str, fence: int, reason: str) -> bool:
 
 
 def requeue(row: Prediction, *, note: str, is_fault: bool = True) -> None:
-    """Put a running row, locked by the caller's transaction, back into its lane at its old place."""
+    """Put a running row, locked by the present transaction, back into its lane at its old place."""
     row.status = Prediction.Status.QUEUED
     row.faults += is_fault
+    # It did start in time; to start again it has the endpoint's patience, so that it is neither ended nor stuck.
+    patience = timedelta(seconds=row.endpoint.start_within_seconds)
+    row.start_by = max(row.start_by, timezone.now() + patience)
     row.worker, row.worker_lock, row.lease_until, row.step = "", None, None, 0
-    row.save(update_fields=["status", "faults", "worker", "worker_lock", "lease_until", "step", "logs"])
+    row.save(
+        update_fields=["status", "faults", "start_by", "worker", "worker_lock", "lease_until", "step", "logs"]
+    )
     transaction.on_commit(lambda: live.publish([state_of(row, note=note)]), robust=True)
     dispatch.wake(row.lane)
 
