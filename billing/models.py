@@ -44,7 +44,7 @@ class LedgerAccount(models.Model):
     """A place where money is. Balances are sums of entries; only spendable credit also has a guarded, cached
     one.
 
-     A workspace's spendable credit is two accounts, by source; `workspace_held` is what open holds have set
+    A workspace's spendable credit is two accounts, by source; `workspace_held` is what open holds have set
     aside. A publisher's share starts `pending`, matures to `payable`; what was earned from granted credit or
     from the publisher's own workspace goes to `unpayable`, shown as earned and never paid out.
     """

@@ -135,7 +135,7 @@ def quote(
     """Prices a run, in whole micro-dollars rounded up once. `inputs` is the cleaned input that conditions
     look at.
 
-     Of several prices for one unit the last whose conditions hold is taken; a unit whose prices all fail to
+    Of several prices for one unit the last whose conditions hold is taken; a unit whose prices all fail to
     match, a missing or senseless quantity and an empty price list raise `CannotPrice`. A free model has a
     price of zero.
     """
@@ -164,7 +164,7 @@ def partial(of: Quote, done_share: Fraction) -> Quote:
     """The quote for the part of the work that was done (a charged cancel): the exact sum times the share,
     rounded up once.
 
-     Never above the whole. `done_share` is between 0 and 1, otherwise `CannotPrice`.
+    Never above the whole. `done_share` is between 0 and 1, otherwise `CannotPrice`.
     """
     if not 0 <= done_share <= 1:
         raise CannotPrice(f"the share of the work done must be between 0 and 1, not {done_share}")

@@ -109,7 +109,7 @@ def post(
     """Writes one movement under its key, moves the cached balances with it, and opens accounts that are
     missing.
 
-     False when the key was used before: then nothing was written. Legs of zero are left out.
+    False when the key was used before: then nothing was written. Legs of zero are left out.
     """
     wanted = {name: amount for name, amount in legs.items() if amount}
     parameters = (

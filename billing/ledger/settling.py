@@ -105,7 +105,7 @@ def capture(
     """Charges `amount_micros` of the hold, returns the rest, pays the publisher's share and records the
     usage.
 
-     A repeated capture changes nothing and returns the first charge. Raises `AlreadySettled` after a release,
+    A repeated capture changes nothing and returns the first charge. Raises `AlreadySettled` after a release,
     `CaptureExceedsHold` when more is charged than was held, `NoSuchHold`; the caller's transaction stays
     usable.
     """
