@@ -124,6 +124,16 @@ def test_a_batch_is_never_larger_than_the_recipe_allows(engine: Engine, job: Mak
     assert [outcome.metrics.batch for outcome in outcomes if outcome.metrics] == [2, 2, 1]
 
 
+def test_recipes_share_weights_and_keep_their_own_defaults(engine: Engine, job: Make, sd: Recipe) -> None:
+    short: Recipe = {**sd, "defaults": {"num_inference_steps": 3}}
+    listener = Listener()
+    outcomes = engine.run(
+        [job("long"), job("short", short), job("given", short, num_inference_steps=4)], listener
+    )
+    assert [outcome.status for outcome in outcomes] == ["succeeded"] * 3
+    assert [len(listener.of(name)) for name in ("long", "short", "given")] == [STEPS, 3, 4]
+
+
 def test_several_pictures_of_one_job_have_consecutive_seeds(engine: Engine, job: Make) -> None:
     [outcome] = engine.run([job(seed=5, num_images=2)], Listener())
     assert [output.meta["seed"] for output in outcome.outputs] == [5, 6]

@@ -104,7 +104,7 @@ class Engine:
         Jobs that agree run as one batch, up to the recipe's `max_batch` pictures; others one batch after the other.
         """
         outcomes: dict[str, Outcome] = {}
-        for recipe, group in _by_recipe(jobs):
+        for recipe, group in _by_recipe([_with_defaults(job) for job in jobs]):
             if self._draining:
                 continue
             try:
@@ -283,9 +283,14 @@ def _all_failed(jobs: Iterable[Job], error: EngineError) -> dict[str, Outcome]:
     return {job.id: Outcome(job.id, "failed", error=error) for job in jobs}
 
 
+def _with_defaults(job: Job) -> Job:
+    """Two recipes may share what they open and differ in their defaults, so these belong to the job."""
+    given = {name: value for name, value in job.input.items() if value is not None}
+    return replace(job, input={**(job.recipe.get("defaults") or {}), **given})
+
+
 def _planned_steps(job: Job) -> int:
-    defaults = job.recipe.get("defaults") or {}
-    steps = job.input.get("num_inference_steps", defaults.get("num_inference_steps"))
+    steps = job.input.get("num_inference_steps")
     return steps if isinstance(steps, int) else 0
 
 

@@ -126,10 +126,9 @@ def _set_scheduler(pipe: Any, wanted: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """One place in a batch: whose it is, what was asked for, and its own seed."""
+    """One place in a batch: whose it is, and its own seed."""
 
     job: Job
-    asked: Mapping[str, object]
     seed: int
 
 
@@ -139,7 +138,6 @@ class Pipeline:
     def __init__(self, pipe: Any, *, recipe: Recipe, machine: Machine, dtype: str) -> None:
         self._pipe = pipe
         self._parameters = inspect.signature(type(pipe).__call__).parameters
-        self._defaults = dict(recipe.get("defaults") or {})
         self._machine = machine
         self._dtype = dtype
         self._view: LatentView | None = LatentView(pipe) if recipe.get("previews", True) else None
@@ -155,16 +153,16 @@ class Pipeline:
 
     def pictures(self, input: Mapping[str, object]) -> int:
         """How many pictures one job makes."""
-        return _whole(input.get("num_images", self._defaults.get("num_images", 1)), "num_images", least=1)
+        return _whole(input.get("num_images", 1), "num_images", least=1)
 
     def batch_key(self, input: Mapping[str, object]) -> str:
         """Everything that one call of the pipeline can have only once. Raises EngineError for an unusable input."""
-        asked = self._merge(input)
-        if not isinstance(asked.get("prompt"), str):
+        self._check_names(input)
+        if not isinstance(input.get("prompt"), str):
             raise EngineError("The prompt must be text.", code="invalid_input")
-        _whole(asked.get("seed"), "seed", least=0)
-        pictures.settings(*_file_settings(asked))
-        shared = _shared(asked) | {"negative": "negative_prompt" in asked}
+        _seed(input)
+        pictures.settings(*_file_settings(input))
+        shared = _shared(input) | {"negative": "negative_prompt" in input}
         return json.dumps(shared, sort_keys=True, default=str)
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
@@ -174,13 +172,12 @@ class Pipeline:
         """
         started_at = time.perf_counter()
         self._machine.reset_peak()
-        asked = {job.id: self._merge(job.input) for job in jobs}
         batch = [
-            _Picture(job, asked[job.id], (_seed(asked[job.id]) + number) % 2**63)
+            _Picture(job, (_seed(job.input) + number) % 2**63)
             for job in jobs
             for number in range(self.pictures(job.input))
         ]
-        logs = {job.id: self._remarks(asked[job.id]) for job in jobs}
+        logs = {job.id: self._remarks(job.input) for job in jobs}
         progress = self._progress(jobs, batch, on_step, logs)
         images = self._call(batch, progress)
         self._machine.synchronize()
@@ -194,17 +191,15 @@ class Pipeline:
             if isinstance(made, EngineError):
                 outcomes.append(Outcome(job.id, "failed", error=made, logs=log))
             else:
-                outcomes.append(Outcome(job.id, "succeeded", made, metrics, _seed(asked[job.id]), logs=log))
+                outcomes.append(Outcome(job.id, "succeeded", made, metrics, _seed(job.input), logs=log))
         return outcomes
 
-    def _merge(self, input: Mapping[str, object]) -> dict[str, object]:
-        asked = {**self._defaults, **{name: value for name, value in input.items() if value is not None}}
+    def _check_names(self, asked: Mapping[str, object]) -> None:
         for name in asked:
             if name in _RESERVED or (name not in _OWN_FIELDS and name not in self._parameters):
                 raise EngineError(f"This pipeline takes no “{name}”.", code="invalid_input")
         if "negative_prompt" in asked and "negative_prompt" not in self._parameters:
             raise EngineError("This pipeline takes no negative prompt.", code="invalid_input")
-        return asked
 
     def _progress(
         self,
@@ -223,8 +218,11 @@ class Pipeline:
             on_step,
             first_places=first_places,
             logs=logs,
-            steps=self._number(batch[0].asked, "num_inference_steps", 50),
-            size=(self._number(batch[0].asked, "height", side), self._number(batch[0].asked, "width", side)),
+            steps=self._number(batch[0].job.input, "num_inference_steps", 50),
+            size=(
+                self._number(batch[0].job.input, "height", side),
+                self._number(batch[0].job.input, "width", side),
+            ),
             view=self._view,
             costs=self._costs,
             machine=self._machine,
@@ -235,10 +233,10 @@ class Pipeline:
         return value if isinstance(value, int) else otherwise
 
     def _call(self, batch: Sequence[_Picture], progress: Progress) -> torch.Tensor:
-        arguments = _shared(batch[0].asked) | progress.arguments(self._parameters)
-        arguments["prompt"] = [str(picture.asked["prompt"]) for picture in batch]
-        if "negative_prompt" in batch[0].asked:
-            arguments["negative_prompt"] = [str(picture.asked["negative_prompt"]) for picture in batch]
+        arguments = _shared(batch[0].job.input) | progress.arguments(self._parameters)
+        arguments["prompt"] = [str(picture.job.input["prompt"]) for picture in batch]
+        if "negative_prompt" in batch[0].job.input:
+            arguments["negative_prompt"] = [str(picture.job.input["negative_prompt"]) for picture in batch]
         # On the CPU whatever the device: the noise of a seed is then the same everywhere, and its own in any batch.
         arguments["generator"] = [torch.Generator("cpu").manual_seed(picture.seed) for picture in batch]
         try:
@@ -261,7 +259,7 @@ class Pipeline:
         results: dict[str, tuple[MediaOutput, ...] | EngineError] = {picture.job.id: () for picture in batch}
 
         def write(picture: _Picture, image: torch.Tensor) -> MediaOutput:
-            using = pictures.settings(*_file_settings(picture.asked))
+            using = pictures.settings(*_file_settings(picture.job.input))
             return pictures.encode(to_bytes(image), using=using, seed=picture.seed)
 
         wanted = [

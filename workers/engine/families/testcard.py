@@ -34,7 +34,7 @@ _BARS = 7
 
 def open(recipe: Recipe, *, folder: Path, machine: Machine) -> TestCard:  # noqa: A001 - the verb of every family
     """A test card; there is nothing that could fail."""
-    return TestCard(defaults=dict(recipe.get("defaults") or {}), previews=recipe.get("previews", True))
+    return TestCard(previews=recipe.get("previews", True))
 
 
 class TestCard:
@@ -42,8 +42,7 @@ class TestCard:
 
     __test__ = False  # pytest would take the name for a test
 
-    def __init__(self, *, defaults: Mapping[str, object], previews: bool) -> None:
-        self._defaults = defaults
+    def __init__(self, *, previews: bool) -> None:
         self._previews = previews
         self.bytes = 0
 
@@ -56,15 +55,15 @@ class TestCard:
 
     def batch_key(self, input: Mapping[str, object]) -> str:
         """Steps and their length must agree. Raises EngineError for an unusable input."""
-        self._number(input, "seed", least=0)
-        self._size(input)
-        return f"{self._number(input, 'num_inference_steps', 4)}/{self._seconds(input)}"
+        _number(input, "seed", least=0)
+        _size(input)
+        return f"{_number(input, 'num_inference_steps', 4)}/{_seconds(input)}"
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
         """Waits out the steps, then draws one card per job."""
         started_at = time.perf_counter()
-        steps, step_s = self._number(jobs[0].input, "num_inference_steps", 4), self._seconds(jobs[0].input)
-        cards = {job.id: _draw(self._number(job.input, "seed", least=0)) for job in jobs}
+        steps, step_s = _number(jobs[0].input, "num_inference_steps", 4), _seconds(jobs[0].input)
+        cards = {job.id: _draw(_number(job.input, "seed", least=0)) for job in jobs}
         unwanted: set[str] = set()
         for step in range(1, steps + 1):
             if step_s > 0:
@@ -87,28 +86,29 @@ class TestCard:
         return [self._outcome(job, cards[job.id], metrics) for job in jobs]
 
     def _outcome(self, job: Job, card: Image.Image, metrics: Metrics) -> Outcome:
-        width, height = self._size(job.input)
-        seed = self._number(job.input, "seed", least=0)
+        width, height = _size(job.input)
+        seed = _number(job.input, "seed", least=0)
         data = _png(card.resize((width, height), Image.Resampling.NEAREST))
         output = MediaOutput(data, "image/png", width, height, {"seed": seed, "encoder": {"format": "PNG"}})
         return Outcome(job.id, "succeeded", (output,), metrics, seed)
 
-    def _number(
-        self, input: Mapping[str, object], name: str, otherwise: int | None = None, *, least: int = 1
-    ) -> int:
-        value = input.get(name, self._defaults.get(name, otherwise))
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise EngineError(f"“{name}” must be a whole number of at least {least}.", code="invalid_input")
-        return value
 
-    def _size(self, input: Mapping[str, object]) -> tuple[int, int]:
-        return min(self._number(input, "width", 64), 4096), min(self._number(input, "height", 64), 4096)
+def _number(input: Mapping[str, object], name: str, otherwise: int | None = None, *, least: int = 1) -> int:
+    value = input.get(name, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise EngineError(f"“{name}” must be a whole number of at least {least}.", code="invalid_input")
+    return value
 
-    def _seconds(self, input: Mapping[str, object]) -> float:
-        value = input.get("step_seconds", self._defaults.get("step_seconds", 0.0))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 60:
-            raise EngineError("“step_seconds” must be between 0 and 60.", code="invalid_input")
-        return float(value)
+
+def _size(input: Mapping[str, object]) -> tuple[int, int]:
+    return min(_number(input, "width", 64), 4096), min(_number(input, "height", 64), 4096)
+
+
+def _seconds(input: Mapping[str, object]) -> float:
+    value = input.get("step_seconds", 0.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 60:
+        raise EngineError("“step_seconds” must be between 0 and 60.", code="invalid_input")
+    return float(value)
 
 
 def _draw(seed: int) -> Image.Image:
