@@ -20,9 +20,10 @@ from workers.training.daylight.dataset import draw, read_parts
 from workers.training.daylight.raster import Pixels
 
 CELL = 8
-CROP = 48
+CROP = 64
 _WIDTH = 32
-_LEARNING_RATE = 2e-3
+_COLOUR_MEAN, _COLOUR_GAIN = 0.45, 3.0
+_LEARNING_RATE = 1.5e-3
 _LATENT_NOISE = 0.07  # the decoder forgives what the denoiser leaves
 _LOG_SECONDS = 60
 
@@ -101,17 +102,40 @@ def _new_model() -> nn.Module:
 
 
 def _start(model: nn.Module) -> None:
-    """Keeps the size of signals: without normalisation the default start shrinks them a hundredfold."""
+    """Starts the nets as a plain blur that keeps colours: what is left to learn is detail.
+
+    The first three channels carry red, green and blue from end to end, averaged on the way down and
+    smoothed on the way up; the others start at random. Without this, colours take most of the training.
+    """
+    blur = torch.outer(torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 1.0])) / 16
     for name, layer in model.named_modules():
         if not isinstance(layer, nn.Conv2d):
             continue
+        weight = layer.weight.data
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        if name.endswith("conv.4"):  # the last of a residual block: nearly nothing at first
-            layer.weight.data.mul_(0.2)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+        if name.endswith("conv.4"):  # the last of a residual block: nearly nothing at first
+            weight.mul_(0.2)
+            weight[:3] = 0
+            continue
+        if ".conv." in name:
+            continue
         if layer.out_channels in (3, 4):
-            layer.weight.data.mul_(0.5)
+            weight.mul_(0.3)
+        weight[:3] *= 0.05 if layer.out_channels == 3 else 0
+        point = torch.zeros(3, 3)
+        point[1, 1] = 1
+        kernel = blur if layer.in_channels == layer.out_channels else point
+        scale, shift = 1.0, 0.0
+        if layer.out_channels == 4:  # to latents: colours around zero, spread about 0.8
+            scale, shift = _COLOUR_GAIN, -_COLOUR_MEAN * _COLOUR_GAIN
+        elif layer.in_channels == 4:
+            scale, shift = 1 / _COLOUR_GAIN, _COLOUR_MEAN
+        for channel in range(3):
+            weight[channel, channel] += kernel * scale
+            if layer.bias is not None:
+                layer.bias.data[channel] = shift
 
 
 def _crops(pictures: Pixels, count: int, rng: np.random.Generator) -> Tensor:
@@ -141,7 +165,7 @@ def _edges(planes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _loss(decoded: Tensor, wanted: Tensor, latents: Tensor, sharpness: float) -> Tensor:
-    """`sharpness` from 0 to 1: colours first, edges once they are right."""
+    """`sharpness` from 0 to 1: edges count more as training goes on."""
     difference = decoded - wanted
     total = difference.abs().mean() + difference.pow(2).mean()
     level = difference
@@ -192,7 +216,7 @@ class _Run:
         latents = self.codec.encode(wanted)
         blur = torch.randn_like(latents) * torch.rand(len(wanted), 1, 1, 1) * _LATENT_NOISE
         decoded = self.codec.decode(latents + blur)
-        loss = _loss(decoded, wanted, latents, min(1.0, max(0.0, share - 0.1) * 5))
+        loss = _loss(decoded, wanted, latents, min(1.0, 0.2 + share * 4))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -212,7 +236,7 @@ class _Run:
         torch.save(state, self.state_file)
 
 
-def train_autoencoder(*, data: Path, target: Path, minutes: float, batch: int = 24) -> None:
+def train_autoencoder(*, data: Path, target: Path, minutes: float, batch: int = 12) -> None:
     """Trains for `minutes` of wall clock and writes the diffusers folder `target`.
 
     A run that was cut short goes on from the state kept beside `target` once a minute.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -80,9 +80,6 @@ class Landscape:
     mist: str
     disc: str
     place: str
-
-    def mirrored(self) -> Landscape:
-        return replace(self, place={"left": "right", "right": "left"}.get(self.place, self.place))
 
     @property
     def held_out(self) -> bool:
@@ -239,8 +236,7 @@ def _skyline(scene: _Scene, rng: np.random.Generator, index: int, q: float) -> P
     base = scene.horizon - 0.03 + (end - scene.horizon + 0.03) * q**1.15
     swing = terrain.swing * (1 - 0.25 * q)
     ridge = _ridge(view, rng, rough=terrain.rough, waves=terrain.waves)
-    line = (base - swing * (ridge + 0.2)).astype(np.float32)
-    return line
+    return (base - swing * (ridge + 0.2)).astype(np.float32)
 
 
 def _land(scene: _Scene, picture: Plane, rng: np.random.Generator) -> Plane:
