@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from uuid import UUID
 
 from playground import predictions
@@ -14,6 +15,7 @@ from playground.edge.present import Present
 from playground.edge.protocol import Receive, Scope, Send, header, while_here
 
 HEARTBEAT_SECONDS = 15.0
+_NUMBER = re.compile(r"[0-9]{1,18}")
 FIRST_SECONDS = 10.0  # in which Redis or the database must have told the present state
 
 
@@ -36,7 +38,7 @@ async def stream(public_id: UUID, caller: Caller, scope: Scope, receive: Receive
         if first.state["workspace"] != caller.workspace:
             raise _missing()
         last = header(scope, b"last-event-id")
-        if first.is_end and last.isdigit() and int(last) >= first.seq:
+        if first.is_end and _NUMBER.fullmatch(last) and int(last) >= first.seq:
             await answer(send, 204, [(b"cache-control", b"no-store")])
             return
         headers = [

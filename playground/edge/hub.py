@@ -32,6 +32,7 @@ ROWS_SECONDS = 5.0  # between looks at the rows, for what no announcement told
 ROWS_WITHOUT_REDIS_SECONDS = 1.0
 LAST_BACKOFF_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 
 Known = tuple[str, int, int]  # status, attempt, step
 
@@ -113,7 +114,7 @@ class Hub:
         """Watch one prediction, whoever's it is; without `queue`, its place in the queue is no news."""
         if not self._tasks:
             loops = (self._listen, self._read, self._look_at_rows, self._look_at_queue)
-            self._tasks = [asyncio.ensure_future(_for_ever(loop)) for loop in loops]
+            self._tasks = [asyncio.ensure_future(_keep(loop)) for loop in loops]
         topic = self._topics.get(public_id)
         if topic is None:
             topic = self._topics[public_id] = _Topic(public_id)
@@ -148,7 +149,8 @@ class Hub:
             topic.wake()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
         await self._redis.aclose()
         await self._subscription.aclose()
 
@@ -158,11 +160,11 @@ class Hub:
 
     async def _listen(self) -> None:
         pause = 0.1
-        while True:
+        while not self.is_closed:
             try:
                 async with self._subscription.pubsub() as pubsub:
                     await pubsub.subscribe(live.CHANNEL)
-                    while True:
+                    while not self.is_closed:
                         message = await pubsub.get_message(timeout=10)
                         if message is not None:
                             self._hear(message)
@@ -189,7 +191,7 @@ class Hub:
                 self._mark([public_id])
 
     async def _read(self) -> None:
-        while True:
+        while not self.is_closed:
             await self._has_dirty.wait()
             self._has_dirty.clear()
             wanted, self._dirty = [one for one in self._dirty if one in self._topics], set()
@@ -230,10 +232,11 @@ class Hub:
 
     async def _look_at_rows(self) -> None:
         """What no announcement told: rows that are ahead of what is shown, and those Redis has nothing of."""
-        while True:
+        while not self.is_closed:
             pause = ROWS_SECONDS if self.is_connected else ROWS_WITHOUT_REDIS_SECONDS
             try:
-                await asyncio.wait_for(self._needs_rows.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for may swallow a cancellation
+                    await self._needs_rows.wait()
             except TimeoutError:
                 self._rowless.update(t.public_id for t in self._topics.values() if t.is_open)
             self._needs_rows.clear()
@@ -263,9 +266,10 @@ class Hub:
 
     async def _look_at_queue(self) -> None:
         """Place and reason of everything that waits and is watched, in one statement."""
-        while True:
+        while not self.is_closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._needs_places.wait(), QUEUE_SECONDS)
+                async with asyncio.timeout(QUEUE_SECONDS):
+                    await self._needs_places.wait()
             self._needs_places.clear()
             waiting = {
                 one.public_id: one
@@ -298,11 +302,11 @@ class Hub:
                 topic.show(Present(present.state, present.seq, ahead, reason))
 
 
-async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run one of the hub's loops; what it did not foresee is logged, and it starts again."""
+async def _keep(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run one of the hub's loops to its end; after what it did not foresee it starts again."""
     while True:
         try:
-            await loop()
+            return await loop()
         except Exception:
             log.exception("a loop of the hub failed and starts again")
             await asyncio.sleep(1)

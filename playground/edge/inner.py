@@ -12,7 +12,6 @@ import asyncio
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
-from typing import Any
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
@@ -25,7 +24,7 @@ from playground.edge.protocol import Headers, Receive, Scope, Send
 
 THREADS = 12
 CHUNK_BYTES = 64 * 1024
-IN_MEMORY_BYTES = 1024 * 1024  # a streamed answer beyond this waits on disk
+IN_MEMORY_BYTES = 1024 * 1024  # a body or a streamed answer beyond this waits on disk
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="django")
 
@@ -55,7 +54,26 @@ class Inner(ASGIHandler):
             content.close()
         await send({"type": "http.response.body"})
 
-    def _answer(self, scope: Scope, body: Any) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes]]:
+    async def read_body(self, receive: Receive) -> SpooledTemporaryFile[bytes]:
+        """The body as a file. Raises RequestAborted, and whatever `receive` raises."""
+        body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
+        try:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestAborted
+                body.write(message.get("body", b""))
+                more = message.get("more_body", False)
+            body.seek(0)
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def _answer(
+        self, scope: Scope, body: SpooledTemporaryFile[bytes]
+    ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes]]:
         """The whole request cycle; whatever the request opened is closed when it returns."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)

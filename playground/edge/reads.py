@@ -20,7 +20,6 @@ def client(*, timeout: float | None) -> redis.asyncio.Redis:
         settings.REDIS_URL,
         socket_timeout=timeout,
         socket_connect_timeout=5,
-        socket_keepalive=True,
         health_check_interval=15,
         max_connections=20,
     )

@@ -160,7 +160,8 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
         if isinstance(channel, Channel) and not channel.drained.is_set():
             try:
-                await asyncio.wait_for(channel.drained.wait(), SLOW_READER_SECONDS)
+                async with asyncio.timeout(SLOW_READER_SECONDS):
+                    await channel.drained.wait()
             except TimeoutError:
                 channel.abort()
 

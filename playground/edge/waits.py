@@ -17,7 +17,7 @@ from playground.edge.threads import in_thread
 from playground.models import Prediction
 
 MAX_SECONDS = 60
-_PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?(\d{1,6})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
+_PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?([0-9]{1,6})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
 
 
 def preferred(scope: Scope) -> int | None:
@@ -31,7 +31,7 @@ def preferred(scope: Scope) -> int | None:
 def queried(scope: Scope) -> int | None:
     """The seconds that `?wait=N` asks for; None if it asks for nothing sensible."""
     values = parse_qs(scope["query_string"].decode("latin-1")).get("wait")
-    if not values or not values[0].isdigit() or len(values[0]) > 6 or int(values[0]) == 0:
+    if not values or re.fullmatch(r"[0-9]{1,6}", values[0]) is None or int(values[0]) == 0:
         return None
     return min(MAX_SECONDS, int(values[0]))
 

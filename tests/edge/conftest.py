@@ -1,0 +1,34 @@
+"""Ada, Mal and a vase, in committed rows: the edge looks at them from threads and processes of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class World:
+    ada: Any
+    mal: Any
+    ada_key: str
+    mal_key: str
+    model: str
+
+    def headers(self, key: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key or self.ada_key}"}
+
+
+@pytest.fixture
+def world(transactional_db):
+    from marketplace import keys
+    from marketplace.dispatch import redis_client
+    from tests.predictions import cast
+
+    redis_client().flushdb()
+    ada, mal = cast.payer(name="ada", credit=100_000_000), cast.payer(name="mal")
+    _, ada_key = keys.make(ada, name="Ada's")
+    _, mal_key = keys.make(mal, name="Mal's")
+    yield World(ada, mal, ada_key, mal_key, cast.shelve())
+    redis_client().flushdb()
