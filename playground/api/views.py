@@ -74,6 +74,11 @@ def _workspace(request: Request) -> Workspace | None:
     return caller.workspace if caller is not None else None
 
 
+def _text(request: Request, name: str) -> str:
+    """A text of the query; a null character, which the database cannot hold, matches nothing."""
+    return str(request.query_params.get(name, "")).replace("\0", "\ufffd")
+
+
 class Models(ApiView):
     """`GET /api/v1/models`: the shelf."""
 
@@ -86,8 +91,8 @@ class Models(ApiView):
         if sort not in SORTS:
             raise invalid([FieldError("sort", "not_allowed", "is no order of this list", list(SORTS))])
         rows = catalog.listings(
-            search=query.get("search", "").replace("\0", ""),
-            task=query.get("task", "").replace("\0", ""),
+            search=_text(request, "search"),
+            task=_text(request, "task"),
             sort=sort,
             workspace=_workspace(request),
         ).prefetch_related("default_version__endpoints__prices")
@@ -128,9 +133,7 @@ class Predictions(ApiView):
         if status and status not in PredictionRow.Status.values:
             allowed = list(PredictionRow.Status.values)
             raise invalid([FieldError("status", "not_allowed", "is no status", allowed)])
-        rows = predictions.history(
-            _caller(request).workspace, status=status, model=query.get("model", "").replace("\0", "")
-        )
+        rows = predictions.history(_caller(request).workspace, status=status, model=_text(request, "model"))
         return Response(page(request, rows, order=["-id"], show=predictions.as_json))
 
     def post(self, request: Request) -> Response:

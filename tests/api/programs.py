@@ -44,7 +44,7 @@ class Caller:
 
 
 def _path(path: str) -> str:
-    return path if path.startswith("/") else f"/api/v1/{path}"
+    return path if path.startswith(("/", "http://")) else f"/api/v1/{path}"
 
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
