@@ -125,6 +125,7 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
     settings |= {"VITRINE_DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1", **env}
     output = data.parent / f"{data.name}.out"
     with output.open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             [sys.executable, str(PROJECT / "manage.py"), "dev"],
             env=settings,
@@ -133,7 +134,7 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
             cwd=PROJECT,
         )
     try:
-        _wait_for_announcement(process, output)
+        _wait_for_announcement(process, output, since=before)
         demo = (
             json.loads((data / "run" / "demo.json").read_text())
             if (data / "run" / "demo.json").exists()
@@ -157,9 +158,9 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
             process.wait()
 
 
-def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path) -> None:
+def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path, *, since: int) -> None:
     deadline = time.monotonic() + STACK_SECONDS
-    while "Ctrl-C stops it." not in (text := output.read_text(errors="replace")):
+    while "Ctrl-C stops it." not in (text := output.read_bytes()[since:].decode(errors="replace")):
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.fail(f"manage.py dev did not come up:\n{text[-6000:]}")
         time.sleep(0.1)
@@ -170,3 +171,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web, control and engine for the whole session, crash-safe, with a folder of their own."""
     with run_stack(tmp_path_factory.mktemp("stack") / "data") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh_shelf() -> None:
+    """What one test put on the shelf is not remembered in the next."""
+    from marketplace import catalog
+
+    catalog.forget()

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from marketplace.host.supervisor import Stopped, Supervisor, sole
 PROJECT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 180.0
 REPORT_SECONDS = 15.0
+ASK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ def lanes(environ: Mapping[str, str]) -> list[str]:
 def workers(address: Address, lane_names: list[str]) -> list[Child]:
     """Web, control and one engine per lane: what an operator of many machines starts one by one."""
     python = [sys.executable, "-m"]
-    celery = [*python, "celery", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
+    celery = [*python, "celery", "--quiet", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    daphne = [*python, "daphne", "-b", address.host, "-p", str(address.port), "--verbosity", "0"]
-    daphne += ["--application-close-timeout", "2", "--no-server-name", "playground.asgi:application"]
+    web = [*python, "playground.edge.server", "-b", address.host, "-p", str(address.port)]
     env = {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "marketplace.settings"}
+    # In a container root is the usual user, and nothing unpickles what Celery's warning is about.
+    env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
 
     def child(name: str, command: list[str]) -> Child:
         return Child(name=name, command=command, env=env, cwd=PROJECT)
@@ -104,7 +107,7 @@ def workers(address: Address, lane_names: list[str]) -> list[Child]:
         for lane in lane_names
     ]
     control = [*celery, "-P", "threads", "-c", "8", "-Q", "control", "-n", "control@%h"]
-    return [child("web", daphne), child("control", control), *engines]
+    return [child("web", web), child("control", control), *engines]
 
 
 def run(places: Places, environ: Mapping[str, str]) -> None:
@@ -159,11 +162,14 @@ def _prepare(supervisor: Supervisor) -> None:
 
 def _wait_until_healthy(supervisor: Supervisor, address: Address) -> None:
     """Wait for GET /healthz to answer 200. Raises HostProblem with what it says otherwise."""
-    said = "nothing answers yet"
+    said, asked_at = "nothing answers yet", 0.0
 
     def is_healthy() -> bool:
-        nonlocal said
+        nonlocal said, asked_at
+        if time.monotonic() - asked_at < ASK_SECONDS:
+            return False
         status, said = _ask_health(address)
+        asked_at = time.monotonic()
         return status == 200
 
     waited = 0.0
