@@ -1,0 +1,181 @@
+"""`make bench`: the figures that Vitrine is measured by, each beside its floor in the same run.
+
+Machines are noisy: compare the two columns of one run, not the runs. `--only WORD` measures the rows named so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from marketplace.host.places import Places
+from tests.bench import floors, rows
+from tests.bench.rows import Row
+from tests.conftest import Stack, run_stack
+
+STEPS, BATCH = 8, 16
+
+
+class Bench:
+    """One stack, its keys and its floors."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.places = Places.at(stack.data)
+        stack.manage("publish", str(Path(__file__).with_name("null.toml")), "--publisher", "vitrine")
+        self.keys = [self._key(f"bench-{n}") for n in range(rows.CLIENTS)]
+
+    def _key(self, workspace: str) -> str:
+        return self.stack.manage("create_key", workspace, "--credit", "1000").strip().splitlines()[-1]
+
+    def overhead(self) -> Iterator[Row]:
+        commit = floors.commit_ms(self.places.postgres_url())
+        with floors.celery_worker(self.places.broker_url(), self.places.redis_url()):
+            bare, bare_rate = floors.celery_round_trip_ms(), floors.celery_per_second()
+        spent = asyncio.run(rows.sequential_ms(self.stack.url, self.keys[0]))
+        yield Row(
+            "outside the model, one after the other",
+            f"{spent:.1f} ms",
+            f"bare Celery {bare:.1f} ms, a commit {commit:.1f} ms",
+            "25 ms",
+        )
+        many = asyncio.run(rows.per_second(self.stack.url, self.keys, rows.NULL, 40))
+        one = asyncio.run(rows.per_second(self.stack.url, self.keys[:1] * rows.CLIENTS, rows.NULL, 40))
+        beside = f"bare Celery {bare_rate:.0f}/s"
+        yield Row("null predictions, 16 clients of 16 workspaces", f"{many:.0f}/s", beside, "120/s")
+        yield Row("null predictions, 16 clients of one workspace", f"{one:.0f}/s", beside, "60/s")
+
+    def pictures(self) -> Iterator[Row]:
+        bare = floors.bare_pipe(STEPS, BATCH)
+        first = floors.bare_pipe(STEPS, 1)["first_step_ms"]
+        body = rows.picture(STEPS)
+        asyncio.run(rows.per_second(self.stack.url, self.keys[:1], body, 1))
+        served = asyncio.run(rows.per_second(self.stack.url, self.keys, body, 4))
+        yield Row(
+            "pictures/s, 16 clients, progress on",
+            f"{served:.2f}/s = {served / bare['per_second']:.0%}",
+            f"bare pipe(batch of {BATCH}) {bare['per_second']:.2f}/s",
+            "90 %",
+        )
+        shown = asyncio.run(rows.first_progress_ms(self.stack.url, self.keys[0]))
+        yield Row(
+            "submit to first progress event",
+            f"{shown:.0f} ms",
+            f"the first step alone {first:.0f} ms",
+            "80 ms",
+        )
+
+    def polls(self) -> Iterator[Row]:
+        rate, p99 = asyncio.run(rows.polls(self.stack, self.keys[0]))
+        yield Row(
+            "status polls/s per core, 1,000 in flight",
+            f"{rate:.0f}/s, p99 {p99:.0f} ms",
+            "550/s by DRF",
+            "500/s",
+        )
+
+    def viewers(self) -> Iterator[Row]:
+        last = asyncio.run(rows.viewers_ms(self.stack.url, self.keys[0]))
+        yield Row("1,000 viewers, one event, the last one", f"{last:.0f} ms", "265 ms without HTML", "400 ms")
+
+    def memory(self) -> Iterator[Row]:
+        web = rows.memory_mb(self.stack.pid_of("web"))
+        engine = psutil.Process(self.stack.pid_of("engine"))
+        child = sum(rows.memory_mb(p.pid) for p in [engine, *engine.children(recursive=True)])
+        yield Row("memory of web / engine with the model", f"{web:.0f} / {child:.0f} MB", "", "200 / 800 MB")
+
+    def gallery(self) -> Iterator[Row]:
+        count = 100_000
+        with psycopg.connect(self.places.postgres_url()) as connection:
+            connection.execute(_MANY_LISTINGS, {"count": count})
+        for path in ("/", "/?q=vase&sort=newest"):
+            spent = asyncio.run(rows.page_ms(self.stack.url, path))
+            yield Row(f"gallery {path} with {count:,} listings, p95", f"{spent:.0f} ms", "", "60 ms")
+
+
+_MANY_LISTINGS = """
+INSERT INTO marketplace_listing (public_id, publisher_id, name, tagline, readme, task, license, cover, visibility,
+                                 featured, default_version_id, run_count, created_at)
+SELECT gen_random_uuid(), l.publisher_id, 'copy-' || n, 'Copy number ' || n, '', l.task, l.license, l.cover, 'public',
+       0, l.default_version_id, n % 1000, now() - n * interval '1 minute'
+  FROM marketplace_listing l, generate_series(1, %(count)s) n
+ WHERE l.name = 'daylight'
+"""
+
+
+def restart(folder: Path) -> Iterator[Row]:
+    """A second start, up to the first picture; and all processes killed with nine predictions in hand."""
+    begun = time.perf_counter()
+    with run_stack(folder) as stack:
+        key = stack.manage("create_key", "restart", "--credit", "10").strip().splitlines()[-1]
+        asyncio.run(rows.per_second(stack.url, [key], rows.picture(STEPS), 1))
+        yield Row("second start to first picture", f"{time.perf_counter() - begun:.1f} s", "", "20 s")
+        asyncio.run(_submit_nine(stack.url, key))
+        doomed = [psutil.Process(stack.pid), *psutil.Process(stack.pid).children(recursive=True)]
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=10)
+    begun = time.perf_counter()
+    with run_stack(folder) as stack:
+        asyncio.run(_wait_for_all(stack.url, key))
+        yield Row(
+            "all killed with nine in hand: all done after", f"{time.perf_counter() - begun:.1f} s", "", "20 s"
+        )
+
+
+async def _submit_nine(url: str, key: str) -> None:
+    wire = rows.Wire(url, key)
+    for n in range(9):
+        await wire.call("POST", "/api/v1/predictions", rows.picture(STEPS, n))
+
+
+async def _wait_for_all(url: str, key: str) -> None:
+    wire = rows.Wire(url, key)
+    while True:
+        _, found = await wire.call("GET", "/api/v1/predictions?limit=20")
+        if all(run["status"] == "succeeded" for run in found["results"]):
+            return
+        await asyncio.sleep(0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only", default="", help="overhead, pictures, polls, viewers, memory, gallery, restart"
+    )
+    only = parser.parse_args().only
+    with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as temporary:
+        folder = Path(temporary) / "data"
+        with run_stack(folder) as stack:
+            bench = Bench(stack)
+            steps: list[Callable[[], Iterator[Row]]] = [
+                bench.pictures,
+                bench.memory,
+                bench.overhead,
+                bench.viewers,
+                bench.polls,
+            ]
+            steps = [step for step in [*steps, bench.gallery] if only in step.__name__]
+            print(f"{'figure':<48} {'here':>22}   {'beside':<46} must")
+            for step in steps:
+                _print(step())
+        if only in "restart":
+            _print(restart(folder))
+
+
+def _print(found: Iterator[Row]) -> None:
+    for row in found:
+        print(f"{row.figure:<48} {row.value:>22}   {row.beside:<46} {row.must}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Screenshots of the running product: every page, wide and at phone width, light and dark.
+
+`python -m tests.screenshots URL EMAIL PASSWORD FOLDER` against a running Vitrine; `make screenshots` starts one of its
+own and writes those that the README shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+SIZES = {"1440": (1440, 1000), "390": (390, 844)}
+MODEL = "/m/vitrine/daylight"
+PROMPTS = (
+    "a glossy teal vase on a white plinth, ivory wall, light from the left",
+    "a banded cobalt bottle on a wooden plinth, warm grey wall, light from the right",
+    "a speckled cream jug on a black plinth, dusty rose wall, light from the left",
+    "misty mountains at dawn with the sun on the right",
+    "a matte terracotta bowl on a grey plinth, pale blue wall, light from the left",
+)
+
+
+def sign_in(page: Page, *, url: str, email: str, password: str) -> None:
+    """As a person does, on the sign-in page."""
+    page.goto(f"{url}/accounts/login")
+    page.fill("input[name=username]", email)
+    page.fill("input[name=password]", password)
+    page.click("main form button[data-kind=primary]")
+    page.wait_for_load_state("networkidle")
+
+
+def run(page: Page, prompt: str) -> None:
+    """Run the model from its page and wait for the picture."""
+    page.fill("textarea[name=prompt]", prompt)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("[data-status=running], [data-status=queued]", timeout=60_000)
+    page.wait_for_selector("[data-status=succeeded]", timeout=120_000)
+    page.wait_for_timeout(900)  # the picture fades in
+
+
+def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
+    """Name and address of every page, once there is something to see on each."""
+    page.goto(url + "/dashboard/history")
+    latest = page.locator("a[href^='/p/p_']").first.get_attribute("href")
+    yield from {
+        "gallery": "/",
+        "model": MODEL,
+        "api": f"{MODEL}/api",
+        "readme": f"{MODEL}/readme",
+        "history": "/dashboard/history",
+        "prediction": str(latest),
+        "missing": "/nothing-here",
+    }.items()
+
+
+def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path) -> list[Path]:
+    """All pages in all sizes and both schemes; the sign-in page as a visitor sees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    sign_in(page, url=url, email=email, password=password)
+    page.goto(url + MODEL)
+    for prompt in PROMPTS:
+        run(page, prompt)
+    addresses = dict(pages(page, url))
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for name, address in addresses.items():
+                page.goto(url + address)
+                if name == "model":
+                    run(page, PROMPTS[0])
+                made.append(_save(page, folder / f"{name}-{size}-{scheme}.png"))
+    visitor = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    for size, (width, height) in SIZES.items():
+        visitor.set_viewport_size({"width": width, "height": height})
+        visitor.goto(url + "/accounts/login")
+        made.append(_save(visitor, folder / f"signin-{size}-light.png"))
+    return made
+
+
+def _save(page: Page, path: Path) -> Path:
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=path, full_page=True)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--url")
+    parser.add_argument("--email")
+    parser.add_argument("--password")
+    asked = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        if asked.url:
+            made = shoot(
+                browser, url=asked.url, email=asked.email, password=asked.password, folder=asked.folder
+            )
+        else:
+            from tests.conftest import run_stack
+
+            with tempfile.TemporaryDirectory() as data, run_stack(Path(data) / "data") as stack:
+                made = shoot(
+                    browser, url=stack.url, email=stack.email, password=stack.password, folder=asked.folder
+                )
+    print("\n".join(str(path) for path in made))
+
+
+if __name__ == "__main__":
+    main()
