@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("marketplace", "__first__"),
+        ("marketplace", "0001_initial"),
     ]
 
     operations = [

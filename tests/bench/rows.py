@@ -114,8 +114,8 @@ async def polls(stack: Stack, key: str, in_flight: int = 1000, seconds: float = 
     await asyncio.gather(*(poll(n) for n in range(4)))
     after = web.cpu_times()
     spent = after.user + after.system - before.user - before.system
-    for id in ids:
-        await wire.call("POST", f"/api/v1/predictions/{id}/cancel")
+    for made in ids:
+        await wire.call("POST", f"/api/v1/predictions/{made}/cancel")
     return len(taken) / spent, quantiles(taken, n=100)[98] * 1000
 
 
