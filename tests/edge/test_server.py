@@ -1,0 +1,276 @@
+"""The web process as it runs: its threads, its connections, its patience and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from playground import predictions
+from tests.conftest import free_port
+from tests.live.test_hub import do
+from tests.predictions import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PROJECT = Path(__file__).resolve().parent.parent.parent
+PATH = "/api/v1/predictions"
+WAITERS = 300
+LIMIT = 1_000_000
+
+
+@dataclass
+class Web:
+    pid: int
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def memory_kb(self) -> int:
+        (line,) = (one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in one)
+        return int(line.split()[1])
+
+    def files(self) -> list[str]:
+        """What it has open that was deleted: bodies that wait on disk."""
+        found = []
+        for one in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(str(one.readlink()))
+        return [name for name in found if "(deleted)" in name]
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str):
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            client.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+            answer = client.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            client.close()
+
+    def open(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+
+@pytest.fixture
+def web(world):
+    """A web process of its own on the test's database."""
+    from marketplace.host.places import Places
+
+    port = free_port()
+    database = Places.configured().postgres_url(database=connection.settings_dict["NAME"])
+    env = {**os.environ, "DATABASE_URL": database, "PORT": str(port), "MAX_BODY_BYTES": str(LIMIT)}
+    command = [sys.executable, "-m", "playground.edge.server", "-b", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, env=env, cwd=PROJECT)
+    try:
+        until(lambda: accepts(port))
+        yield Web(process.pid, port, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def until(wanted, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while not (found := wanted()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+async def wait_for_run(port: int, key: str, model: str) -> dict:
+    """One caller that submits and waits for the end; its answer."""
+    body = json.dumps({"model": model, "input": {"prompt": "a vase"}})
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nPrefer: wait=60\r\n"
+        f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    head, _, document = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 201"), answer[:300]
+    return json.loads(document)
+
+
+def connections() -> list[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT state, coalesce(query, '') FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return cursor.fetchall()
+
+
+def test_three_hundred_waiting_callers_take_few_threads_and_no_connection(world, web):
+    async def story():
+        callers = [
+            asyncio.ensure_future(wait_for_run(web.port, world.ada_key, world.model)) for _ in range(WAITERS)
+        ]
+        rows = predictions.history(world.ada)
+        await do(until, lambda: rows.count() == WAITERS)
+        await asyncio.sleep(2)  # all of them wait now, and the looks at queue and rows go on
+        assert not any(one.done() for one in callers)
+        threads = web.threads()
+        busy = [state for state, _ in await do(connections) if state != "idle"]
+        for row in await do(list, rows):
+            await do(predictions.cancel, row)
+        return threads, busy, await asyncio.gather(*callers)
+
+    threads, busy, answers = asyncio.run(story())
+    assert threads < 40
+    assert len(busy) <= 1  # the second's look at the rows, if it is caught at it
+    assert {one["status"] for one in answers} == {"canceled"}
+    assert len({one["id"] for one in answers}) == WAITERS
+
+
+def test_a_huge_body_is_refused_at_its_first_bytes(world, web):
+    before = web.files()
+    with web.open() as line:
+        line.sendall(
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000000\r\n\r\n" % PATH.encode()
+        )
+        line.sendall(b"x" * 100_000)
+        answer = line.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"body_too_large" in answer
+        assert web.files() == before
+
+
+def test_a_client_that_pours_on_is_answered_all_the_same(world, web):
+    status, headers, body = web.ask("POST", PATH, b"x" * (LIMIT + 1))
+    assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
+
+
+def test_a_chunked_body_without_end_is_cut_off(world, web):
+    with web.open() as line:
+        line.sendall(
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode()
+        )
+        chunk = b"%x\r\n%s\r\n" % (100_000, b"x" * 100_000)
+        answer = b""
+        with contextlib.suppress(OSError):
+            for _ in range(30):
+                line.sendall(chunk)
+        with contextlib.suppress(OSError):
+            answer = line.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}])
+def test_nothing_is_read_for_an_unknown_address(world, web, expect):
+    with web.open() as line:
+        more = "".join(f"{name}: {value}\r\n" for name, value in expect.items())
+        line.sendall(
+            f"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n{more}\r\n".encode()
+        )
+        assert line.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_chunked_and_counted_bodies_reach_django(world, web):
+    body = json.dumps({"model": world.model, "input": {"prompt": "a vase"}}).encode()
+    headers = {**world.headers(), "Content-Type": "application/json"}
+    client = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+    client.request("POST", PATH, iter([body[:10], body[10:]]), headers, encode_chunked=True)
+    chunked = client.getresponse()
+    assert (chunked.status, json.loads(chunked.read())["status"]) == (201, "queued")
+    client.request("POST", PATH, body, headers)  # the connection goes on
+    assert client.getresponse().status == 201
+    client.close()
+
+
+def test_headers_beyond_all_measure_are_refused(world, web):
+    with web.open() as line:
+        line.sendall(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Much: %s\r\n" % (b"x" * 9000) * 9 + b"\r\n"
+        )
+        with contextlib.suppress(ConnectionResetError):
+            assert line.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+def test_a_slow_reader_does_not_fill_the_memory(world, web):
+    from django.core.files.base import ContentFile
+    from django.core.files.storage import default_storage
+
+    from playground import assets
+    from playground.models import Asset
+
+    size = 200_000_000
+    name = default_storage.save("big.bin", ContentFile(b""))
+    with Path(default_storage.path(name)).open("r+b") as file:
+        file.truncate(size)
+    row = cast.submit(world.ada)
+    (job,) = cast.claim()
+    cast.succeed(job)
+    asset = Asset.objects.get(prediction=row)
+    Asset.objects.filter(pk=asset.pk).update(storage_name=name, size=size)
+    before = web.memory_kb()
+    slow = []
+    for _ in range(3):
+        line = web.open()
+        line.sendall(f"GET {assets.address(asset)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        line.recv(1000)
+        slow.append(line)
+    assert web.ask("GET", "/api/v1/balance", **{"X-API-Key": world.ada_key})[0] == 200
+    time.sleep(1)
+    assert web.memory_kb() - before < 50_000
+    status, _, body = web.ask("GET", assets.address(asset))
+    assert (status, len(body)) == (200, size)
+    for line in slow:
+        line.close()
+    default_storage.delete(name)
+
+
+def test_a_stop_answers_who_waits_and_ends_streams(world, web):
+    row = cast.submit(world.ada)
+    stream = web.open()
+    stream.sendall(
+        f"GET {PATH}/{row.uid}/events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
+    )
+    until(lambda: b"data: " in stream.recv(65536))
+    waiting = web.open()
+    waiting.sendall(
+        f"GET {PATH}/{row.uid}?wait=60 HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
+    )
+    time.sleep(1)
+    os.kill(web.pid, signal.SIGTERM)
+    answer = waiting.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"status":"queued"' in answer
+    rest = b""
+    while more := stream.recv(65536):
+        rest += more
+    assert rest.endswith(b"0\r\n\r\n")
+    assert web.process.wait(10) == 0
+    for line in (stream, waiting):
+        line.close()
+
+
+def test_a_busy_port_is_an_error(world, web):
+    command = [sys.executable, "-m", "playground.edge.server", "-p", str(web.port)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "in use" in done.stderr
