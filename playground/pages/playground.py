@@ -28,6 +28,7 @@ from playground.snippets import KEY_VARIABLE, snippets
 
 STRIP = 8
 MAX_PREFILL = 4000
+REFUSALS = (ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun)
 
 
 @require_safe
@@ -110,23 +111,27 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         row = predictions.submit(caller, wanted)
     except schema.InvalidInput as error:
         return _refused(request, called, values, status=422, errors=error.errors)
-    except ledger.InsufficientCredit as error:
-        notice = (
-            f"This run needs {dollars(error.needed_micros)}, and {dollars(error.available_micros)} is available"
-            f" ({dollars(error.held_micros)} is held by open runs). Nothing was held or charged."
-        )
-        return _refused(request, called, values, status=402, notice=notice)
-    except ledger.LimitReached as error:
-        notice = (
-            f"The {error.period} limit of this {error.scope.kind} is {dollars(error.limit_micros)},"
-            f" of which {dollars(error.spent_micros)} is spent. Nothing was held or charged."
-        )
-        return _refused(request, called, values, status=402, notice=notice)
-    except (pricing.CannotPrice, predictions.CannotRun) as error:
-        return _refused(request, called, values, status=409, notice=str(error))
+    except REFUSALS as error:
+        status = 402 if isinstance(error, ledger.InsufficientCredit | ledger.LimitReached) else 409
+        return _refused(request, called, values, status=status, notice=reason_of(error))
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
     return live_answer(request, row)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a run was refused, for the person who asked for it."""
+    if isinstance(error, ledger.InsufficientCredit):
+        return (
+            f"This run needs {dollars(error.needed_micros)}, and {dollars(error.available_micros)} is available"
+            f" ({dollars(error.held_micros)} is held by open runs). Nothing was held or charged."
+        )
+    if isinstance(error, ledger.LimitReached):
+        return (
+            f"The {error.period} limit of this {error.scope.kind} is {dollars(error.limit_micros)},"
+            f" of which {dollars(error.spent_micros)} is spent. Nothing was held or charged."
+        )
+    return str(error)
 
 
 def _posted(request: HttpRequest) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any, cast
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,7 +14,6 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from billing import ledger, pricing
 from marketplace import catalog, schema
 from marketplace.ids import parse
 from marketplace.models import User
@@ -71,23 +71,20 @@ def cancel(request: HttpRequest, prediction_id: str) -> HttpResponse:
 @require_POST
 @login_required
 def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
-    """Run the same input with the same seed once more. Where that is refused, the form says why."""
+    """Run the same input, seed and version once more. Where that is refused, the form says why."""
     row = _own(request, prediction_id)
-    form = f"{results.model_url(row.model)}?from={row.uid}"
     is_htmx = bool(request.headers.get("HX-Request"))
     caller = predictions.Caller(workspace=row.workspace, user=cast("User", request.user))
+    wanted = predictions.Request(
+        model=f"{row.model}:{row.version.sha256}", input=row.input, via=Prediction.Via.PAGE, exact=row.exact
+    )
     try:
-        made = predictions.submit(
-            caller, predictions.Request(model=row.model, input=row.input, via=Prediction.Via.PAGE)
-        )
-    except (
-        catalog.NotFound,
-        schema.InvalidInput,
-        pricing.CannotPrice,
-        predictions.CannotRun,
-        ledger.InsufficientCredit,
-        ledger.LimitReached,
-    ):
+        if _has_secrets(row):
+            raise predictions.CannotRun("Its secret is not kept. Give it again, then run.")
+        made = predictions.submit(caller, wanted)
+    except (catalog.NotFound, schema.InvalidInput, *playground.REFUSALS) as error:
+        messages.error(request, f"It was not run. {playground.reason_of(error)}")
+        form = f"{results.model_url(row.model)}?from={row.uid}"
         return HttpResponse(status=204, headers={"HX-Redirect": form}) if is_htmx else redirect(form)
     return playground.live_answer(request, made) if is_htmx else redirect("prediction", made.uid)
 
@@ -129,6 +126,11 @@ def balance(request: HttpRequest) -> HttpResponse:
     response = render(request, "parts/_balance.html")
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _has_secrets(row: Prediction) -> bool:
+    fields = schema.fields(row.endpoint.input_schema)
+    return any(row.input.get(field.name) for field in fields if field.control == "secret")
 
 
 def times(row: Prediction) -> list[dict[str, Any]]:

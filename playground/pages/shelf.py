@@ -8,17 +8,17 @@ from pathlib import PurePosixPath
 
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.cache import cache
-from django.db.models import Prefetch
+from django.db.models import Prefetch, prefetch_related_objects
 from django.urls import reverse
-from django.utils import timezone
 
-from marketplace.catalog.find import current_prices
-from marketplace.models import Endpoint, Listing, Offer, Price
+from marketplace import catalog
+from marketplace.models import Listing, Offer, Price
 from playground import live
 from playground.pages.tags import unit, unit_price
 from playground.pages.words import Vocabulary, vocabulary
 
 MAX_SAMPLES = 4
+_OFFERS = Offer.objects.filter(is_enabled=True)
 TASKS_SECONDS = 30
 ICONS = {
     "image": "image",
@@ -55,34 +55,30 @@ class Card:
 def cards(listings: Iterable[Listing]) -> list[Card]:
     """Cards for listings selected with publisher and default version, in a fixed number of queries."""
     shelf = list(listings)
-    versions = [listing.default_version_id for listing in shelf if listing.default_version_id]
-    endpoints: dict[int, Endpoint] = {}
-    found = Endpoint.objects.filter(version_id__in=versions).order_by("id")
-    for endpoint in found.prefetch_related(
-        Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
-        Prefetch(
-            "prices",
-            Price.objects.filter(effective_from__lte=timezone.now()).order_by("-effective_from", "-id"),
-        ),
-    ):
-        endpoints.setdefault(endpoint.version_id, endpoint)
-    warm = _warm({offer.lane for endpoint in endpoints.values() for offer in endpoint.offers.all()})
-    return [_card(listing, endpoints.get(listing.default_version_id or 0), warm) for listing in shelf]
+    prefetch_related_objects(
+        shelf, "default_version__endpoints__prices", Prefetch("default_version__endpoints__offers", _OFFERS)
+    )
+    warm = _warm({lane for listing in shelf for lane in _lanes(listing)})
+    return [_card(listing, warm) for listing in shelf]
 
 
-def _card(listing: Listing, endpoint: Endpoint | None, warm: dict[str, set[str]]) -> Card:
+def _card(listing: Listing, warm: dict[str, set[str]]) -> Card:
     version = listing.default_version
-    prices = current_prices(list(endpoint.prices.all())) if endpoint else ()
-    lanes = [offer.lane for offer in endpoint.offers.all()] if endpoint else []
     return Card(
         listing=listing,
         url=reverse("model", args=[listing.publisher.name, listing.name]),
         icon=icon_of(listing.task),
-        price=price_text(prices),
-        is_warm=version is not None and any(version.sha256 in warm[lane] for lane in lanes),
+        price=price_text(catalog.prices_now(listing)),
+        is_warm=version is not None and any(version.sha256 in warm[lane] for lane in _lanes(listing)),
         cover=cover_of(listing),
         samples=samples(listing, vocabulary(version.manifest) if version else None),
     )
+
+
+def _lanes(listing: Listing) -> list[str]:
+    """The lanes that serve what a listing runs by default."""
+    endpoints = listing.default_version.endpoints.all() if listing.default_version else ()
+    return [offer.lane for endpoint in endpoints for offer in endpoint.offers.all()]
 
 
 def _warm(lanes: Iterable[str]) -> dict[str, set[str]]:
@@ -153,4 +149,4 @@ def tasks() -> list[str]:
     def ask() -> list[str]:
         return list(Listing.objects.public().order_by("task").values_list("task", flat=True).distinct())
 
-    return list(cache.get_or_set("shelf tasks", ask, TASKS_SECONDS) or [])
+    return list(cache.get_or_set("shelf:tasks", ask, TASKS_SECONDS) or [])

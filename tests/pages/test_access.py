@@ -1,0 +1,139 @@
+"""Each page as owner, outsider and visitor; what every page promises."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from playground.models import Prediction
+from playground.predictions import cancel
+from tests.predictions import cast
+
+OPEN_PAGES = ("/", "{page}", "{page}/api", "{page}/readme", "/accounts/login")
+OWN_PAGES = ("/p/{uid}", "/p/{uid}/card")
+INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|=\"?javascript:", re.IGNORECASE)
+
+
+def addresses(world, row):
+    every = [*OPEN_PAGES, *OWN_PAGES, "/dashboard/history", "/dashboard/balance", "{page}/runs"]
+    return [address.format(page=world.page, uid=row.uid) for address in every]
+
+
+@pytest.mark.parametrize("address", OPEN_PAGES)
+def test_a_visitor_sees_what_is_on_the_shelf(world, address):
+    answer = world.nobody.get(address.format(page=world.page))
+    assert answer.status_code == 200
+    assert "Sign in" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", OWN_PAGES)
+def test_a_run_is_for_its_workspace_alone(world, address):
+    row = world.made()
+    address = address.format(uid=row.uid)
+    assert world.ada.get(address).status_code == 200
+    assert world.mal.get(address).status_code == 404
+    refused = world.nobody.get(address)
+    assert (refused.status_code, refused["Location"]) == (302, f"/accounts/login?next={address}")
+
+
+@pytest.mark.parametrize("act", ["cancel", "again"])
+def test_acts_are_for_the_workspace_alone(world, act):
+    row = world.run()
+    assert world.mal.post(f"/p/{row.uid}/{act}").status_code == 404
+    assert world.nobody.post(f"/p/{row.uid}/{act}").status_code == 302
+    assert world.ada.get(f"/p/{row.uid}/{act}").status_code == 405
+    assert cast.again(row).status == Prediction.Status.QUEUED
+    assert Prediction.objects.count() == 1
+
+
+@pytest.mark.parametrize("spelling", ["p_zzz", "p_" + "0" * 26, "x" * 200, "%00", "<script>"])
+def test_ids_that_name_nothing(world, spelling):
+    assert world.ada.get(f"/p/{spelling}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "address", ["/m/kiln/nothing", "/m/kiln/nothing/api", "/m/Kiln/vase/readme", "/nothing"]
+)
+def test_a_missing_page_helps(world, address):
+    answer = world.nobody.get(address)
+    assert answer.status_code == 404
+    assert "All models" in answer.content.decode()
+
+
+def test_history_shows_ones_own_runs_only(world):
+    row = world.made(prompt="a teal jug")
+    assert "a teal jug" in world.ada.get("/dashboard/history").content.decode()
+    assert row.uid not in world.mal.get("/dashboard/history").content.decode()
+    assert world.nobody.get("/dashboard/history").status_code == 302
+
+
+def test_another_workspaces_run_does_not_fill_the_form(world):
+    row = world.made(prompt="a secret jug")
+    for key in ("run", "from"):
+        assert "a secret jug" in world.ada.get(f"{world.page}?{key}={row.uid}").content.decode()
+        assert "a secret jug" not in world.mal.get(f"{world.page}?{key}={row.uid}").content.decode()
+        assert "a secret jug" not in world.nobody.get(f"{world.page}?{key}={row.uid}").content.decode()
+
+
+def test_nothing_inline_anywhere(world):
+    """The policy forbids inline code, so no page may rely on any."""
+    made, failed, stopped = world.made(num_images=2), world.failed(), cancel(world.run())
+    for row in (made, failed, stopped, world.run()):
+        for address in addresses(world, row):
+            answer = world.ada.get(address)
+            found = INLINE.search(answer.content.decode())
+            assert found is None, (address, found)
+            assert "'unsafe" not in answer["Content-Security-Policy"]
+    assert INLINE.search(world.ada.get("/nothing").content.decode()) is None
+
+
+def test_what_people_write_is_text(world):
+    prompt = "<script>alert(1)</script> \"'&"
+    row = world.made(prompt=prompt)
+    bodies = [world.ada.get(address).content.decode() for address in addresses(world, row)]
+    bodies.append(world.ada.get(world.page, {"prompt": prompt}).content.decode())
+    bodies.append(world.ada.get(f"{world.page}/api", {"prompt": prompt}).content.decode())
+    bodies.append(world.ada.get("/", {"q": prompt}).content.decode())
+    assert sum("&lt;script&gt;alert(1)" in body for body in bodies) >= 5
+    assert not any("<script>alert" in body for body in bodies)
+
+
+def test_a_secret_is_shown_nowhere(world):
+    row = world.run(token="hush-hush")
+    cast.succeed(cast.claim()[0])
+    for address in addresses(world, row):
+        assert "hush-hush" not in world.ada.get(address).content.decode()
+    assert "hush-hush" not in world.ada.get(f"{world.page}?from={row.uid}").content.decode()
+
+
+def test_signing_in_and_out(world):
+    bad = world.nobody.post("/accounts/login", {"username": "ada@example.test", "password": "wrong"})
+    assert "do not match" in bad.content.decode()
+    good = world.nobody.post(
+        "/accounts/login",
+        {"username": "ada@example.test", "password": "a long password", "next": world.page},
+    )
+    assert good["Location"] == world.page
+    assert "/accounts/logout" in world.nobody.get("/").content.decode()
+    assert world.nobody.post("/accounts/logout").status_code == 302
+    assert world.nobody.get("/dashboard/history").status_code == 302
+
+
+def test_signing_in_never_leads_away(world):
+    answer = world.nobody.post(
+        "/accounts/login",
+        {"username": "ada@example.test", "password": "a long password", "next": "https://elsewhere.test/"},
+    )
+    assert answer["Location"] == "/"
+
+
+def test_a_post_needs_its_token(world):
+    from django.test import Client
+
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = world.ada.cookies
+    answer = strict.post(f"{world.page}/run", {"prompt": "a teal vase"})
+    assert answer.status_code == 403
+    assert "Reload it" in answer.content.decode()
+    assert not Prediction.objects.exists()

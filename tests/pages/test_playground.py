@@ -1,0 +1,239 @@
+"""The playground: the form, the run without and with htmx, what is refused, prices and words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from billing import ledger
+from marketplace import people
+from marketplace.models import Membership, User
+from playground.models import Prediction
+from tests.predictions import cast
+
+HTMX = {"HX-Request": "true"}
+
+
+def post(world, values, *, client=None, act="run", **headers):
+    return (client or world.ada).post(f"{world.page}/{act}", values, headers=headers)
+
+
+def test_the_form_shows_every_control(world):
+    body = world.nobody.get(world.page).content.decode()
+    for piece in (
+        '<textarea id="f-prompt" name="prompt"',
+        '<input id="f-title" name="title" type="text"',
+        'type="radio" name="num_images" value="1" checked',
+        'data-slides="f-steps"',
+        '<input id="f-strength" name="strength" type="number"',
+        '<option value="b" selected>b</option>',
+        'type="checkbox" id="f-tile"',
+        'data-dice="f-seed"',
+        '<input id="f-token" name="token" type="password"',
+        '<input id="f-picture" name="picture" type="text"',
+        '<textarea id="f-extra" name="extra"',
+        "$0.0040",
+    ):
+        assert piece in body, piece
+
+
+def test_a_plain_post_runs_and_leads_to_the_result(world):
+    answer = post(world, {"prompt": "a teal vase", "num_images": "2", "tile": "on", "extra": "[1, 2]"})
+    row = Prediction.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"/p/{row.uid}")
+    assert row.input["num_images"] == 2
+    assert row.input["tile"] is True
+    assert row.input["extra"] == [1, 2]
+    assert row.via == Prediction.Via.PAGE
+    waiting = world.ada.get(answer["Location"]).content.decode()
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in waiting
+    assert "$0.0080 held" in waiting
+    cast.succeed(cast.claim()[0], pictures=2)
+    done = world.ada.get(answer["Location"]).content.decode()
+    assert "http-equiv" not in done
+    assert "$0.0080 charged" in done
+    assert done.count("download>") == 2
+
+
+def test_htmx_gets_the_card_in_place(world):
+    answer = post(world, {"prompt": "a teal vase"}, **HTMX)
+    row = Prediction.objects.get()
+    body = answer.content.decode()
+    assert answer.status_code == 200
+    assert f'id="prediction-{row.uid}" data-status="queued"' in body
+    assert f'ws-connect="/ws/p/{row.uid}"' in body
+    assert "<html" not in body
+    assert answer["HX-Push-Url"] == f"{world.page}?run={row.uid}"
+    assert world.ada.get(answer["HX-Push-Url"]).status_code == 200
+
+
+def test_a_visitor_is_sent_to_sign_in_and_back_to_the_form(world):
+    values = {"prompt": "a cobalt jug", "steps": "7", "token": "hush"}
+    answer = post(world, values, client=world.nobody)
+    assert answer.status_code == 302
+    assert "hush" not in answer["Location"]
+    page = world.nobody.get(answer["Location"])
+    back = world.nobody.get(page.context["next"]).content.decode()
+    assert "a cobalt jug</textarea>" in back
+    assert 'name="steps" type="number" inputmode="decimal" value="7"' in back
+    moved = post(world, values, client=world.nobody, **HTMX)
+    assert (moved.status_code, moved["HX-Redirect"]) == (204, answer["Location"])
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_errors_stand_at_their_fields(world, headers):
+    values = {"prompt": "", "steps": "99", "strength": "x", "extra": "{", "style": "z", "title": "kept"}
+    answer = post(world, values, **headers)
+    body = answer.content.decode()
+    assert answer.status_code == 422
+    for piece in (
+        "Prompt is required",
+        "Steps must be at most 40",
+        "Strength must be a number",
+        "Extra must be a list",
+        "Style must be one of",
+        'value="kept"',
+        'value="99"',
+    ):
+        assert piece in body, piece
+    assert ("<html" in body) is not bool(headers)
+    assert body.count('aria-invalid="true"') >= 4
+    if headers:
+        assert (answer["HX-Retarget"], answer["HX-Reswap"]) == ("#input", "outerHTML")
+    assert not Prediction.objects.exists()
+
+
+def test_without_credit_nothing_runs_and_the_form_says_why(world):
+    poor = cast.payer(credit=1_000, name="poor")
+    from tests.pages.world import person
+
+    answer = post(world, {"prompt": "a teal vase"}, client=person(poor, "poor@example.test"))
+    assert answer.status_code == 402
+    assert "needs $0.0040, and $0.0010 is available" in answer.content.decode()
+    assert not Prediction.objects.exists()
+
+
+def test_a_limit_is_named(world):
+    scope = ledger.SpendScope("workspace", str(world.workspace.pk))
+    ledger.set_limit(workspace_id=world.workspace.pk, scope=scope, period="day", limit_micros=1_000)
+    answer = post(world, {"prompt": "a teal vase"}, **HTMX)
+    assert answer.status_code == 402
+    assert "The day limit of this workspace is $0.0010" in answer.content.decode()
+
+
+def test_somebody_without_a_workspace_is_told(world):
+    user = User.objects.create_user("new@example.test", "a long password")
+    world.nobody.force_login(user)
+    answer = post(world, {"prompt": "a teal vase"}, client=world.nobody)
+    assert answer.status_code == 403
+    assert "no workspace" in answer.content.decode()
+    assert world.nobody.get("/dashboard/history").status_code == 200
+    Membership.objects.create(workspace=people.make_workspace("fresh"), user=user)
+    assert post(world, {"prompt": "a teal vase"}, client=world.nobody).status_code == 402
+
+
+def test_the_estimate_follows_the_form(world):
+    body = post(
+        world, {"prompt": "a teal vase", "num_images": "3"}, client=world.nobody, act="estimate"
+    ).content.decode()
+    assert "$0.0120" in body
+    assert "3 images" in body
+    wrong = post(world, {"prompt": "a vase", "steps": "99"}, client=world.nobody, act="estimate")
+    assert wrong.status_code == 200
+    assert "Steps must be at most 40" in wrong.content.decode()
+
+
+def test_words_that_were_never_learned_are_named(world):
+    known = post(world, {"prompt": "The TEAL vase"}, act="estimate").content.decode()
+    assert "never learned" not in known
+    strange = post(world, {"prompt": "a teal <b>dragon</b>, vase"}, act="estimate").content.decode()
+    assert "never learned" in strange
+    assert "<b>dragon</b>" in strange  # our own emphasis of a word: letters only
+    assert 'hx-swap-oob="true"' in strange
+    page = world.nobody.get(world.page, {"prompt": "a dragon"}).content.decode()
+    assert "<b>dragon</b>" in page
+
+
+def test_words_are_offered_in_the_order_of_the_prompt(world):
+    body = world.nobody.get(world.page).content.decode()
+    assert body.index('data-word="teal"') < body.index('data-word="vase"')
+    assert f'href="{world.page}?prompt=a%20teal%20vase"' in body
+
+
+def test_tweaking_takes_the_seed_and_showing_does_not(world):
+    row = world.made(prompt="a cobalt jug", seed=4242)
+    shown = world.ada.get(f"{world.page}?run={row.uid}").content.decode()
+    tweaked = world.ada.get(f"{world.page}?from={row.uid}").content.decode()
+    assert "a cobalt jug</textarea>" in shown
+    assert 'name="seed" type="number" inputmode="numeric" value=""' in shown
+    assert 'name="seed" type="number" inputmode="numeric" value="4242"' in tweaked
+
+
+def test_running_again_is_the_same_input(world):
+    row = world.failed(prompt="a cobalt jug", seed=5)
+    answer = world.ada.post(f"/p/{row.uid}/again")
+    made = Prediction.objects.latest("id")
+    assert answer["Location"] == f"/p/{made.uid}"
+    assert made.pk != row.pk
+    assert made.input == row.input
+    card = world.ada.post(f"/p/{row.uid}/again", headers=HTMX).content.decode()
+    assert f'id="live-{Prediction.objects.latest("id").uid}"' in card
+
+
+def test_running_again_what_was_secret_asks_for_it(world):
+    row = world.failed(token="hush")
+    answer = world.ada.post(f"/p/{row.uid}/again")
+    assert answer["Location"] == f"{world.page}?from={row.uid}"
+    assert "Its secret is not kept" in world.ada.get(answer["Location"]).content.decode()
+    assert Prediction.objects.count() == 1
+
+
+def test_canceling(world):
+    row = world.run()
+    answer = world.ada.post(f"/p/{row.uid}/cancel", headers=HTMX)
+    assert 'data-status="canceled"' in answer.content.decode()
+    assert "Nothing charged" in answer.content.decode()
+    assert world.ada.post(f"/p/{row.uid}/cancel")["Location"] == f"/p/{row.uid}"
+    assert ledger.balance(world.workspace.pk).available_micros == 1_000_000
+
+
+@pytest.mark.parametrize("language", ["curl", "python", "javascript", "nonsense"])
+def test_snippets_carry_the_values_of_the_form(world, language):
+    body = world.ada.get(
+        f"{world.page}/api", {"prompt": "a cobalt jug", "steps": "9", "l": language}
+    ).content.decode()
+    assert "a cobalt jug" in body
+    assert "9" in body
+    for name in ("prompt", "num_images", "token"):
+        assert f"<code>{name}</code>" in body
+
+
+def test_the_readme_is_shown_and_never_obeyed(world):
+    body = world.nobody.get(f"{world.page}/readme").content.decode()
+    assert "<h2>Vase</h2>" in body
+    assert "<em>narrow</em>" in body
+    assert "<code>a &lt; b</code>" in body
+    assert "<td>98 %</td>" in body
+    assert "<li>second</li>" in body
+    assert '<a href="/m/kiln/vase"' in body
+    assert "<script>alert" not in body
+    assert 'href="javascript' not in body
+    assert 'b=&quot;2"' in body
+
+
+@pytest.mark.parametrize(
+    "garbage", [{"prompt": "\0"}, {"steps": "9" * 500}, {"extra": "[" * 3000}, {"seed": "1e9"}]
+)
+def test_garbage_is_an_answer_and_no_crash(world, garbage):
+    for act, allowed in (("run", {422}), ("estimate", {200})):
+        assert post(world, {"prompt": "a vase", **garbage}, act=act).status_code in allowed
+    assert world.ada.get(world.page, garbage).status_code == 200
+    assert world.ada.get(f"{world.page}/api", garbage).status_code == 200
+
+
+def test_json_on_the_page_is_the_apis(world):
+    row = world.made()
+    page = world.ada.get(f"/p/{row.uid}")
+    assert json.loads(page.context["document"])["id"] == row.uid
