@@ -84,6 +84,17 @@ def shelve(**changes) -> str:
     return listing.model_id
 
 
+SHELVE_CARD = (
+    "from tests.predictions import cast; cast.shelve_card()"  # for `manage.py shell -c` on a whole stack
+)
+
+
+def shelve_card() -> str:
+    """Put a model on the shelf that a real engine runs without weights."""
+    card = manifest(name="card", lane="cpu", recipe={"family": "testcard", "weights": ""})
+    return catalog.publish(Publisher.objects.get(name="vitrine"), card).model_id
+
+
 def payer(*, credit: int = 1_000_000, name: str = "payer") -> Workspace:
     """A workspace with some credit."""
     workspace = Workspace.objects.create(slug=f"{name}-{next(_numbers)}", name=name)
