@@ -28,7 +28,7 @@ if not (apps.ready or apps.loading):  # `celery -A marketplace.dispatch`: Celery
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
     django.setup()
 
-from marketplace.models import Outbox  # noqa: E402
+from marketplace.models import Outbox
 
 log = logging.getLogger(__name__)
 

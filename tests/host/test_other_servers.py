@@ -142,7 +142,7 @@ def debian_rabbitmq(folder: Path) -> Iterator[str]:
     process = server([str(program)], folder, **env)
 
     def answers() -> None:
-        from amqp import Connection
+        from amqp import Connection  # type: ignore[import-untyped]
 
         with Connection(f"127.0.0.1:{port}", connect_timeout=5):
             pass

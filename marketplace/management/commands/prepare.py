@@ -24,8 +24,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         _collect_static(Path(settings.STATIC_ROOT))
         if "seed" in get_commands():
-            call_command("seed")
-            _note_demo(Places.configured())
+            _seed(Places.configured())
 
 
 def _collect_static(root: Path) -> None:
@@ -42,8 +41,8 @@ def _collect_static(root: Path) -> None:
     note.write_text(mark.hexdigest(), encoding="ascii")
 
 
-def _note_demo(places: Places) -> None:
-    """Keep what the supervisor prints, where only this user reads it."""
+def _seed(places: Places) -> None:
+    """Seed, and keep how to get in for the supervisor to print, where only this user reads it."""
     out = io.StringIO()
     call_command("seed", "--print", stdout=out)
     with open(places.demo, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
