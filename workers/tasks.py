@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
+ENGINE_NICENESS = 5  # tensors take every core they get; pages and settlements on the same machine go first
 
 
 @app.task(name="workers.drain")
@@ -37,6 +38,7 @@ def drain(lane: str, **_: Any) -> None:
 def _child_starts(**_: Any) -> None:
     """An engine's child: it dies with its parent and says that it is there."""
     die_with_parent()
+    os.nice(ENGINE_NICENESS)
     session.start(lanes=session.lanes_of_process())
 
 

@@ -13,7 +13,7 @@ LAST_SHARE = 0.8
 
 _SHARE_ALONE = 0.20
 _SHARE_BATCH = 0.04
-_FRAMES_ALONE = 6
+_FRAMES_ALONE = 8
 
 
 def share_of_time(jobs: int) -> float:
@@ -24,7 +24,7 @@ def share_of_time(jobs: int) -> float:
 class PreviewPlan:
     """Keeps preview work under `share_of_time`.
 
-    One job alone gets at least six frames (fewer if it has fewer steps), even where they cost more than that.
+    One job alone gets at least eight frames (fewer if it has fewer steps), even where they cost more than that.
     """
 
     def __init__(self, *, jobs: int, steps: int, expected_cost_s: float) -> None:
