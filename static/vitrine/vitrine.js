@@ -45,7 +45,7 @@ function turn(old, fresh) {
   const words = said.textContent;
   const preview = old.querySelector(".seen");
   const made = fresh.querySelector(".made");
-  if (made && preview) made.before(preview);
+  if (preview && (made || fresh.dataset.status === "canceled")) (made ?? fresh.querySelector(".note")).before(preview);
   for (const picture of made?.querySelectorAll("img") ?? []) {
     picture.dataset.arriving = "";
     const arrived = () => requestAnimationFrame(() => delete picture.dataset.arriving);
@@ -93,6 +93,11 @@ document.addEventListener("htmx:wsOpen", (event) => event.target.setAttribute("d
 for (const gone of ["htmx:wsClose", "htmx:wsError"]) {
   document.addEventListener(gone, (event) => event.target.removeAttribute?.("data-connected"));
 }
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (!event.detail.target?.matches("[data-prediction]") || !event.detail.shouldSwap) return;
+  event.detail.shouldSwap = false;
+  show(event.detail.xhr.responseText);
+});
 document.addEventListener("htmx:afterSettle", (event) => {
   tick();
   settle();
