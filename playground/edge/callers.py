@@ -26,10 +26,11 @@ MAX_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The workspace that asks. `scopes` is None for a person, who may do everything; `user` is None for a key."""
+    """The workspace that asks, by a key or as a person. `scopes` is None for a person, who may do everything."""
 
     workspace: int
     scopes: frozenset[str] | None = None
+    key: int | None = None
     user: int | None = None
 
     def need(self, scope: str) -> None:
@@ -75,7 +76,7 @@ async def by_key(credential: str) -> Caller:
         raise _refused("invalid_key", str(error)) from None
     if len(_known) >= MAX_KEPT:
         _known.clear()
-    caller = Caller(key.workspace_id, frozenset(key.scopes))
+    caller = Caller(key.workspace_id, frozenset(key.scopes), key=key.pk)
     _known[digest] = (now + KEEP_SECONDS, caller)
     return caller
 

@@ -106,7 +106,7 @@ class Hub:
         self._needs_places = asyncio.Event()
         self._redis = client(timeout=ANSWER_SECONDS)
         self._subscription = client(timeout=None)
-        self._reads = Reads(self._redis)
+        self.reads = Reads(self._redis)
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
@@ -134,7 +134,7 @@ class Hub:
     async def present(self, public_id: UUID) -> State | None:
         """The present state without watching, from Redis or else the row; None if there is none."""
         try:
-            state = await self._reads.state(public_id)
+            state = await self.reads.state(public_id)
         except (redis.RedisError, OSError):
             state = None
         if state is None:
@@ -196,7 +196,7 @@ class Hub:
             self._has_dirty.clear()
             wanted, self._dirty = [one for one in self._dirty if one in self._topics], set()
             try:
-                found = await self._reads.states(wanted) if wanted else []
+                found = await self.reads.states(wanted) if wanted else []
             except (redis.RedisError, OSError):
                 found = [None] * len(wanted)
             for public_id, state in zip(wanted, found, strict=True):

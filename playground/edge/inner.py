@@ -37,7 +37,7 @@ class Inner(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         try:
-            body = await self.read_body(receive)
+            body = await self._received(receive)
         except RequestAborted:
             return
         loop = asyncio.get_running_loop()
@@ -54,7 +54,7 @@ class Inner(ASGIHandler):
             content.close()
         await send({"type": "http.response.body"})
 
-    async def read_body(self, receive: Receive) -> SpooledTemporaryFile[bytes]:
+    async def _received(self, receive: Receive) -> SpooledTemporaryFile[bytes]:
         """The body as a file. Raises RequestAborted, and whatever `receive` raises."""
         body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
         try:

@@ -6,7 +6,7 @@ import re
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import events, gate, media, waits
+from playground.edge import events, gate, media, polls, waits
 from playground.edge.answers import answer_problem, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
@@ -68,10 +68,12 @@ class Site:
             seconds = waits.preferred(scope)
         elif method == "GET" and one is not None and not one[2]:
             seconds = waits.queried(scope)
-        if seconds is None:
-            await self._inner(scope, receive, send)
-        else:
+        if seconds is not None:
             await waits.answer_at_end(self._inner, seconds, scope, receive, send)
+            return
+        polled = parse(one[1], "p") if one is not None and not one[2] and method == "GET" else None
+        if polled is None or not await polls.answer_now(polled, scope, send):
+            await self._inner(scope, receive, send)
 
 
 async def close() -> None:
