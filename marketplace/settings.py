@@ -75,7 +75,7 @@ def database(url: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             **options,
-            "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 20},
+            "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 8},
         },
     }
 
@@ -84,7 +84,11 @@ places = Places.at(Path(env("VITRINE_DATA", str(BASE_DIR / "var"))))
 
 HOST = env("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000)
-PUBLIC_URL = env("PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")
+# Who listens everywhere is reached on this machine by the loopback name.
+_reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST, HOST)  # noqa: S104 - a comparison, no binding
+PUBLIC_URL = env(
+    "PUBLIC_URL", f"http://{f'[{_reachable}]' if ':' in _reachable else _reachable}:{PORT}"
+).rstrip("/")
 
 SECRET_KEY = env("SECRET_KEY") or places.secret("django")
 DEBUG = env_bool("DEBUG")

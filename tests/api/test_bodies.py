@@ -31,6 +31,7 @@ MALFORMED = {
     "endless integer": raw('{"model": "kiln/vase", "input": {"steps": ' + "9" * 5000 + "}}"),
     "twice the same": raw('{"model": "a/b", "model": "kiln/vase", "input": {"prompt": "a"}}'),
     "twice inside": raw('{"model": "kiln/vase", "input": {"prompt": "a", "prompt": "b"}}'),
+    "late twice": raw('{"input": {' + "".join(f'"a{n}": 1, ' for n in range(150_000)) + '"a149999": 1}}'),
     "null character": raw('{"model": "kiln/vase", "input": {"prompt": "a\\u0000b"}}'),
     "null in a name": raw('{"model": "kiln/vase", "input": {"prompt": "a", "\\u0000": 1}}'),
     "half a character": raw('{"model": "kiln/vase", "input": {"prompt": "\\ud800"}}'),

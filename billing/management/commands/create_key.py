@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing import ledger
 from marketplace import keys, people
@@ -33,6 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         slug: str = options["workspace"]
         micros = _micros(options["credit"])
+        with connection.cursor() as cursor:  # the same new name, typed twice at once
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('vitrine workspace ' || %s))", [slug])
         workspace = Workspace.objects.filter(slug=slug).first()
         if workspace is None:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing import ledger
 from marketplace import catalog, keys, people
@@ -35,8 +35,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         places = Places.configured()
-        self._publish()
         with transaction.atomic():
+            with connection.cursor() as cursor:  # two machines that are set up at once
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext('vitrine seed'))")
+            self._publish()
             workspace, password = _demo(places)
             key = _demo_key(workspace, places.keys / KEY_FILE)
         if options["show"]:

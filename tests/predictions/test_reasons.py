@@ -1,0 +1,48 @@
+"""What a waiting run is told."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from playground import predictions
+
+
+def engine(**changes):
+    said = {
+        "worker": "w",
+        "lane": "cpu",
+        "at": time.time(),
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_since": None,
+        "busy": False,
+        "draining": False,
+    }
+    return {**said, **changes}
+
+
+LOADING = {"loading": "daylight", "loading_since": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "engines", "reason"),
+    [
+        (0, [], "No worker is running on lane cpu. The run starts when one is there."),
+        (3, [engine(draining=True)], "No worker is running on lane cpu. The run starts when one is there."),
+        (0, [engine()], "Next in line."),
+        (1, [engine()], "1 ahead of you."),
+        (5, [engine(), engine(**LOADING)], "5 ahead of you."),
+        (5, [engine(**LOADING)], "Loading weights, about 1 s."),
+        (0, [engine(loading="daylight")], "Loading weights, about 20 s."),
+        (0, [engine(loading="daylight", loading_expected_s=7.0)], "Loading weights, about 7 s."),
+    ],
+)
+def test_reasons(ahead, engines, reason):
+    assert predictions.waiting(ahead, "cpu", engines) == reason
+    noted = predictions.waiting(
+        ahead, "cpu", engines, note="The worker stopped during attempt 1; trying again."
+    )
+    assert noted == f"The worker stopped during attempt 1; trying again. {reason}"
