@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -49,21 +50,18 @@ def at_once(*calls):
 
 def test_two_hundred_submits_against_a_balance_for_fifty():
     payer = cast.payer(credit=50 * cast.PRICE_MICROS)
-    waiting = [lambda: cast.submit(payer)] * 25  # threads; each submits eight times
 
-    def eight(call):
-        def run():
-            results = []
-            for _ in range(8):
-                try:
-                    results.append(call())
-                except ledger.InsufficientCredit as error:
-                    results.append(error)
-            return results
+    def some(number: int) -> list[object]:
+        results: list[object] = []
+        for _ in range(number):
+            try:
+                results.append(cast.submit(payer))
+            except ledger.InsufficientCredit as error:
+                results.append(error)
+        return results
 
-        return run
-
-    results = [one for many in at_once(*map(eight, waiting)) for one in many]
+    shares = [13] * 8 + [12] * 8  # of 16 connections, as a process has no hundreds
+    results = [one for many in at_once(*[functools.partial(some, n) for n in shares]) for one in many]
     accepted = [one for one in results if isinstance(one, Prediction)]
     refused = [one for one in results if isinstance(one, ledger.InsufficientCredit)]
     assert (len(accepted), len(refused)) == (50, 150)
