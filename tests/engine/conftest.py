@@ -9,7 +9,7 @@ import pytest
 
 from workers.engine import Engine, Job, Recipe, StepReport
 
-STEPS = 10
+STEPS = 8
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(weights: Path) -> Engine:
-    return Engine(device="cpu", threads=2, weights_folder=weights)
+    return Engine(device="cpu", threads=1, weights_folder=weights)
 
 
 @pytest.fixture

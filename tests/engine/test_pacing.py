@@ -19,7 +19,7 @@ def frames(
     return made
 
 
-@pytest.mark.parametrize(("steps", "least"), [(20, 6), (12, 6), (8, 6), (4, 3), (2, 1), (1, 0)])
+@pytest.mark.parametrize(("steps", "least"), [(20, 8), (12, 8), (8, 6), (4, 3), (2, 1), (1, 0)])
 def test_one_alone_gets_its_frames_even_where_they_are_dear(steps: int, least: int) -> None:
     made = frames(
         PreviewPlan(jobs=1, steps=steps, expected_cost_s=1), jobs=1, steps=steps, step_s=0.01, frame_s=1

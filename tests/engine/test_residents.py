@@ -31,8 +31,8 @@ def names(engine: Engine) -> list[str]:
 
 
 def test_the_least_recently_used_makes_room(three: Path, job: Make) -> None:
-    size = Engine(device="cpu", threads=2, weights_folder=three).open(recipe("a")).bytes
-    engine = Engine(device="cpu", threads=2, weights_folder=three, memory_budget_bytes=int(size * 2.5))
+    size = Engine(device="cpu", threads=1, weights_folder=three).open(recipe("a")).bytes
+    engine = Engine(device="cpu", threads=1, weights_folder=three, memory_budget_bytes=int(size * 2.5))
     engine.open(recipe("a"))
     engine.open(recipe("b"))
     assert names(engine) == ["b", "a"]
@@ -47,14 +47,14 @@ def test_the_least_recently_used_makes_room(three: Path, job: Make) -> None:
 
 
 def test_what_can_never_fit_is_refused_before_it_is_loaded(three: Path) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=three, memory_budget_bytes=1000)
+    engine = Engine(device="cpu", threads=1, weights_folder=three, memory_budget_bytes=1000)
     with pytest.raises(EngineError) as caught:
         engine.open(recipe("a"))
     assert (caught.value.code, caught.value.retryable) == ("out_of_memory", False)
 
 
 def test_a_resident_knows_its_size_and_time_and_a_second_run_does_not_wait(three: Path, job: Make) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
     listener = Listener()
     [first] = engine.run([job(recipe=recipe("a"))], listener)
     [resident] = engine.loaded()
@@ -71,8 +71,15 @@ def test_a_resident_knows_its_size_and_time_and_a_second_run_does_not_wait(three
     assert again.reports[0].step == 1
 
 
+def test_two_versions_of_the_same_weights_are_both_loaded(three: Path) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    first = engine.open(recipe("a"))
+    assert engine.open({**recipe("a"), "id": "another", "max_batch": 2}).key == first.key
+    assert names(engine) == ["a", "another"]
+
+
 def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
     seen: list[list[Loading]] = []
     locate = __import__("workers.engine.weights", fromlist=["locate"]).locate
 
@@ -99,7 +106,7 @@ def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.Mo
 def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
     three: Path, job: Make, error: Exception
 ) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
     engine.open(recipe("b"))
     engine.open(recipe("a"))
     opened = engine._holdings[recipe_key(recipe("a"))].opened
@@ -119,7 +126,7 @@ def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
 
 
 def test_an_unforeseen_failure_is_an_outcome_too(three: Path, job: Make) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=three)
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
     engine.open(recipe("a"))
     unet = engine._holdings[recipe_key(recipe("a"))].opened._pipe.unet  # type: ignore[attr-defined]
 

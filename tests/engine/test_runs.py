@@ -54,7 +54,7 @@ def test_every_kind_of_hook_reports_steps_and_previews(engine: Engine, job: Make
 
 
 def test_a_pipeline_without_any_hook_is_followed_by_its_scheduler(weights, sd: Recipe, job: Make) -> None:  # type: ignore[no-untyped-def]
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     engine.open(sd)
     opened = next(iter(engine._holdings.values())).opened
     hooks = ("callback_on_step_end", "callback", "callback_steps")
@@ -69,7 +69,7 @@ def test_a_pipeline_without_any_hook_is_followed_by_its_scheduler(weights, sd: R
 
 def test_previews_are_small_distinct_and_never_late(engine: Engine, job: Make) -> None:
     listener = Listener()
-    engine.run([job(num_inference_steps=20, width=512, height=384)], listener)
+    engine.run([job(num_inference_steps=20, width=384, height=256)], listener)
     frames = {report.step: report.preview for report in listener.of("one") if report.preview}
     assert len(set(frames.values())) >= 6
     assert max(frames) <= 16
@@ -190,7 +190,7 @@ def test_an_unusable_input_fails_alone(
 
 
 def test_numbers_that_are_no_colours_fail_only_their_own_job(weights, sd: Recipe, job: Make) -> None:  # type: ignore[no-untyped-def]
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     engine.open(sd)
     pipe = next(iter(engine._holdings.values())).opened._pipe  # type: ignore[attr-defined]
     decode = pipe.vae.decode
@@ -212,7 +212,7 @@ def test_numbers_that_are_no_colours_fail_only_their_own_job(weights, sd: Recipe
 
 
 def test_the_sketch_is_learnt_and_resembles_the_picture(weights, sd: Recipe, job: Make) -> None:  # type: ignore[no-untyped-def]
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     for start in range(0, 24, 8):
         outcomes = engine.run([job(str(n), seed=start + n) for n in range(8)], Listener())
     view = next(iter(engine._holdings.values())).opened._view  # type: ignore[attr-defined]

@@ -43,7 +43,7 @@ def test_stopping_ids_of_others_means_nothing(engine: Engine, job: Make) -> None
 
 
 def test_draining_hands_back_what_runs_and_what_waits(weights: Path, job: Make) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     steps: list[int] = []
 
     def drain_at_third(reports: Sequence[StepReport]) -> list[str]:

@@ -24,7 +24,7 @@ def folder(weights: Path, tmp_path: Path) -> Path:
 def refusal(folder: Path, **extra: object) -> EngineError:
     recipe: Recipe = {"family": "diffusers", "weights": str(folder), **extra}  # type: ignore[typeddict-item]
     with pytest.raises(EngineError) as caught:
-        Engine(device="cpu", threads=2).open(recipe)
+        Engine(device="cpu", threads=1).open(recipe)
     assert caught.value.code == "bad_weights"
     assert not caught.value.retryable
     return caught.value
@@ -114,11 +114,11 @@ def test_the_class_that_the_recipe_names_must_be_the_one_in_the_folder(folder: P
 @pytest.mark.parametrize("name", ["../secret", "", ".hidden", "a/../../b", "no-such-weights"])
 def test_names_stay_inside_the_weights_folder(weights: Path, name: str) -> None:
     with pytest.raises(EngineError):
-        Engine(device="cpu", threads=2, weights_folder=weights).open({"family": "diffusers", "weights": name})
+        Engine(device="cpu", threads=1, weights_folder=weights).open({"family": "diffusers", "weights": name})
 
 
 def test_unknown_families_schedulers_and_precisions_are_named(weights: Path) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     for recipe, says in [
         ({"family": "nope", "weights": "sd"}, "diffusers"),
         ({"family": "diffusers", "weights": "sd", "scheduler": {"class": "Path"}}, "Path"),
@@ -131,7 +131,7 @@ def test_unknown_families_schedulers_and_precisions_are_named(weights: Path) -> 
 
 def test_jobs_with_bad_weights_fail_and_others_run(weights: Path, folder: Path, job: Make) -> None:
     (folder / "x.pt").write_bytes(b"")
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     bad, good = engine.run(
         [job("bad", {"family": "diffusers", "weights": str(folder)}), job("good")], Listener()
     )
@@ -139,7 +139,7 @@ def test_jobs_with_bad_weights_fail_and_others_run(weights: Path, folder: Path, 
 
 
 def test_a_scheduler_can_be_chosen(weights: Path, job: Make) -> None:
-    engine = Engine(device="cpu", threads=2, weights_folder=weights)
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
     recipe: Recipe = {
         "family": "diffusers",
         "weights": "sd",

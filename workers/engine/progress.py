@@ -89,7 +89,7 @@ class Progress:
         return self._plan.spent_s
 
     def _choose_kind(self, steps: int) -> str:
-        """The sketch only where a batch could not pay for six decoded frames each."""
+        """The sketch only where a batch could not pay for six decoded frames for each job."""
         if self._view is None or not self._view.can_sketch or len(self._jobs) == 1:
             return "decode"
         payable_s = share_of_time(len(self._jobs)) * self._costs.step * steps * len(self._first_places)

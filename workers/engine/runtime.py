@@ -42,6 +42,7 @@ class _BatchStopped(Exception):
 class _Holding:
     resident: Resident
     opened: Opened
+    ids: list[str]
 
 
 class Engine:
@@ -75,9 +76,10 @@ class Engine:
         self._draining = True
 
     def loaded(self) -> list[Resident]:
-        """What is resident now, most recently used first."""
+        """What is resident now, most recently used first: one entry per id, also where ids share an opened recipe."""
         with self._lock:
-            return [holding.resident for holding in reversed(self._holdings.values())]
+            holdings = list(reversed(self._holdings.values()))
+            return [replace(holding.resident, id=name) for holding in holdings for name in holding.ids]
 
     def loading(self) -> list[Loading]:
         """What is being opened now."""
@@ -195,7 +197,10 @@ class Engine:
         with self._lock:
             if key in self._holdings:
                 self._holdings.move_to_end(key)
-                return self._holdings[key]
+                holding = self._holdings[key]
+                if recipe.get("id", key) not in holding.ids:
+                    holding.ids.append(recipe.get("id", key))
+                return holding
             self._opening[key] = (recipe.get("id", key), time.monotonic())
         try:
             return self._load(recipe, key)
@@ -221,7 +226,7 @@ class Engine:
         load_s = time.perf_counter() - started_at
         resident = Resident(key=key, id=recipe.get("id", key), bytes=opened.bytes, load_s=load_s)
         self._make_room(budget - opened.bytes)
-        holding = _Holding(resident, opened)
+        holding = _Holding(resident, opened, [resident.id])
         with self._lock:
             self._holdings[key] = holding
             self._load_times_s[key] = load_s
