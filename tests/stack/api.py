@@ -20,6 +20,9 @@ class Api:
             base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=90, trust_env=False
         )
 
+    def __del__(self) -> None:
+        self.http.close()
+
     def submit(self, *, headers: dict[str, str] | None = None, **input: Any) -> dict[str, Any]:
         body = {"model": MODEL, "input": {"prompt": PROMPT, **input}}
         answer = self.http.post("/predictions", json=body, headers=headers or {})
