@@ -58,8 +58,9 @@ def gallery(request: HttpRequest) -> HttpResponse:
         search=filters.search, task=filters.task, sort=filters.sort, workspace=workspace_of(request)
     )
     start = (filters.page - 1) * PAGE
-    found = list(wanted[start : start + PAGE + 1])
-    cards = shelf.cards(found[:PAGE])
+    unread = ("readme",) if filters.is_plain else ("readme", "default_version__manifest")
+    found = list(wanted.defer(*unread)[start : start + PAGE + 1])
+    cards = shelf.cards(found[:PAGE], with_samples=filters.is_plain)
     has_more = len(found) > PAGE and filters.page < LAST_PAGE
     context = {
         "filters": filters,

@@ -52,17 +52,17 @@ class Card:
     samples: tuple[Sample, ...]
 
 
-def cards(listings: Iterable[Listing]) -> list[Card]:
+def cards(listings: Iterable[Listing], *, with_samples: bool = False) -> list[Card]:
     """Cards for listings selected with publisher and default version, in a fixed number of queries."""
     shelf = list(listings)
     prefetch_related_objects(
         shelf, "default_version__endpoints__prices", Prefetch("default_version__endpoints__offers", _OFFERS)
     )
     warm = _warm({lane for listing in shelf for lane in _lanes(listing)})
-    return [_card(listing, warm) for listing in shelf]
+    return [_card(listing, warm, with_samples=with_samples) for listing in shelf]
 
 
-def _card(listing: Listing, warm: dict[str, set[str]]) -> Card:
+def _card(listing: Listing, warm: dict[str, set[str]], *, with_samples: bool) -> Card:
     version = listing.default_version
     return Card(
         listing=listing,
@@ -71,7 +71,7 @@ def _card(listing: Listing, warm: dict[str, set[str]]) -> Card:
         price=price_text(catalog.prices_now(listing)),
         is_warm=version is not None and any(version.sha256 in warm[lane] for lane in _lanes(listing)),
         cover=cover_of(listing),
-        samples=samples(listing, vocabulary(version.manifest) if version else None),
+        samples=samples(listing, vocabulary(version.manifest)) if with_samples and version else (),
     )
 
 
