@@ -105,7 +105,8 @@ def _note(
         return ("", "") if state["preview"] else ("Starting", state["note"])
     if status == "failed":
         message = (state["error"] or {}).get("message") or "The run failed."
-        return message, "Nothing was charged."
+        free = "Nothing was charged."
+        return message.removesuffix(free).strip() or message, free
     if status == "canceled":
         where = f"Stopped at step {state['step']}" if state["step"] else "Canceled before the first step"
         return where, _cost(state) + "."

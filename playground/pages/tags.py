@@ -91,6 +91,14 @@ def ago(moment: datetime) -> str:
 
 
 @register.filter
+def said(value: object) -> str:
+    """A recorded value in words: a mapping as `name value, name value`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{spaced(str(name))} {one}" for name, one in value.items())
+    return str(value)
+
+
+@register.filter
 def spaced(name: str) -> str:
     """`text-to-image` as `text to image`."""
     return name.replace("-", " ").replace("_", " ")

@@ -22,6 +22,7 @@ MANIFESTS = Path(catalog.__file__).parent / "manifests"
 HOUSE = "vitrine"  # the publisher of what is shipped, and its workspace
 DEMO = "demo"
 DEMO_EMAIL = "demo@vitrine.test"
+DEMO_PASSWORD_LENGTH = 20  # hex digits: 80 bits, and short enough to copy from a terminal
 KEY_FILE = "demo_api_key"
 
 
@@ -65,7 +66,7 @@ def _workspace(slug: str, *, name: str, owner: User | None = None) -> Workspace:
 
 def _demo(places: Places) -> tuple[Workspace, str]:
     """The demo user in the demo workspace, with the starter credit, and the password that is kept for them."""
-    password = places.secret("demo_password")
+    password = places.secret("demo_password")[:DEMO_PASSWORD_LENGTH]
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
         user = User.objects.create_user(DEMO_EMAIL, password, name="Demo")
