@@ -22,8 +22,8 @@ define install
 @if [ "$$(cat $(VENV)/.$(1) 2>/dev/null)" != "$(call wanted,$(1))" ]; then \
 	echo "Installing the packages of requirements/$(1).lock into $(VENV) (minutes at the first time)"; \
 	rm -f $(VENV)/.engine $(VENV)/.dev; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$(1).lock; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") $(TORCH); \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements/$(1).lock; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") $(TORCH); \
 	echo "$(call wanted,$(1))" > $(VENV)/.$(1); \
 	if [ "$(1)" = dev ]; then echo "$(call wanted,engine)" > $(VENV)/.engine; fi; \
 fi
@@ -71,7 +71,7 @@ train: $(VENV)/.made
 
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package torch pyproject.toml
 lock: $(VENV)/.made
-	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m pip install -qq uv
 	$(LOCK) -o requirements/web.lock
 	$(LOCK) --extra engine -c requirements/web.lock -o requirements/engine.lock
 	$(LOCK) --extra engine --extra dev -c requirements/engine.lock -o requirements/dev.lock

@@ -97,7 +97,7 @@ def redis_binary() -> Path:
 
 def check_root() -> str:
     """As whom PostgreSQL would run. Raises HostProblem when it cannot run as another user."""
-    _as_postgres_user()
+    unprivileged()
     return f"runs as {_postgres_user().pw_name}"
 
 
@@ -113,7 +113,7 @@ def postgres_child(places: Places, *, durable: bool = True) -> Child:
     return Child(
         name="postgres",
         command=command,
-        wrap=_as_postgres_user(),
+        wrap=unprivileged(),
         stop=signal.SIGINT,  # fast: disconnect the clients, write a checkpoint
         orphaned=signal.SIGINT,
         quiet=True,
@@ -223,7 +223,7 @@ def _postgres_user() -> pwd.struct_passwd:
     )
 
 
-def _as_postgres_user() -> list[str]:
+def unprivileged() -> list[str]:
     """What stands before PostgreSQL's programs when we are root: another user, who may still walk our folders."""
     if os.geteuid() != 0:
         return []
@@ -236,6 +236,8 @@ def _as_postgres_user() -> list[str]:
     only = "-all,+dac_override"
     return [
         *(setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs"),
+        # Without this bit access(2), by which its programs look for each other, ignores the capability.
+        "--securebits=+no_setuid_fixup",
         *(f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}"),
     ]
 
@@ -254,7 +256,7 @@ def _make_cluster(places: Places) -> None:
     with tempfile.NamedTemporaryFile("w", dir=places.run, prefix=".initdb.") as password:
         password.write(places.secret("postgres") + "\n")
         password.flush()
-        command = [*_as_postgres_user(), str(postgres_binary("initdb")), "-D", str(making), "-U", SUPERUSER]
+        command = [*unprivileged(), str(postgres_binary("initdb")), "-D", str(making), "-U", SUPERUSER]
         command += [
             f"--pwfile={password.name}",
             "--auth=scram-sha-256",

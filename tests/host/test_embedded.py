@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +88,17 @@ def test_as_root_the_server_is_another_user_and_folders_keep_their_modes(places:
         for folder in (places.root.parent, places.root.parent.parent, places.root, places.sockets):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             assert folder.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has the problem")
+def test_as_root_its_programs_may_lie_in_a_closed_folder(tmp_path: Path) -> None:
+    program = tmp_path / "closed" / "program"
+    program.parent.mkdir(mode=0o700)
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o700)
+    look = "import os, subprocess, sys; assert os.access(sys.argv[1], os.X_OK); subprocess.run([sys.argv[1]])"
+    command = [*embedded.unprivileged(), sys.executable, "-I", "-S", "-c", look, str(program)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "found\n"
 
 
 def test_a_killed_server_comes_back_with_what_was_committed(places: Places) -> None:
