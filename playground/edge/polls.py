@@ -7,6 +7,8 @@ Whatever is out of the ordinary is left to Django, which then says what is wrong
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from uuid import UUID
 
 import redis
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from playground import predictions
 from playground.api.authentication import WINDOW_SECONDS
@@ -27,6 +30,8 @@ from playground.live import State
 from playground.models import Prediction
 from playground.predictions.present import PredictionJson
 
+log = logging.getLogger(__name__)
+
 STILL_SECONDS = 3.0  # without a move, after which the row is asked
 END_SECONDS = 60.0  # for which the answer to a closed one is kept
 MAX_KEPT = 5000
@@ -36,46 +41,139 @@ MAX_KEPT = 5000
 class _Kept:
     """The answer that was last given for one prediction."""
 
+    workspace: int
     document: PredictionJson
     seq: int
     body: bytes
-    read_at: float
+    read_at: float  # when its row was
 
     @property
     def is_end(self) -> bool:
         return self.document["status"] in Prediction.TERMINAL
 
 
-_kept: dict[UUID, _Kept] = {}
+class Polls:
+    """The answers that are kept, and the rows that are looked at: many in one statement."""
 
+    def __init__(self) -> None:
+        self._kept: dict[UUID, _Kept] = {}
+        self._still: set[UUID] = set()
+        self._checking: asyncio.Task[None] | None = None
+        self._loading: dict[UUID, asyncio.Future[PredictionJson | None]] = {}
+        self._loader: asyncio.Task[None] | None = None
 
-async def answer_now(public_id: UUID, scope: Scope, send: Send) -> bool:
-    """Answer, if that takes nothing but Redis, now or a moment ago; False leaves it to Django."""
-    credential = credential_of(scope)
-    if credential is None:
-        return False
-    try:
-        caller = await by_key(credential)
-        caller.need("predictions:read")
-        counter = _counter(caller)
-        state = await hub().reads.state(public_id, counter=counter)
-    except (Problem, redis.RedisError, OSError):
-        return False
-    if state is None or state["workspace"] != caller.workspace:
-        return False
-    if counter is not None and hub().reads.counted.get(counter, 0) > settings.API_REQUESTS_PER_MINUTE:
-        return False
-    body = await _body(public_id, state)
-    if body is None:
-        return False
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (ID_HEADER, header(scope, ID_HEADER).encode()),
-    ]
-    await answer(send, 200, headers, body)
-    return True
+    async def answer_now(self, public_id: UUID, scope: Scope, send: Send) -> bool:
+        """Answer, if that takes nothing but Redis, now or a moment ago; False leaves it to Django."""
+        credential = credential_of(scope)
+        if credential is None:
+            return False
+        try:
+            caller = await by_key(credential)
+            caller.need("predictions:read")
+            body = await self._body(public_id, caller)
+        except (Problem, redis.RedisError, DatabaseError, OSError):
+            return False
+        if body is None:
+            return False
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (ID_HEADER, header(scope, ID_HEADER).encode()),
+        ]
+        await answer(send, 200, headers, body)
+        return True
+
+    async def _body(self, public_id: UUID, caller: Caller) -> bytes | None:
+        reads, counter = hub().reads, _counter(caller)
+        seq = await reads.seq(public_id, counter=counter)
+        if counter is not None and reads.counted.get(counter, 0) > settings.API_REQUESTS_PER_MINUTE:
+            return None
+        kept = self._kept.get(public_id)
+        if kept is not None and kept.seq == seq:
+            if kept.workspace != caller.workspace:
+                return None
+            age = time.monotonic() - kept.read_at
+            if not kept.is_end and age > STILL_SECONDS:
+                self._check(public_id)
+            if age < END_SECONDS:
+                return kept.body
+        state = await reads.state(public_id) if seq is not None else None
+        if state is None or state["workspace"] != caller.workspace:
+            return None
+        return await self._renewed(public_id, state)
+
+    async def _renewed(self, public_id: UUID, state: State) -> bytes | None:
+        """The answer to a state that moved."""
+        kept = self._kept.pop(public_id, None)
+        if (
+            kept is not None
+            and not kept.is_end
+            and kept.seq != state["seq"]
+            and state["status"] in Prediction.OPEN
+        ):
+            document, read_at = kept.document, kept.read_at
+        else:
+            found, read_at = await self._load(public_id), time.monotonic()
+            if found is None:
+                return None
+            document = found
+        if document["status"] in Prediction.OPEN and document["attempt"] <= state["attempt"]:
+            document = _moved(document, state)
+        while len(self._kept) >= MAX_KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        body = dump(document)
+        self._kept[public_id] = _Kept(state["workspace"], document, state["seq"], body, read_at)
+        return body
+
+    async def _load(self, public_id: UUID) -> PredictionJson | None:
+        future = self._loading.get(public_id)
+        if future is None:
+            future = self._loading[public_id] = asyncio.get_running_loop().create_future()
+        if self._loader is None:
+            self._loader = asyncio.ensure_future(self._load_all())
+        return await asyncio.shield(future)
+
+    async def _load_all(self) -> None:
+        try:
+            while self._loading:
+                wanted, self._loading = self._loading, {}
+                try:
+                    found = await in_thread(_documents, list(wanted))
+                except DatabaseError as error:
+                    for future in wanted.values():
+                        future.set_exception(error)
+                        future.exception()
+                else:
+                    for public_id, future in wanted.items():
+                        future.set_result(found.get(public_id))
+        finally:
+            self._loader = None
+
+    def _check(self, public_id: UUID) -> None:
+        """Have the row looked at, soon; if it is ahead, the next poll reads it."""
+        self._kept[public_id].read_at = time.monotonic()
+        self._still.add(public_id)
+        if self._checking is None:
+            self._checking = asyncio.ensure_future(self._check_all())
+
+    async def _check_all(self) -> None:
+        try:
+            while self._still:
+                still, self._still = self._still, set()
+                rows = await in_thread(_standings, list(still))
+                for public_id in still:
+                    kept = self._kept.get(public_id)
+                    if kept is None or rows.get(public_id) == (
+                        kept.document["status"],
+                        kept.document["attempt"],
+                    ):
+                        continue
+                    del self._kept[public_id]
+        except DatabaseError as error:
+            log.warning("polled rows cannot be read: %s", error)
+        finally:
+            self._checking = None
 
 
 def _counter(caller: Caller) -> str | None:
@@ -85,33 +183,14 @@ def _counter(caller: Caller) -> str | None:
     return f"throttle:key:{caller.key}:{int(time.time()) // WINDOW_SECONDS}"
 
 
-async def _body(public_id: UUID, state: State) -> bytes | None:
-    kept = _kept.get(public_id)
-    seq, now = state["seq"], time.monotonic()
-    if kept is not None and kept.seq == seq:
-        if now - kept.read_at < (END_SECONDS if kept.is_end else STILL_SECONDS):
-            return kept.body
-        kept = None
-    is_end = state["status"] in Prediction.TERMINAL
-    if kept is None or is_end:
-        document = await in_thread(_document, public_id)
-        if document is None:
-            return None
-    else:
-        document, now = kept.document, kept.read_at
-    is_over = document["status"] in Prediction.TERMINAL
-    if not is_over and document["attempt"] <= state["attempt"] and not is_end:
-        document = _moved(document, state)
-    _kept.pop(public_id, None)
-    while len(_kept) >= MAX_KEPT:
-        _kept.pop(next(iter(_kept)))
-    _kept[public_id] = found = _Kept(document, seq, dump(document), now)
-    return found.body
+def _documents(public_ids: list[UUID]) -> dict[UUID, PredictionJson]:
+    rows = Prediction.objects.with_model().filter(public_id__in=public_ids)
+    return {row.public_id: predictions.as_json(row) for row in rows}
 
 
-def _document(public_id: UUID) -> PredictionJson | None:
-    row = Prediction.objects.with_model().filter(public_id=public_id).first()
-    return predictions.as_json(row) if row is not None else None
+def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:
+    rows = Prediction.objects.filter(public_id__in=public_ids).values_list("public_id", "status", "attempt")
+    return {public_id: (status, attempt) for public_id, status, attempt in rows}
 
 
 def _moved(document: PredictionJson, state: State) -> PredictionJson:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import redis.asyncio
@@ -13,6 +13,8 @@ from django.conf import settings
 
 from playground import live
 from playground.live import State
+
+T = TypeVar("T")
 
 
 def client(*, timeout: float | None) -> redis.asyncio.Redis:
@@ -30,58 +32,87 @@ COUNTER_SECONDS = 120
 
 
 class Reads:
-    """Batched reading of live states. Bound to the loop it is first used on."""
+    """Batched reading of live states. Bound to the loop it is first used on.
+
+    Everything here raises redis.RedisError or OSError when Redis does not answer.
+    """
 
     def __init__(self, connection: redis.asyncio.Redis) -> None:
         self._redis = connection
-        self._wanted: dict[UUID, asyncio.Future[State | None]] = {}
+        self._states: dict[UUID, asyncio.Future[State | None]] = {}
+        self._seqs: dict[UUID, asyncio.Future[int | None]] = {}
         self._counts: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self.counted: dict[str, int] = {}  # what the counters of the last trip stand at
 
-    async def state(self, public_id: UUID, *, counter: str | None = None) -> State | None:
-        """The newest published state, or None. Raises redis.RedisError or OSError when Redis does not answer.
+    async def state(self, public_id: UUID) -> State | None:
+        """The newest published state, or None."""
+        return await self._answer(self._states, public_id)
+
+    async def seq(self, public_id: UUID, *, counter: str | None) -> int | None:
+        """The number of the newest published state, or None.
 
         `counter` names a counter in Redis that this call adds one to, on the same trip; see `counted`.
         """
-        future = self._wanted.get(public_id)
-        if future is None:
-            future = self._wanted[public_id] = asyncio.get_running_loop().create_future()
         if counter is not None:
             self._counts[counter] += 1
+        return await self._answer(self._seqs, public_id)
+
+    async def states(self, public_ids: Sequence[UUID]) -> list[State | None]:
+        """`state` of several, in one round trip of their own."""
+        pipe = self._redis.pipeline(transaction=False)
+        for public_id in public_ids:
+            pipe.hmget(live.key_of(public_id), "seq", "json")
+        answers: list[Any] = await pipe.execute()
+        return [live.unpack(seq, body) for seq, body in answers]
+
+    async def _answer(self, wanted: dict[UUID, asyncio.Future[T]], public_id: UUID) -> T:
+        future = wanted.get(public_id)
+        if future is None:
+            future = wanted[public_id] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.ensure_future(self._run())
         return await asyncio.shield(future)
 
-    async def states(
-        self, public_ids: Sequence[UUID], counts: Mapping[str, int] | None = None
-    ) -> list[State | None]:
-        """`state` of several, in one round trip."""
-        counts = counts or {}
+    async def _run(self) -> None:
+        try:
+            while self._states or self._seqs:
+                states, seqs, counts = dict(self._states), dict(self._seqs), dict(self._counts)
+                for taken in (self._states, self._seqs, self._counts):
+                    taken.clear()
+                try:
+                    await self._trip(states, seqs, counts)
+                except (redis.RedisError, OSError) as error:
+                    _refuse(states.values(), error)
+                    _refuse(seqs.values(), error)
+        finally:
+            self._task = None
+
+    async def _trip(
+        self,
+        states: dict[UUID, asyncio.Future[State | None]],
+        seqs: dict[UUID, asyncio.Future[int | None]],
+        counts: dict[str, int],
+    ) -> None:
         pipe = self._redis.pipeline(transaction=False)
-        for public_id in public_ids:
+        for public_id in states:
             pipe.hmget(live.key_of(public_id), "seq", "json")
+        for public_id in seqs:
+            pipe.hget(live.key_of(public_id), "seq")
         for name, count in counts.items():
             pipe.incrby(name, count)
             pipe.expire(name, COUNTER_SECONDS)
-        answers: list[Any] = await pipe.execute()
-        if counts:
-            self.counted = dict(zip(counts, answers[len(public_ids) :: 2], strict=True))
-        return [live.unpack(seq, body) for seq, body in answers[: len(public_ids)]]
+        answers = iter(await pipe.execute())
+        for state in states.values():
+            state.set_result(live.unpack(*next(answers)))
+        for seq in seqs.values():
+            said = next(answers)
+            seq.set_result(int(said) if said is not None else None)
+        self.counted = dict(zip(counts, list(answers)[::2], strict=True))
 
-    async def _run(self) -> None:
-        try:
-            while self._wanted:
-                wanted, self._wanted = self._wanted, {}
-                counts, self._counts = self._counts, Counter()
-                try:
-                    found = await self.states(list(wanted), counts)
-                except (redis.RedisError, OSError) as error:
-                    for future in wanted.values():
-                        future.set_exception(error)
-                        future.exception()  # nobody may be waiting any more
-                else:
-                    for future, state in zip(wanted.values(), found, strict=True):
-                        future.set_result(state)
-        finally:
-            self._task = None
+
+def _refuse(futures: Iterable[asyncio.Future[T]], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # nobody may be waiting any more

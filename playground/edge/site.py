@@ -6,11 +6,12 @@ import re
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import events, gate, media, polls, waits
+from playground.edge import events, gate, media, waits
 from playground.edge.answers import answer_problem, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
 from playground.edge.inner import Inner
+from playground.edge.polls import Polls
 from playground.edge.protocol import Message, Receive, Scope, Send
 
 PREDICTIONS = "/api/v1/predictions"
@@ -22,6 +23,7 @@ class Site:
 
     def __init__(self) -> None:
         self._inner = Inner()
+        self._polls = Polls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = dict(scope)
@@ -72,7 +74,7 @@ class Site:
             await waits.answer_at_end(self._inner, seconds, scope, receive, send)
             return
         polled = parse(one[1], "p") if one is not None and not one[2] and method == "GET" else None
-        if polled is None or not await polls.answer_now(polled, scope, send):
+        if polled is None or not await self._polls.answer_now(polled, scope, send):
             await self._inner(scope, receive, send)
 
 
