@@ -1,0 +1,54 @@
+"""What the README says is so: its commands exist, its words are the code's, every setting and error code is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from playground.api.codes import CODES
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "marketplace" / "settings.py").read_text()
+GLOSSARY = ("Workspace", "ApiKey", "Publisher", "Listing", "Version", "Endpoint", "Price", "Offer", "Prediction", "Asset")
+
+
+def test_every_make_target_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+)", README))
+    assert {"run", "test", "check", "bench", "eval"} <= named
+    assert named <= targets
+
+
+def test_every_management_command_named_exists() -> None:
+    commands = {
+        path.stem for path in ROOT.glob("*/management/commands/*.py") if path.stem != "__init__"
+    }
+    named = set(re.findall(r"manage\.py ([a-z_]+)", README))
+    assert named
+    assert named <= commands
+    assert commands - named == set()
+
+
+def test_every_setting_is_described() -> None:
+    read = set(re.findall(r"env(?:_int|_bool)?\(\s*\"([A-Z_]+)\"", SETTINGS))
+    table = SETTINGS.split('"""')[1]
+    assert read
+    assert {name for name in read if not re.search(rf"\b{name}\b", table)} == set()
+
+
+def test_every_error_code_is_described() -> None:
+    assert {code for code in CODES if f"`{code}`" not in README} == set()
+
+
+@pytest.mark.parametrize("word", GLOSSARY)
+def test_the_glossary_is_the_code(word: str) -> None:
+    assert f"**{word}**" in README
+    assert any(re.search(rf"^class {word}\(", path.read_text(), re.MULTILINE) for path in ROOT.glob("*/models/*.py"))
+
+
+def test_pictures_and_files_named_exist() -> None:
+    for path in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
