@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && { echo "$$python"; break; }; done)
 
 # A set of packages is installed when the stamp holds the hash of everything that decides it.
-wanted = $(shell cat requirements/$(1).lock Makefile | cksum | tr ' ' '-')$(if $(TORCH_INDEX),-$(shell echo "$(TORCH_INDEX)" | cksum | tr ' ' '-'))
+wanted = $(TORCH)-$(shell cksum < requirements/$(1).lock | tr ' ' '-')$(if $(TORCH_INDEX),-$(shell echo "$(TORCH_INDEX)" | cksum | tr ' ' '-'))
 define install
 @if [ "$$(cat $(VENV)/.$(1) 2>/dev/null)" != "$(call wanted,$(1))" ]; then \
 	echo "Installing the packages of requirements/$(1).lock into $(VENV) (minutes at the first time)"; \
