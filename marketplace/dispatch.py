@@ -24,7 +24,9 @@ from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-if not (apps.ready or apps.loading):  # `celery -A marketplace.dispatch`: Celery imports us before Django is set up
+if not (
+    apps.ready or apps.loading
+):  # `celery -A marketplace.dispatch`: Celery imports us before Django is set up
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
     django.setup()
 

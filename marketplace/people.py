@@ -19,7 +19,8 @@ def make_workspace(slug: str, *, name: str = "", owner: User | None = None) -> W
     """Make a workspace, with its owner as first member. Raises InvalidName for a slug that no address can carry."""
     if not SLUG.fullmatch(slug):
         raise InvalidName(
-            f"{slug!r} is not a workspace name: 2 to 39 lower-case letters, digits and hyphens, starting with a letter or digit"
+            f"{slug!r} is not a workspace name: 2 to 39 lower-case letters, digits and hyphens, "
+            "starting with a letter or digit"
         )
     with transaction.atomic():
         workspace = Workspace.objects.create(slug=slug, name=name or slug)

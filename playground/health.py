@@ -72,7 +72,10 @@ def _broker() -> str:
 
 def _control() -> str:
     said = redis_client().get(SWEEP_KEY)
-    if said is None or time.time() - float(str(said, "ascii") if isinstance(said, bytes) else 0) > SWEEP_SILENCE_SECONDS:
+    if (
+        said is None
+        or time.time() - float(str(said, "ascii") if isinstance(said, bytes) else 0) > SWEEP_SILENCE_SECONDS
+    ):
         return "control: no sweep for a while; start the control process"
     return ""
 

@@ -11,24 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from marketplace import people
-from marketplace.models import User, Workspace
+from marketplace.models import Workspace
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob:",
-        "style-src 'self'",
-        "script-src 'self'",
-        "connect-src 'self' ws: wss:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -80,7 +70,7 @@ class WorkspaceMiddleware:
         def find() -> Workspace | None:
             if not request.user.is_authenticated:
                 return None
-            return people.workspace_of(cast("User", request.user), request.session.get("workspace"))
+            return people.workspace_of(request.user, request.session.get("workspace"))
 
         cast("VitrineRequest", request).workspace = cast("Workspace | None", SimpleLazyObject(find))
         return self.get_response(request)

@@ -12,7 +12,18 @@ from playground.api.codes import CODES
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "marketplace" / "settings.py").read_text()
-GLOSSARY = ("Workspace", "ApiKey", "Publisher", "Listing", "Version", "Endpoint", "Price", "Offer", "Prediction", "Asset")
+GLOSSARY = [
+    "Workspace",
+    "ApiKey",
+    "Publisher",
+    "Listing",
+    "Version",
+    "Endpoint",
+    "Price",
+    "Offer",
+    "Prediction",
+    "Asset",
+]
 
 
 def test_every_make_target_named_exists() -> None:
@@ -23,9 +34,7 @@ def test_every_make_target_named_exists() -> None:
 
 
 def test_every_management_command_named_exists() -> None:
-    commands = {
-        path.stem for path in ROOT.glob("*/management/commands/*.py") if path.stem != "__init__"
-    }
+    commands = {path.stem for path in ROOT.glob("*/management/commands/*.py") if path.stem != "__init__"}
     named = set(re.findall(r"manage\.py ([a-z_]+)", README))
     assert named
     assert named <= commands
@@ -46,7 +55,9 @@ def test_every_error_code_is_described() -> None:
 @pytest.mark.parametrize("word", GLOSSARY)
 def test_the_glossary_is_the_code(word: str) -> None:
     assert f"**{word}**" in README
-    assert any(re.search(rf"^class {word}\(", path.read_text(), re.MULTILINE) for path in ROOT.glob("*/models/*.py"))
+    assert any(
+        re.search(rf"^class {word}\(", path.read_text(), re.MULTILINE) for path in ROOT.glob("*/models/*.py")
+    )
 
 
 def test_pictures_and_files_named_exist() -> None:

@@ -26,7 +26,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
 
 class Prediction(models.Model):
-    """One run of one endpoint: queued → running → succeeded, failed or canceled; closed for good once it is one of these.
+    """One run of one endpoint: queued → running → succeeded, failed or canceled, and then closed for good.
 
     `attempt` is the fence: it grows by one with every claim, and a worker's word counts only while it matches.
     `faults` counts the attempts that were lost, and bounds them.
