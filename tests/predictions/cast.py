@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import functools
 import io
 from itertools import count
 
+from django.db.models import F
 from PIL import Image
 
 from billing import ledger
@@ -17,6 +19,7 @@ from playground.models import Prediction
 from playground.predictions import work
 
 LANE = "test"
+CREDIT = 1_000_000
 PRICE_MICROS = 4_000  # of one picture
 MANIFEST = {
     "name": "vase",
@@ -95,7 +98,7 @@ def shelve_card() -> str:
     return catalog.publish(Publisher.objects.get(name="vitrine"), card).model_id
 
 
-def payer(*, credit: int = 1_000_000, name: str = "payer") -> Workspace:
+def payer(*, credit: int = CREDIT, name: str = "payer") -> Workspace:
     """A workspace with some credit."""
     workspace = Workspace.objects.create(slug=f"{name}-{next(_numbers)}", name=name)
     if credit:
@@ -159,6 +162,16 @@ def release(job: work.Job) -> bool:
 def again(row: Prediction) -> Prediction:
     """The row as it is now."""
     return Prediction.objects.with_model().get(pk=row.pk)
+
+
+def later(**span: float) -> dt.timedelta:
+    return dt.timedelta(**span)
+
+
+def move_back(row: Prediction, **spans: float) -> None:
+    """Let some of the row's moments be so long ago: the clock of the tests."""
+    changes = {name: F(name) - later(seconds=seconds) for name, seconds in spans.items()}
+    Prediction.objects.filter(pk=row.pk).update(**changes)
 
 
 def money_is_right() -> None:

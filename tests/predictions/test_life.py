@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from uuid import UUID
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db.models import F
 from django.utils import timezone
 
 from billing import ledger, pricing
 from marketplace import catalog, schema
-from playground import assets, live, predictions
+from playground import live, predictions
 from playground.models import Asset, IdempotencyKey, Prediction
 from playground.predictions import work
 from tests.predictions import cast
-
-CREDIT = 1_000_000
-
-
-@pytest.fixture
-def payer(db):
-    cast.shelve()
-    workspace = cast.payer(credit=CREDIT)
-    yield workspace
-    cast.money_is_right()
-
-
-def later(**span: float) -> dt.timedelta:
-    return dt.timedelta(**span)
-
-
-def move_back(row: Prediction, **spans: float) -> None:
-    """Let some of the row's moments be so long ago: the clock of the tests."""
-    changes = {name: F(name) - later(seconds=seconds) for name, seconds in spans.items()}
-    Prediction.objects.filter(pk=row.pk).update(**changes)
+from tests.predictions.cast import CREDIT, later, move_back
 
 
 def available(workspace) -> int:
@@ -466,125 +445,3 @@ def test_the_price_of_the_quote_is_the_price_of_the_run(payer):
     (job,) = cast.claim()
     cast.succeed(job)
     assert cast.again(row).cost_micros == cast.PRICE_MICROS
-
-
-# The queue
-
-
-def test_a_batch_is_made_of_what_may_share_one(payer):
-    same = [cast.submit(payer, steps=4, prompt=str(n)) for n in range(6)]
-    other = cast.submit(payer, steps=5)
-    alone = cast.submit(payer, steps=4, exact=True)
-    jobs = cast.claim(limit=16)
-    assert [job["id"] for job in jobs] == [row.public_id.hex for row in same[:4]]  # the endpoint's max_batch
-    assert [job["id"] for job in cast.claim(limit=16)] == [row.public_id.hex for row in same[4:]]
-    assert [job["id"] for job in cast.claim(limit=16)] == [other.public_id.hex]
-    jobs = cast.claim(limit=16)
-    assert [(job["id"], job["exact"]) for job in jobs] == [(alone.public_id.hex, True)]
-    assert cast.claim(limit=16) == []
-
-
-def test_the_worker_bounds_the_batch_too(payer):
-    for n in range(3):
-        cast.submit(payer, prompt=str(n))
-    assert len(cast.claim(limit=2)) == 2
-
-
-def test_a_newcomer_goes_between_the_runs_of_one_who_sent_many(payer):
-    for n in range(10):
-        cast.submit(payer, steps=1 + n)
-    late = cast.payer(name="late")
-    row = cast.submit(late, steps=30)
-    order = [cast.claim()[0]["id"] for _ in range(11)]
-    assert order.index(row.public_id.hex) <= 2
-    ahead = [Prediction.objects.get(public_id=one).input["steps"] for one in order]
-    assert [n for n in ahead if n != 30] == list(range(1, 11))
-
-
-def test_priority_goes_first(payer):
-    cast.submit(payer, steps=5)
-    urgent = cast.submit(payer, steps=6, priority=1)
-    assert cast.claim()[0]["id"] == urgent.public_id.hex
-
-
-def test_what_is_loaded_goes_first_but_nothing_starves(payer):
-    cast.shelve(name="jug", recipe__family="other")
-    old = cast.submit(payer, model="kiln/jug")
-    new = cast.submit(payer)
-    warm = [cast.again(new).version.sha256]
-    assert cast.claim(warm=warm)[0]["id"] == new.public_id.hex
-    another = cast.submit(payer)
-    move_back(old, fair_at=60)
-    assert cast.claim(warm=warm)[0]["id"] == old.public_id.hex
-    assert cast.claim(warm=warm)[0]["id"] == another.public_id.hex
-
-
-def test_places_are_counted(payer):
-    rows = [cast.submit(payer, steps=n + 1) for n in range(3)]
-    found = predictions.queue_position(row.public_id for row in rows)
-    assert [found[row.public_id] for row in rows] == [(0, cast.LANE), (1, cast.LANE), (2, cast.LANE)]
-    cast.claim()
-    found = predictions.queue_position(row.public_id for row in rows)
-    assert found == {rows[1].public_id: (0, cast.LANE), rows[2].public_id: (1, cast.LANE)}
-
-
-# Idempotency
-
-
-def test_the_same_key_and_body_is_the_same_run(payer):
-    first = cast.submit(payer, idempotency_key="order 1")
-    again = cast.submit(payer, idempotency_key="order 1")
-    assert first.pk == again.pk
-    assert not first.is_replay
-    assert again.is_replay
-    assert ledger.balance(payer.pk).held_micros == cast.PRICE_MICROS
-    with pytest.raises(predictions.IdempotencyConflict):
-        cast.submit(payer, idempotency_key="order 1", prompt="another")
-    assert cast.submit(cast.payer(), idempotency_key="order 1").pk != first.pk
-
-
-def test_a_key_counts_for_a_day(payer):
-    first = cast.submit(payer, idempotency_key="order 1")
-    IdempotencyKey.objects.update(created_at=timezone.now() - later(hours=25))
-    again = cast.submit(payer, idempotency_key="order 1", prompt="another")
-    assert again.pk != first.pk
-    IdempotencyKey.objects.update(created_at=timezone.now() - later(hours=25))
-    predictions.tidy()
-    assert not IdempotencyKey.objects.exists()
-
-
-# Media and statistics
-
-
-def test_expired_media_go_and_the_answer_says_so(payer):
-    row = cast.submit(payer)
-    (job,) = cast.claim()
-    cast.succeed(job)
-    medium = Asset.objects.get()
-    Asset.objects.update(expires_at=timezone.now() - later(seconds=1))
-    assert predictions.as_json(cast.again(row))["output"]["images"] == [None]
-    assert assets.purge_expired() == 1
-    from marketplace.models import Outbox
-    from playground.assets.purge import delete_media
-
-    delete_media(message_id=Outbox.objects.get().pk)
-    assert not default_storage.exists(medium.storage_name)
-    assert not Outbox.objects.exists()
-    assert predictions.as_json(cast.again(row))["output"]["images"] == [None]
-
-
-def test_runs_are_counted_once(payer):
-    row = cast.submit(payer)
-    (job,) = cast.claim()
-    cast.succeed(job)
-    from marketplace.models import Endpoint
-
-    Endpoint.objects.update(counted_until=timezone.now() - later(hours=1))
-    Prediction.objects.update(
-        started_at=timezone.now() - later(seconds=103), finished_at=timezone.now() - later(seconds=100)
-    )
-    predictions.tidy()
-    predictions.tidy()
-    listing = cast.again(row).version.listing
-    assert listing.run_count == 1
-    assert abs(Endpoint.objects.get().typical_ms - 3000) < 200
