@@ -68,7 +68,7 @@ class Running:
             log = open_log(log_path)
             self.popen = subprocess.Popen(
                 command,
-                env={**os.environ, **child.env},
+                env={**os.environ, "VITRINE_DATA": str(places.root), **child.env},
                 cwd=child.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log if child.quiet else subprocess.PIPE,
@@ -131,7 +131,7 @@ def end_survivors(places: Places, say: Say) -> None:
 
     Raises HostProblem when one cannot be ended.
     """
-    held = [path for path in sorted(places.run.glob("*.pid")) if _is_held(path)]
+    held = [path for path in sorted(places.run.glob("*.pid")) if is_held(path)]
     for path in held:
         pid = _owner(path)
         if pid is not None:
@@ -144,7 +144,7 @@ def end_survivors(places: Places, say: Say) -> None:
         _signal_owner(path, signal.SIGKILL)
     for path in held:
         _wait_until_free(path, until=deadline)
-        if _is_held(path):
+        if is_held(path):
             raise HostProblem(
                 f"an earlier {path.stem} does not end: end it by hand, its process id is in {path}"
             )
@@ -178,7 +178,7 @@ def _has_exited(pid: int) -> bool:
         return True
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Whether a living process holds the lock that `process._become` took."""
     try:
         with path.open("rb") as file:
@@ -192,7 +192,7 @@ def _is_held(path: Path) -> bool:
 
 def _owner(path: Path) -> int | None:
     """The group that a held lock names, unless its id went to another process since."""
-    if not _is_held(path):
+    if not is_held(path):
         return None
     pid, _, started = path.read_text(encoding="ascii").strip().partition(" ")
     if not pid.isdigit() or process.started_at(int(pid)) not in {started, ""}:
@@ -208,5 +208,5 @@ def _signal_owner(path: Path, sign: signal.Signals) -> None:
 
 
 def _wait_until_free(path: Path, *, until: float) -> None:
-    while time.monotonic() < until and _is_held(path):
+    while time.monotonic() < until and is_held(path):
         time.sleep(0.02)

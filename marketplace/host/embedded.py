@@ -24,7 +24,7 @@ import psycopg
 import redis
 from psycopg import sql
 
-from marketplace.host.child import Child, Running, end_survivors, stop_all
+from marketplace.host.child import Child, Running, end_survivors, is_held, stop_all
 from marketplace.host.places import DATABASE, ROLE, SUPERUSER, HostProblem, Places, make_private, say_os_error
 
 START_SECONDS = 30.0
@@ -245,6 +245,7 @@ def unprivileged() -> list[str]:
 def _make_cluster(places: Places) -> None:
     """Make the database cluster once. It appears whole under its name or not at all."""
     if (places.postgres / "PG_VERSION").exists():
+        _forget_dead_server(places)
         return
     if places.postgres.exists():
         raise HostProblem(f"{places.postgres} is there but holds no database: move it away and start again")
@@ -278,6 +279,16 @@ def _make_cluster(places: Places) -> None:
         making.rename(places.postgres)
     except OSError as error:
         raise say_os_error(error, places.postgres) from None
+
+
+def _forget_dead_server(places: Places) -> None:
+    """Remove the marks of a killed server: PostgreSQL takes any process that has its old id now for a living one.
+
+    Ours know better: a server and all its backends hold the lock that the launcher took.
+    """
+    if not is_held(places.run / "postgres.pid"):
+        for mark in (places.postgres / "postmaster.pid", places.sockets / ".s.PGSQL.5432.lock"):
+            mark.unlink(missing_ok=True)
 
 
 def _provision(connection: psycopg.Connection, places: Places) -> None:

@@ -145,6 +145,19 @@ def test_a_server_that_survived_is_ended_and_started_anew(places: Places) -> Non
     client.close()
 
 
+def test_a_stranger_with_the_dead_servers_id_does_not_stop_it(places: Places) -> None:
+    stranger = subprocess.Popen([*embedded.unprivileged(), "sleep", "600"])
+    try:
+        (places.postgres / "postmaster.pid").write_text(f"{stranger.pid}\n{places.postgres}\n1\n5432\n\n\n\n")
+        (places.sockets / ".s.PGSQL.5432.lock").write_text(f"{stranger.pid}\n{places.postgres}\n1\n5432\n")
+        with embedded.running(places, durable=False), psycopg.connect(places.postgres_url()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def test_secrets_of_another_database_are_one_line(places: Places, tmp_path: Path) -> None:
     kept = (places.keys / "postgres").read_text()
     (places.keys / "postgres").write_text("0" * 64)
