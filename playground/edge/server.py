@@ -194,7 +194,6 @@ def serve(host: str, port: int, *, has_proxy: bool = False) -> int:
         websocket_timeout=-1,
         websocket_max_message_size=SOCKET_MESSAGE_BYTES,
         websocket_max_frame_size=SOCKET_MESSAGE_BYTES,
-        application_close_timeout=2,
         proxy_forwarded_address_header="X-Forwarded-For" if has_proxy else None,
         proxy_forwarded_port_header="X-Forwarded-Port" if has_proxy else None,
         proxy_forwarded_proto_header="X-Forwarded-Proto" if has_proxy else None,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+
+import redis
+from django.db import Error as DatabaseError
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
@@ -13,6 +17,8 @@ from playground.edge.hub import hub
 from playground.edge.inner import Inner
 from playground.edge.polls import Polls
 from playground.edge.protocol import Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
 
 PREDICTIONS = "/api/v1/predictions"
 _ONE = re.compile(PREDICTIONS + r"/([^/]{1,64})(/events)?")
@@ -37,10 +43,10 @@ class Site:
 
         try:
             await self._route(scope, receive, watched)
-        except Problem as problem:
+        except Exception as error:
             if has_started:
                 raise
-            await answer_problem(send, problem, request_id)
+            await answer_problem(send, _problem_of(error, scope["path"]), request_id)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -76,6 +82,18 @@ class Site:
         polled = parse(one[1], "p") if one is not None and not one[2] and method == "GET" else None
         if polled is None or not await self._polls.answer_now(polled, scope, send):
             await self._inner(scope, receive, send)
+
+
+def _problem_of(error: Exception, path: str) -> Problem:
+    """What to tell of an error of the edge's own, as the API tells it."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, (DatabaseError, redis.RedisError, OSError)):
+        log.warning("%s cannot be answered now: %s", path, error)
+        detail = "The server is not fully up. Try again in a moment."
+        return Problem("unavailable", detail, headers={"Retry-After": "2"})
+    log.error("%s failed", path, exc_info=error)
+    return Problem("internal_error", "Something went wrong on our side. Nothing was charged.")
 
 
 async def close() -> None:

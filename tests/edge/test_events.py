@@ -153,3 +153,22 @@ def test_a_revoked_key_is_forgotten(world, monkeypatch):
 
     before, after = run(story())
     assert (before.status, after.status) == (200, 401)
+
+
+def test_trouble_of_the_database_is_told_and_not_shown(world, monkeypatch):
+    from django.db import OperationalError
+
+    from playground.edge import callers
+
+    def down(session_key):
+        raise OperationalError("secret of the house")
+
+    monkeypatch.setattr(callers, "_person", down)
+    row = cast.submit(world.ada)
+
+    async def story():
+        return await ask("GET", f"/api/v1/predictions/{row.uid}/events", headers={"Cookie": "sessionid=x"})
+
+    answer = run(story())
+    assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
+    assert b"secret" not in answer.body
