@@ -118,7 +118,8 @@ class Outcome:
     """What became of one job.
 
     succeeded: `outputs`, `metrics` and `seed` are set. failed: `error` is set. stopped: the caller asked for
-    it, nothing is kept. released: the engine is draining and hands the job back untouched.
+    it, nothing is kept. released: the engine is draining and hands the job back untouched. `logs` are lines
+    that no step report has carried.
     """
 
     id: str

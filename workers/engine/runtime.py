@@ -237,7 +237,8 @@ class Engine:
             return Machine(device="cpu", threads=self._threads, memory_bytes=1 << 40), self._weights_folder, 0
         machine = machines.start(self._device, self._threads)
         folder = weights.locate(recipe, root=self._weights_folder)
-        return machine, folder, weights.measure(folder)
+        item_bytes = machine.dtype(recipe.get("dtype", "auto")).itemsize
+        return machine, folder, weights.measure(folder, item_bytes=item_bytes)
 
     def _make_room(self, free_for: int) -> None:
         """Evicts, least recently used first, until what stays fits into `free_for` bytes."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,9 +41,10 @@ def locate(recipe: Recipe, *, root: Path) -> Path:
     return folder.resolve()
 
 
-def measure(folder: Path) -> int:
-    """Bytes of all safetensors files in `folder`: a first guess at what opening it will hold."""
-    return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+def measure(folder: Path, *, item_bytes: int) -> int:
+    """Bytes that the tensors in `folder` take with `item_bytes` for each number: what opening it will hold."""
+    folders = {file.parent for file in folder.rglob("*.safetensors")}
+    return sum(math.prod(shape) * item_bytes for one in folders for shape in tensors(one).values())
 
 
 def tensors(folder: Path) -> dict[str, list[int]]:

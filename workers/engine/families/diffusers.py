@@ -187,11 +187,11 @@ class Pipeline:
         metrics = self._measure(progress, started_at, decoded_at, batch=len(batch))
         outcomes = []
         for job in jobs:
-            made, log = files[job.id], logs[job.id]
+            made = files[job.id]
             if isinstance(made, EngineError):
-                outcomes.append(Outcome(job.id, "failed", error=made, logs=log))
+                outcomes.append(Outcome(job.id, "failed", error=made))
             else:
-                outcomes.append(Outcome(job.id, "succeeded", made, metrics, _seed(job.input), logs=log))
+                outcomes.append(Outcome(job.id, "succeeded", made, metrics, _seed(job.input)))
         return outcomes
 
     def _check_names(self, asked: Mapping[str, object]) -> None:
