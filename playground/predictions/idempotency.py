@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.db import connection
 from django.utils import timezone
 
 from marketplace.models import Workspace
 from playground.models import IdempotencyKey, Prediction
-
-if TYPE_CHECKING:
-    from playground.predictions.submit import Request
 
 LIFETIME = timedelta(hours=24)
 
@@ -29,15 +27,8 @@ class IdempotencyInFlight(Exception):
     retry_after_seconds = 1
 
 
-def digest(request: Request) -> str:
+def digest(body: Mapping[str, Any]) -> str:
     """The hash that tells one body from another."""
-    body = {
-        "model": request.model,
-        "input": dict(request.input) if isinstance(request.input, dict) else request.input,
-        "start_within": request.start_within,
-        "max_cost_micros": request.max_cost_micros,
-        "exact": request.exact,
-    }
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -54,6 +54,16 @@ class Request:
     exact: bool = False
     priority: int = 0
 
+    def body(self) -> dict[str, Any]:
+        """What makes one request another than the next, for the idempotency key."""
+        return {
+            "model": self.model,
+            "input": self.input,
+            "start_within": self.start_within,
+            "max_cost_micros": self.max_cost_micros,
+            "exact": self.exact,
+        }
+
 
 class CannotRun(Exception):
     """The model exists but cannot be run now; the message says why."""
@@ -88,7 +98,7 @@ def submit(caller: Caller, request: Request) -> Prediction:
     IdempotencyConflict, IdempotencyInFlight; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
-    body = idempotency.digest(request) if request.idempotency_key else ""
+    body = idempotency.digest(request.body()) if request.idempotency_key else ""
     if request.idempotency_key:
         known = idempotency.find(caller.workspace, request.idempotency_key, body)
         if known is not None:
