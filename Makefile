@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench eval train lock clean
+.PHONY: help run test check format bench eval train screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,11 +63,18 @@ bench: $(VENV)/.made
 
 eval: $(VENV)/.made
 	$(call install,engine)
-	@$(BIN)/python -m workers.training.daylight.evaluate
+	@$(BIN)/python -m workers.training.daylight eval
 
 train: $(VENV)/.made
 	$(call install,engine)
-	@$(BIN)/python -m workers.training.daylight.train
+	$(BIN)/python -m workers.training.daylight data
+	$(BIN)/python -m workers.training.daylight autoencoder
+	$(BIN)/python -m workers.training.daylight unet
+	$(BIN)/python -m workers.training.daylight ship
+
+screenshots: $(VENV)/.made
+	$(call install,dev)
+	@$(BIN)/python -m tests.screenshots static/readme --readme
 
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package torch pyproject.toml
 lock: $(VENV)/.made

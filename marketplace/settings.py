@@ -2,6 +2,7 @@
 
 | variable | default | meaning |
 |---|---|---|
+| VITRINE_LANES | cpu | lanes that `manage.py dev` runs an engine for, comma-separated |
 | VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
 | HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
 | PUBLIC_URL | http://HOST:PORT | the address people use; links in answers start with it when no request is at hand |

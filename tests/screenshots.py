@@ -59,6 +59,13 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
     }.items()
 
 
+README = {
+    f"{name}-1440-{scheme}"
+    for name in ("gallery", "prediction", "history", "api")
+    for scheme in ("light", "dark")
+} | {"model-1440-light", "model-1440-dark", "model-390-light", "model-390-dark"}
+
+
 def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path) -> list[Path]:
     """All pages in all sizes and both schemes; the sign-in page as a visitor sees it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +103,7 @@ def _save(page: Page, path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--readme", action="store_true", help="keep only the pictures that the README shows")
     parser.add_argument("--url")
     parser.add_argument("--email")
     parser.add_argument("--password")
@@ -113,7 +121,11 @@ def main() -> None:
                 made = shoot(
                     browser, url=stack.url, email=stack.email, password=stack.password, folder=asked.folder
                 )
-    print("\n".join(str(path) for path in made))
+    for path in made:
+        if asked.readme and path.stem not in README:
+            path.unlink()
+        else:
+            print(path)
 
 
 if __name__ == "__main__":
