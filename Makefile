@@ -9,6 +9,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench eval train screenshots lock clean
 
+unexport DJANGO_SETTINGS_MODULE # tests choose their data folder before settings are read
+
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
