@@ -12,7 +12,7 @@
 | SECRET_KEY | made once under keys/ | signs sessions and media addresses |
 | ALLOWED_HOSTS | loopback names and HOST | comma-separated host names |
 | DEBUG | 0 | Django's debug pages |
-| MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder |
+| MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
 | LEDGER_BOOK | test | the book that money is written to: test or live |
 | OUTPUT_DAYS | 30 | days until an output expires |
@@ -177,6 +177,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 MEDIA_BUCKET = env("MEDIA_BUCKET")
 MEDIA_ROOT = places.media
+_media = urlsplit(env("MEDIA_ENDPOINT") or f"https://{MEDIA_BUCKET}.s3.amazonaws.com")
+MEDIA_ORIGIN = f"{_media.scheme}://{_media.netloc}" if MEDIA_BUCKET else ""
 STORAGES: dict[str, dict[str, Any]] = {
     "default": (
         {

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import cast
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
@@ -17,8 +18,9 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data: blob:{media}; media-src 'self' blob:{media}; style-src 'self'; "
+    "script-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -49,14 +51,16 @@ class RequestIdMiddleware:
 
 
 class ContentSecurityPolicyMiddleware:
-    """Pages load from here only; nothing inline runs."""
+    """Pages load from here only, media from their bucket too where there is one; nothing inline runs."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        media = f" {settings.MEDIA_ORIGIN}" if settings.MEDIA_ORIGIN else ""
+        self.policy = CONTENT_SECURITY_POLICY.format(media=media)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("Content-Security-Policy", self.policy)
         return response
 
 
