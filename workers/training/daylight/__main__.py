@@ -22,16 +22,20 @@ def _parser() -> argparse.ArgumentParser:
     autoencoder = commands.add_parser("autoencoder", help="train the autoencoder")
     autoencoder.add_argument("--data", type=Path, default=BUILD / "data")
     autoencoder.add_argument("--target", type=Path, default=BUILD / "vae")
-    autoencoder.add_argument("--minutes", type=float, default=20)
+    autoencoder.add_argument("--minutes", type=float, default=28)
+    autoencoder.add_argument("--decoder-only", action="store_true", help="leave latents as they are")
     unet = commands.add_parser("unet", help="train the denoiser and the text encoder")
     unet.add_argument("--data", type=Path, default=BUILD / "data")
     unet.add_argument("--vae", type=Path, default=BUILD / "vae")
     unet.add_argument("--checkpoints", type=Path, default=BUILD / "checkpoints")
-    unet.add_argument("--minutes", type=float, default=55)
-    unet.add_argument("--small-share", type=float, default=0.6, help="share of the time on 128 x 128")
+    unet.add_argument("--minutes", type=float, default=36)
+    unet.add_argument("--small-share", type=float, default=0.5, help="share of the time on 128 x 128")
     unet.add_argument("--checkpoint-minutes", type=float, default=10)
     ship = commands.add_parser("ship", help="copy a checkpoint into the weights folder")
     ship.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoints/final")
+    ship.add_argument(
+        "--vae", type=Path, default=BUILD / "vae", help="same encoder; the decoder may be newer"
+    )
     ship.add_argument("--weights", type=Path, default=WEIGHTS)
     evaluation = commands.add_parser("eval", help="accuracy on held-out combinations")
     evaluation.add_argument("--count", type=int, default=96, help="ceramics, and as many landscapes")
@@ -50,7 +54,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.command == "autoencoder":
         from workers.training.daylight.autoencoder import train_autoencoder
 
-        train_autoencoder(data=options.data, target=options.target, minutes=options.minutes)
+        train_autoencoder(
+            data=options.data,
+            target=options.target,
+            minutes=options.minutes,
+            decoder_only=options.decoder_only,
+        )
         return
     from workers.training.daylight.denoiser import Plan, train_denoiser
 
@@ -98,7 +107,9 @@ def main() -> None:
     if options.command == "ship":
         from workers.training.daylight.pipeline import ship
 
-        print(f"{ship(options.checkpoint, options.weights) / 1e6:.1f} MB in {options.weights}")
+        print(
+            f"{ship(options.checkpoint, options.weights, vae=options.vae) / 1e6:.1f} MB in {options.weights}"
+        )
     elif options.command in ("autoencoder", "unet"):
         _train(options)
     else:

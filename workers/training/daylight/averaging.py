@@ -22,6 +22,10 @@ class MovingAverage:
         with torch.no_grad():
             torch._foreach_lerp_(self.values, [weight.detach() for weight in self._weights], 1 - keep)
 
+    def settle(self) -> None:
+        """The weights become the average, for good."""
+        self._set(self.values)
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside this block the weights hold the average."""

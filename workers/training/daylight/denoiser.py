@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _LEARNING_RATE = 8e-4
 _DROPPED_CAPTIONS = 0.1
 _MIX = {"square": 0.70, "wide": 0.18, "tall": 0.12}  # formats after the small pictures
+
+
+class _Configured(Protocol):
+    """What diffusers mixes into its modules, which its types leave out."""
+
+    def register_to_config(self, *, sample_size: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Trainer:
                 saved += 1
                 self._save(checkpoints / f"{int(self.spent // 60):03}")
                 self._keep()
+        self._keep()
         return self._save(checkpoints / "final")
 
     def _format(self, share: float) -> str:
@@ -147,6 +154,8 @@ class Trainer:
         return loss.item()
 
     def _save(self, folder: Path) -> Path:
+        form = "square" if self.spent / (self.plan.minutes * 60) > self.plan.small_share else SMALL
+        cast("_Configured", self.unet).register_to_config(sample_size=SIDES[form][0] // CELL)
         with self.average.applied():
             save_pipeline(folder, vae=self.vae, unet=self.unet, text=self.text, tokenizer=self.tokenizer)
         print(f"{folder}: {self.step} steps, {self.samples} samples, {self.spent:.0f} s", flush=True)
@@ -182,10 +191,9 @@ def _learn_words() -> CLIPTokenizer:
 def train_denoiser(*, data: Path, vae: Path, checkpoints: Path, plan: Plan) -> Path:
     """Trains for the plan's minutes, with a whole pipeline in `checkpoints` every few of them.
 
-    A run that was cut short goes on from its last checkpoint. Returns the finished pipeline's folder.
+    A run that was cut short goes on from its last checkpoint, a finished one when given more minutes.
+    Returns the finished pipeline's folder.
     """
     checkpoints.mkdir(parents=True, exist_ok=True)
     state_file = checkpoints / "state.pt"
-    folder = Trainer(data=data, vae=vae, state_file=state_file, plan=plan).run(checkpoints)
-    state_file.unlink(missing_ok=True)
-    return folder
+    return Trainer(data=data, vae=vae, state_file=state_file, plan=plan).run(checkpoints)

@@ -236,7 +236,8 @@ def _skyline(scene: _Scene, rng: np.random.Generator, index: int, q: float) -> P
     base = scene.horizon - 0.03 + (end - scene.horizon + 0.03) * q**1.15
     swing = terrain.swing * (1 - 0.25 * q)
     ridge = _ridge(view, rng, rough=terrain.rough, waves=terrain.waves)
-    return (base - swing * (ridge + 0.2)).astype(np.float32)
+    low: Plane = base - swing * (ridge + np.float32(0.2))
+    return low.astype(np.float32)
 
 
 def _land(scene: _Scene, picture: Plane, rng: np.random.Generator) -> Plane:

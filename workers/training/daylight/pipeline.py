@@ -104,13 +104,21 @@ def load_pipeline(folder: Path) -> Pipeline:
     return cast("Pipeline", pipeline)
 
 
-def ship(checkpoint: Path, folder: Path) -> int:
-    """Copies a checkpoint over the shipped folder, keeping its model card; returns the bytes in it.
+def ship(checkpoint: Path, folder: Path, *, vae: Path) -> int:
+    """Puts a checkpoint, with the decoder of `vae`, into the shipped folder; returns its bytes.
 
-    Raises ValueError when it is larger than LIMIT_BYTES.
+    The folder's model card stays. Raises ValueError when the weights are larger than LIMIT_BYTES.
     """
-    size = sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
-    if size > LIMIT_BYTES:
-        raise ValueError(f"{checkpoint} has {size} bytes, the limit is {LIMIT_BYTES}")
     shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+    codec = load_codec(vae)
+    if codec.scale != load_codec(checkpoint / "vae").scale:
+        raise ValueError(
+            f"{vae} scales latents differently from {checkpoint}: train the denoiser on it first"
+        )
+    codec.module.half()
+    codec.write(folder / "vae", scale=codec.scale)
+    _tidy(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if size > LIMIT_BYTES:
+        raise ValueError(f"{folder} has {size} bytes, the limit is {LIMIT_BYTES}")
     return size
