@@ -36,10 +36,10 @@ def test_one_alone_gets_a_frame_every_step_where_they_are_cheap() -> None:
 def test_a_batch_keeps_to_its_budget_and_shares_it() -> None:
     plan = PreviewPlan(jobs=4, steps=50, expected_cost_s=0.01)
     made = frames(plan, jobs=4, steps=50, step_s=0.1, frame_s=0.01)
-    assert plan.spent_s <= 0.04 * 40 * 0.1 + 1e-9
+    assert plan.spent_s <= 0.03 * 40 * 0.1 + 1e-9
     counts = [sum(1 for _, place in made if place == job) for job in range(4)]
     assert max(counts) - min(counts) <= 1
-    assert min(counts) >= 3
+    assert min(counts) >= 2
 
 
 def test_a_batch_that_cannot_pay_gets_nothing() -> None:

@@ -12,12 +12,12 @@ LAST_SHARE = 0.8
 """No preview after this share of the steps: what can be seen for nothing is never the finished picture."""
 
 _SHARE_ALONE = 0.20
-_SHARE_BATCH = 0.04
+_SHARE_BATCH = 0.03
 _FRAMES_ALONE = 8
 
 
 def share_of_time(jobs: int) -> float:
-    """Which share of the stepping time previews may take: 20 % for one job, 4 % for a batch."""
+    """Which share of the stepping time previews may take: 20 % for one job, 3 % for a batch."""
     return _SHARE_ALONE if jobs == 1 else _SHARE_BATCH
 
 
