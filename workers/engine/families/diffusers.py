@@ -78,8 +78,8 @@ def open(recipe: Recipe, *, folder: Path, machine: Machine) -> Pipeline:  # noqa
         raise EngineError(sentence, code="bad_weights") from error
     pipe.set_progress_bar_config(disable=True)
     for name in ("unet", "vae"):
-        model = getattr(pipe, name, None)
-        if isinstance(model, torch.nn.Module) and all(p.ndim <= 4 for p in model.parameters()):
+        model: Any = getattr(pipe, name, None)
+        if model is not None and all(p.ndim <= 4 for p in model.parameters()):
             # Convolutions are 16 % faster so in a batch of eight on a CPU, and no slower alone.
             model.to(memory_format=torch.channels_last)
     return Pipeline(pipe, recipe=recipe, machine=machine, dtype=str(dtype).removeprefix("torch."))
