@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from celery import signals
+from django.db import close_old_connections
 
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -63,15 +64,24 @@ def _ready(**_: Any) -> None:
 
 
 def _keep_sweeping() -> None:
-    tidied = 0.0
+    tidied = float("-inf")
     while True:
         began = time.monotonic()
-        try:
-            predictions.sweep()
-            health.note_sweep()
-            if began - tidied > TIDY_EVERY_SECONDS:
-                tidied = began
-                predictions.tidy()
-        except Exception:
-            log.exception("sweep failed in process %s; it tries again", os.getpid())
+        is_due = began - tidied > TIDY_EVERY_SECONDS
+        if is_due:
+            tidied = began
+        sweep_once(with_tidy=is_due)
         time.sleep(max(0.05, SWEEP_EVERY_SECONDS - (time.monotonic() - began)))
+
+
+def sweep_once(*, with_tidy: bool = False) -> None:
+    """One turn of the clock. What fails is logged; the next turn has a connection that works, or makes one."""
+    try:
+        predictions.sweep()
+        health.note_sweep()
+        if with_tidy:
+            predictions.tidy()
+    except Exception:
+        log.exception("sweep failed in process %s; it tries again", os.getpid())
+    finally:
+        close_old_connections()  # this thread is no request: nobody else would let go of a broken one

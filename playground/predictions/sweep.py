@@ -6,7 +6,7 @@ One sweep runs at a time in the whole installation, about once a second; each st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypedDict
 
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 WORKER_LOCK_CLASS = 0x76_77  # "vw": the first half of a worker's advisory lock
 SWEEP_LOCK = 0x76_73_77_70
-BATCH = 100
+BATCH = 100  # rows that one step closes at most
+RECONNECT_SECONDS = 5  # after a start of the database, in which workers take their locks again
 STATS_LAG = timedelta(
     seconds=30
 )  # longer than any settling transaction lasts, so that no run is counted late
@@ -51,8 +52,8 @@ def sweep() -> Swept | None:
                 "lost": _each(_lost),
                 "overdue": _each(_overdue),
                 "expired": _each(_expired),
-                "resent": dispatch.resend_due(),
-                "woken": _wake_waiting(),
+                "resent": _each(dispatch.resend_due),
+                "woken": _each(_wake_waiting),
             }
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
@@ -76,78 +77,100 @@ def _each(step: Callable[[], int]) -> int:
 
 _LOST = """
 SELECT p.id FROM playground_prediction p
- WHERE p.status = 'running' AND (
+ WHERE p.status = 'running' AND p.id > %(after)s AND (
        p.lease_until < now()
-    OR p.worker_lock IS NOT NULL AND NOT EXISTS (
+    OR p.worker_lock IS NOT NULL
+       AND pg_postmaster_start_time() < now() - %(reconnect)s * interval '1 second'
+       AND NOT EXISTS (
            SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-              AND l.classid = %s AND l.objid = p.worker_lock))
- ORDER BY p.id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+              AND l.classid = %(class)s AND l.objid = p.worker_lock))
+ ORDER BY p.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 
 def _lost() -> int:
     """Bring back the work of workers that died (their advisory lock is gone) or froze (their lease is over)."""
-    with transaction.atomic():
-        rows = _locked(_LOST, [WORKER_LOCK_CLASS, BATCH])
-        for row in rows:
-            if row.faults + 1 >= MAX_FAULTS:
-                message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
-                close_failed(row, code="worker_lost", message=message)
-            else:
-                requeue(row, note=f"The worker stopped during attempt {row.attempt}; trying again.")
-    return len(rows)
+
+    def bring_back(row: Prediction) -> None:
+        if row.faults + 1 >= MAX_FAULTS:
+            message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
+            close_failed(row, code="worker_lost", message=message)
+        else:
+            requeue(row, note=f"The worker stopped during attempt {row.attempt}; trying again.")
+
+    return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "reconnect": RECONNECT_SECONDS})
 
 
 _OVERDUE = """
 SELECT p.id FROM playground_prediction p JOIN marketplace_endpoint e ON e.id = p.endpoint_id
- WHERE p.status = 'running' AND p.started_at + e.max_seconds * interval '1 second' < now()
- ORDER BY p.id LIMIT %s FOR NO KEY UPDATE OF p SKIP LOCKED
+ WHERE p.status = 'running' AND p.id > %(after)s AND p.started_at + e.max_seconds * interval '1 second' < now()
+ ORDER BY p.id LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED
 """
 
 
 def _overdue() -> int:
     """End runs that take longer than their endpoint allows."""
-    with transaction.atomic():
-        rows = _locked(_OVERDUE, [BATCH])
-        for row in rows:
-            seconds = row.endpoint.max_seconds
-            close_failed(
-                row,
-                code="timeout",
-                message=f"The run took longer than {seconds} s and was stopped. Nothing was charged.",
-            )
-    return len(rows)
+
+    def end(row: Prediction) -> None:
+        seconds = row.endpoint.max_seconds
+        message = f"The run took longer than {seconds} s and was stopped. Nothing was charged."
+        close_failed(row, code="timeout", message=message)
+
+    return _one_by_one(_OVERDUE, end)
 
 
 _EXPIRED = """
-SELECT id FROM playground_prediction WHERE status = 'queued' AND start_by < now()
- ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+SELECT id FROM playground_prediction WHERE status = 'queued' AND start_by < now() AND id > %(after)s
+ ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 
 def _expired() -> int:
     """End runs that did not start in time."""
-    with transaction.atomic():
-        rows = _locked(_EXPIRED, [BATCH])
-        for row in rows:
-            waited = round((row.start_by - row.created_at).total_seconds())
-            close_failed(
-                row,
-                code="start_deadline",
-                message=f"The run did not start within {waited} s, the time it was given. Nothing was charged.",
-            )
-    return len(rows)
+
+    def end(row: Prediction) -> None:
+        waited = round((row.start_by - row.created_at).total_seconds())
+        message = f"The run did not start within {waited} s, the time it was given. Nothing was charged."
+        close_failed(row, code="start_deadline", message=message)
+
+    return _one_by_one(_EXPIRED, end)
 
 
-def _locked(statement: str, parameters: list[int]) -> list[Prediction]:
+def _one_by_one(
+    statement: str, act: Callable[[Prediction], None], parameters: Mapping[str, int] | None = None
+) -> int:
+    """Do `act` to each row that the statement finds; how many it was done to.
+
+    Each has a transaction of its own: a row that cannot be closed holds up no other, and no balance is locked while
+    the next row's limits are waited for, which is the other way round than a submit takes them.
+    """
+    done, after = 0, 0
+    for _ in range(BATCH):
+        row = None
+        try:
+            with transaction.atomic():
+                row = _first(statement, {**(parameters or {}), "after": after})
+                if row is None:
+                    break
+                after = row.pk
+                act(row)
+        except Exception:
+            if row is None:
+                raise
+            log.exception("the sweep could not close %s; it stays for the next one", row)
+        else:
+            done += 1
+    return done
+
+
+def _first(statement: str, parameters: Mapping[str, int]) -> Prediction | None:
+    """The row that the statement finds and locks."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        ids = [row[0] for row in cursor.fetchall()]
-    if not ids:
-        return []
-    rows = Prediction.objects.select_related("version__listing__publisher", "endpoint").filter(pk__in=ids)
-    return list(rows.order_by("public_id"))
+        found = cursor.fetchone()
+    rows = Prediction.objects.select_related("version__listing__publisher", "endpoint")
+    return rows.get(pk=found[0]) if found is not None else None
 
 
 def _wake_waiting() -> int:
