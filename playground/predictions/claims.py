@@ -20,7 +20,7 @@ HEAD_START = timedelta(
 _TAKE = """
 WITH near AS (
     SELECT id FROM playground_prediction
-     WHERE status = 'queued' AND lane = %(lane)s AND start_by > %(now)s
+     WHERE status = 'queued' AND lane = %(lane)s AND start_by > now()
      ORDER BY priority DESC, fair_at LIMIT %(window)s
 ), head AS (
     SELECT q.id, q.batch_key, e.max_batch
@@ -35,14 +35,14 @@ WITH near AS (
 ), mates AS (
     SELECT q.id
       FROM playground_prediction q
-     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > %(now)s
+     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > now()
        AND q.batch_key <> '' AND q.batch_key = (SELECT batch_key FROM head) AND q.id <> (SELECT id FROM head)
      ORDER BY q.priority DESC, q.fair_at
      LIMIT greatest(0, least(%(limit)s, (SELECT max_batch FROM head)) - 1) FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE playground_prediction p
    SET status = 'running', attempt = p.attempt + 1, worker = %(worker)s, worker_lock = %(lock)s,
-       lease_until = %(until)s, started_at = %(now)s, step = 0, steps = 0
+       lease_until = clock_timestamp() + %(lease)s * interval '1 second', started_at = %(now)s, step = 0, steps = 0
  WHERE p.id IN (SELECT id FROM head UNION ALL SELECT id FROM mates)
 RETURNING p.id
 """
@@ -59,17 +59,17 @@ def take(
 ) -> list[Prediction]:
     """Claim the head of the lane and its batch mates, in the caller's transaction, in queue order.
 
-    A claim that is lost in a crash of the database is only made again, so it does not wait for the disk.
+    A claim that is lost in a crash of the database is only made again, so it does not wait for the disk. Leases and
+    deadlines are by the clock of the database, which the sweep reads too, so that no machine's own clock matters.
     """
-    now = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")
         cursor.execute(
             _TAKE,
             {
                 "lane": lane,
-                "now": now,
-                "until": now + lease,
+                "now": timezone.now(),
+                "lease": lease.total_seconds(),
                 "limit": limit,
                 "window": WINDOW,
                 "warm": list(warm),
@@ -90,7 +90,8 @@ def take(
 
 _TOUCH = """
 UPDATE playground_prediction p
-   SET lease_until = %(until)s, step = coalesce(r.step, p.step), steps = coalesce(r.steps, p.steps)
+   SET lease_until = clock_timestamp() + %(lease)s * interval '1 second',
+       step = coalesce(r.step, p.step), steps = coalesce(r.steps, p.steps)
   FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(step)s::int[], %(steps)s::int[]) AS r(id, fence, step, steps)
  WHERE p.public_id = r.id AND p.attempt = r.fence AND p.status = 'running'
 RETURNING p.*
@@ -107,7 +108,7 @@ def touch(
     ids, fences, step, steps = (
         (list(column) for column in zip(*words, strict=True)) if words else ([], [], [], [])
     )
-    parameters = {"until": timezone.now() + lease, "ids": ids, "fences": fences, "step": step, "steps": steps}
+    parameters = {"lease": lease.total_seconds(), "ids": ids, "fences": fences, "step": step, "steps": steps}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")
         return {row.public_id: row for row in Prediction.objects.raw(_TOUCH, parameters)}
