@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
+from django.db import DatabaseError, OperationalError, close_old_connections, connection
+
 from marketplace import dispatch
 from marketplace.models import Version
 from playground.predictions import work
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
 CLAIM_LIMIT = 16
+AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
 def drain_lane(lane: str) -> None:
@@ -103,17 +106,50 @@ def _progress(
                 "logs": logs[report.id],
             }
         )
-    return [*work.step(reports=told), *me.lost()]
+    try:
+        closed = work.step(reports=told)
+    except DatabaseError as error:
+        # A picture in the making outlives a restart of the database: whether it is still wanted is asked again by the
+        # next step, and by its fence at the end.
+        log.warning("progress was not noted: %s", error)
+        closed = []
+    return [*closed, *me.lost()]
 
 
 def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
-    """Settle; what goes wrong (a full disk, a lost database) costs this one an attempt and the others nothing."""
+    """Settle; what goes wrong (a full disk, a lost database) costs this one an attempt and the others nothing.
+
+    A database that is away for a moment costs nothing: the result waits. It is safe to tell it twice, by the fence.
+    """
     try:
         _settle(outcome, fence, logs)
-    except Exception:
+    except Exception as error:
         log.exception("the outcome of %s could not be kept", outcome.id)
-        message = "The result could not be stored. Nothing was charged."
-        work.fail(id=outcome.id, fence=fence, code="not_stored", message=message, retryable=True, logs=logs)
+        try:
+            if isinstance(error, OperationalError) and _is_database_back():
+                _settle(outcome, fence, logs)
+            else:
+                message = "The result could not be stored. Nothing was charged."
+                work.fail(
+                    id=outcome.id, fence=fence, code="not_stored", message=message, retryable=True, logs=logs
+                )
+        except Exception:
+            log.exception("nothing could be told of %s; it comes back by its lease", outcome.id)
+
+
+def _is_database_back() -> bool:
+    """Wait until the database answers; False if it does not in time."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while time.monotonic() < deadline:
+        close_old_connections()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError:
+            time.sleep(0.5)
+        else:
+            return True
+    return False
 
 
 def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:

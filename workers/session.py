@@ -14,11 +14,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from playground import live
 from playground.predictions import work
@@ -28,11 +29,19 @@ from workers.engine import Engine
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
-RENEW_EVERY_BEATS = 4
+RENEW_SECONDS = 4.0
 HANG_GRACE_SECONDS = (
     20  # beyond an endpoint's limit; then the process ends itself, as nothing else can stop torch
 )
 EXIT_HUNG = 70
+# A server that vanishes without a word is noticed by the lock's connection within seconds, not within hours.
+LOCK_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 # One byte that parent and child share: set by the parent's signal handler, read by the child.
 _drain_wish = mmap.mmap(-1, 1)
@@ -64,7 +73,11 @@ def is_draining() -> bool:
 
 
 class Session:
-    """One engine process at work. `run` marks what it is doing; a thread beats for it meanwhile."""
+    """One engine process at work. `at_work` marks what it is doing; threads beat for it meanwhile.
+
+    Lock, leases and presence have a thread each: that Redis or the database does not answer one of them must not cost
+    what the others keep.
+    """
 
     def __init__(self, lanes: list[str]) -> None:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -75,13 +88,17 @@ class Session:
             weights_folder=settings.WEIGHTS_DIR,
         )
         self.lock = 0
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._jobs: dict[str, int] = {}
         self._lost: set[str] = set()
         self._ends_at = float("inf")
         self._guard = threading.Lock()
         self._take_lock()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        for beat, seconds in (
+            (self._watch, BEAT_SECONDS),
+            (self._renew, RENEW_SECONDS),
+            (self.report, BEAT_SECONDS),
+        ):
+            threading.Thread(target=_keep_doing, args=(beat, seconds), name="heartbeat", daemon=True).start()
 
     @contextlib.contextmanager
     def at_work(self, fences: Mapping[str, int], max_seconds: int) -> Iterator[None]:
@@ -103,42 +120,41 @@ class Session:
     def _take_lock(self) -> None:
         parameters = connections["default"].get_connection_params()
         wanted = ("host", "port", "user", "password", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey")
-        self._connection = psycopg.connect(
+        connection = psycopg.connect(
+            **LOCK_CONNECTION,
             **{name: parameters[name] for name in wanted if parameters.get(name)},
             autocommit=True,
             application_name=f"vitrine engine {self.worker}"[:63],
         )
-        lock = secrets.randbelow(2**31 - 1) + 1
-        self._connection.execute("SELECT pg_advisory_lock(%s, %s)", [WORKER_LOCK_CLASS, lock])
-        self.lock = lock
+        # The number it had, so that what runs now is kept over a restart of the server; another one where the server
+        # has not noticed yet that the old connection ended.
+        lock = self.lock or secrets.randbelow(2**31 - 1) + 1
+        while connection.execute(
+            "SELECT pg_try_advisory_lock(%s, %s)", [WORKER_LOCK_CLASS, lock]
+        ).fetchone() != (True,):
+            lock = secrets.randbelow(2**31 - 1) + 1
+        self._connection, self.lock = connection, lock
 
-    def _beat(self) -> None:
-        beats = 0
-        while True:
-            time.sleep(BEAT_SECONDS)
-            beats += 1
-            try:
-                self._beat_once(renew=beats % RENEW_EVERY_BEATS == 0)
-            except Exception:
-                log.exception("heartbeat of %s", self.worker)
-
-    def _beat_once(self, *, renew: bool) -> None:
+    def _watch(self) -> None:
+        """End a process that hangs; take the lock again where its connection broke."""
         if time.monotonic() > self._ends_at:
             log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
             os._exit(EXIT_HUNG)
-        self.report()
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            log.warning("the lock's connection broke; taking the lock again")
+            self._connection.close()
+            self._take_lock()
+
+    def _renew(self) -> None:
         with self._guard:
             jobs = dict(self._jobs)
-        if jobs and renew:
+        if jobs:
             lost = work.renew(fences=jobs)
             with self._guard:
-                self._lost |= set(lost) & set(self._jobs)
-        try:
-            if self._connection is not None:
-                self._connection.execute("SELECT 1")
-        except psycopg.OperationalError:
-            log.warning("the lock's connection broke; what runs now will be given to another worker")
-            self._take_lock()
+                # What was claimed anew in the meantime is another attempt.
+                self._lost |= {one for one in lost if self._jobs.get(one) == jobs[one]}
 
     def report(self) -> None:
         """Say to each lane what is loaded and what is being loaded."""
@@ -157,6 +173,17 @@ class Session:
                     "draining": is_draining(),
                 }
             )
+
+
+def _keep_doing(beat: Callable[[], None], seconds: float) -> None:
+    while True:
+        time.sleep(seconds)
+        try:
+            beat()
+        except Exception:
+            log.exception("heartbeat of process %s: %s", os.getpid(), beat.__name__)
+        finally:
+            close_old_connections()
 
 
 _session: Session | None = None

@@ -1,0 +1,150 @@
+"""What workers and the clock do while the database is away for a moment, with connections that really break."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+
+from playground import predictions
+from playground.models import Prediction
+from playground.predictions.sweep import WORKER_LOCK_CLASS
+from tests.predictions import cast
+from workers import drain, tasks
+from workers.engine import MediaOutput, Outcome, StepReport
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _shelf(transactional_db):
+    cast.shelve()
+    yield
+    cast.money_is_right()
+
+
+def server(**named) -> psycopg.Connection:
+    """A connection that is nobody else's."""
+    known = connection.get_connection_params()
+    wanted = {name: known[name] for name in ("host", "port", "user", "password", "dbname") if known.get(name)}
+    return psycopg.connect(**wanted, autocommit=True, **named)
+
+
+def break_connection() -> None:
+    """What a restart of the server does to the connection of this thread."""
+    connection.ensure_connection()
+    with server() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+
+
+class Worker:
+    """As much of a session as telling needs."""
+
+    def lost(self) -> set[str]:
+        return set()
+
+
+def test_the_clock_goes_on_after_its_connection_broke():
+    row = cast.submit(cast.payer())
+    cast.move_back(row, start_by=700, created_at=700)
+
+    def clock() -> list[str]:
+        break_connection()
+        with pytest.raises(OperationalError):
+            predictions.sweep()
+        seen = []
+        for _ in range(2):
+            tasks.sweep_once()
+            seen.append(cast.again(row).status)
+        connection.close()
+        return seen
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(clock).result() == ["queued", "failed"]
+
+
+def test_a_row_that_cannot_be_closed_holds_up_no_other():
+    payer = cast.payer()
+    bad, good = cast.submit(payer), cast.submit(payer)
+    # Its hold is not found under this id.
+    Prediction.objects.filter(pk=bad.pk).update(public_id="00000000-0000-7000-8000-000000000000")
+    for row in (bad, good):
+        cast.move_back(row, start_by=700, created_at=700)
+    try:
+        assert predictions.sweep()["expired"] == 1
+        assert cast.again(good).status == "failed"
+        assert cast.again(bad).status == "queued"
+    finally:
+        Prediction.objects.filter(pk=bad.pk).update(public_id=bad.public_id)
+
+
+def test_a_result_outlives_a_broken_connection():
+    row = cast.submit(cast.payer())
+    (job,) = cast.claim()
+    picture = MediaOutput(cast.png(), "image/png", 8, 8)
+    break_connection()
+    drain._settle_safely(Outcome(job["id"], "succeeded", outputs=(picture,), seed=7), job["fence"], ["done"])
+    now = cast.again(row)
+    assert (now.status, now.faults, now.attempt) == ("succeeded", 0, 1)
+    assert now.cost_micros == cast.PRICE_MICROS
+
+
+def test_a_run_goes_on_while_progress_cannot_be_noted():
+    row = cast.submit(cast.payer())
+    (job,) = cast.claim()
+
+    def progress(step: int) -> list[str]:
+        report = StepReport(job["id"], step, 4)
+        return list(drain._progress(Worker(), {job["id"]: job["fence"]}, {job["id"]: []}, {}, [report]))
+
+    break_connection()
+    assert progress(1) == []
+    assert progress(2) == []
+    assert cast.again(row).step == 2
+    predictions.cancel(row)
+    assert progress(3) == [job["id"]]
+
+
+SESSION = """
+import django, sys, time
+django.setup()
+from django.db import connections
+connections["default"].settings_dict["NAME"] = sys.argv[1]
+from workers import session
+session.BEAT_SECONDS = 0.1
+print(session.Session(["test"]).lock, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_worker_takes_its_own_lock_again():
+    name = connection.settings_dict["NAME"]
+    held = "SELECT pid, objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SESSION, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    try:
+        lock = int(process.stdout.readline())
+        with server() as other:
+            ((pid, number),) = other.execute(held, [WORKER_LOCK_CLASS]).fetchall()
+            assert number == lock
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            for _ in range(200):
+                found = other.execute(held, [WORKER_LOCK_CLASS]).fetchall()
+                if found and found[0][0] != pid:
+                    break
+                time.sleep(0.05)
+            assert [number for _, number in found] == [lock]
+    finally:
+        process.kill()
+        process.communicate()
