@@ -74,6 +74,8 @@ def database(url: str) -> dict[str, Any]:
         "DISABLE_SERVER_SIDE_CURSORS": True,
         # Persistent connections leak one per request thread under ASGI; the pool does not.
         "CONN_MAX_AGE": 0,
+        # One more round trip per connection taken, so that a restart of the server fails no request after it.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **options,
             "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 8},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from kombu.exceptions import OperationalError
 from marketplace.dispatch import app, redis_client
 from marketplace.models import Offer
 from playground import live
+
+log = logging.getLogger(__name__)
 
 SWEEP_KEY = "sweep:at"
 SWEEP_SILENCE_SECONDS = 15
@@ -45,7 +48,9 @@ def _try(check: Callable[[], str]) -> str:
         return f"database: {_first_line(error)}"
     except redis.RedisError as error:
         return f"redis: {_first_line(error)}"
-    except (OperationalError, OSError) as error:
+    except Exception as error:  # a storage or a broker raises what its library likes
+        if not isinstance(error, OperationalError | OSError):
+            log.exception("the check of %s failed", check.__name__.strip("_"))
         return f"{check.__name__.strip('_')}: {_first_line(error)}"
 
 
