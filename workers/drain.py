@@ -58,29 +58,14 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
         return _progress(me, fences, logs, shown, reports)
 
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
-        for batch in _batches(claimed):
-            try:
-                outcomes = me.engine.run([_job(job) for job in batch], on_step)
-            except Exception:
-                log.exception("the engine broke on a batch of %s", len(batch))
-                error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
-                outcomes = [Outcome(job["id"], "failed", error=error) for job in batch]
-            for outcome in outcomes:
-                _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
-
-
-def _batches(claimed: Sequence[work.Job]) -> list[list[work.Job]]:
-    """The claimed jobs in parts of at most `max_batch` pictures, so that no finished one waits for another's part."""
-    batches: list[list[work.Job]] = []
-    room = 0
-    for job in claimed:
-        pictures = int(job["input"].get("num_images") or 1)
-        if not batches or pictures > room:
-            batches.append([])
-            room = job["max_batch"]
-        batches[-1].append(job)
-        room -= pictures
-    return batches
+        try:
+            outcomes = me.engine.run([_job(job) for job in claimed], on_step)
+        except Exception:
+            log.exception("the engine broke on a batch of %s", len(claimed))
+            error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
+            outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
+        for outcome in outcomes:
+            _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
 
 
 def _progress(

@@ -16,14 +16,15 @@ HEAD_START = timedelta(
     seconds=10
 )  # by how much what is loaded may go before what came earlier, so that nothing starves
 
-# The head of the queue, and behind it those that may share its batch; rows that another engine takes are passed over.
+# The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;
+# rows that another engine takes are passed over.
 _TAKE = """
 WITH near AS (
     SELECT id FROM playground_prediction
      WHERE status = 'queued' AND lane = %(lane)s AND start_by > now()
      ORDER BY priority DESC, fair_at LIMIT %(window)s
 ), head AS (
-    SELECT q.id, q.batch_key, e.max_batch
+    SELECT q.id, q.batch_key, e.max_batch, {pictures} AS pictures
       FROM playground_prediction q
       JOIN near ON near.id = q.id
       JOIN marketplace_version v ON v.id = q.version_id
@@ -33,19 +34,27 @@ WITH near AS (
               q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s) THEN %(head_start)s ELSE 0 END * interval '1 second'
      LIMIT 1 FOR NO KEY UPDATE OF q SKIP LOCKED
 ), mates AS (
-    SELECT q.id
+    SELECT q.id, q.priority, q.fair_at, {pictures} AS pictures
       FROM playground_prediction q
      WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > now()
        AND q.batch_key <> '' AND q.batch_key = (SELECT batch_key FROM head) AND q.id <> (SELECT id FROM head)
      ORDER BY q.priority DESC, q.fair_at
      LIMIT greatest(0, least(%(limit)s, (SELECT max_batch FROM head)) - 1) FOR NO KEY UPDATE SKIP LOCKED
+), crew AS (
+    SELECT id, sum(pictures) OVER (ORDER BY priority DESC, fair_at, id) AS pictures FROM mates
 )
 UPDATE playground_prediction p
    SET status = 'running', attempt = p.attempt + 1, worker = %(worker)s, worker_lock = %(lock)s,
        lease_until = clock_timestamp() + %(lease)s * interval '1 second', started_at = %(now)s, step = 0, steps = 0
- WHERE p.id IN (SELECT id FROM head UNION ALL SELECT id FROM mates)
+ WHERE p.id IN (
+       SELECT id FROM head
+        UNION ALL
+       SELECT id FROM crew WHERE crew.pictures <= (SELECT max_batch - pictures FROM head))
 RETURNING p.id
-"""
+""".replace(
+    "{pictures}",
+    "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1 END",
+)
 
 
 def take(
