@@ -152,12 +152,15 @@ def prices_now(listing: Listing) -> tuple[Price, ...]:
     return current_prices(sorted(lines, key=lambda p: (p.effective_from, p.pk), reverse=True))
 
 
-def record_stats(*, endpoint_id: int, runs: int, typical_ms: int | None, until: datetime) -> None:
-    """Add `runs` that finished up to `until` to their listing's count, and note how long they typically took."""
+def record_stats(
+    *, endpoint_id: int, runs: int, typical_ms: int | None, since: datetime, until: datetime
+) -> None:
+    """Add `runs` that finished after `since` and up to `until` to their listing's count, and note how long they
+    typically took. What somebody else has counted up to in the meantime is not counted twice."""
     changes: dict[str, Any] = {"counted_until": until}
     if typical_ms is not None:
         changes["typical_ms"] = typical_ms
     with transaction.atomic():
-        Endpoint.objects.filter(pk=endpoint_id).update(**changes)
-        if runs:
+        is_first = Endpoint.objects.filter(pk=endpoint_id, counted_until=since).update(**changes)
+        if runs and is_first:
             Listing.objects.filter(versions__endpoints=endpoint_id).update(run_count=F("run_count") + runs)

@@ -200,4 +200,6 @@ def count_runs() -> None:
             cursor.execute(_STATS, [endpoint_id, since, until])
             runs, median_s = cursor.fetchone()
         typical_ms = max(1, round(median_s * 1000)) if median_s is not None else None
-        catalog.record_stats(endpoint_id=endpoint_id, runs=runs, typical_ms=typical_ms, until=until)
+        catalog.record_stats(
+            endpoint_id=endpoint_id, runs=runs, typical_ms=typical_ms, since=since, until=until
+        )

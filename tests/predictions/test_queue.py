@@ -7,6 +7,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from billing import ledger
+from marketplace import catalog
 from marketplace.models import Endpoint, Outbox
 from playground import assets, predictions
 from playground.assets.purge import delete_media
@@ -26,6 +27,12 @@ def test_a_batch_is_made_of_what_may_share_one(payer):
     jobs = cast.claim(limit=16)
     assert [(job["id"], job["exact"]) for job in jobs] == [(alone.public_id.hex, True)]
     assert cast.claim(limit=16) == []
+
+
+def test_a_batch_has_room_for_so_many_pictures(payer):
+    rows = [cast.submit(payer, num_images=pictures) for pictures in (3, 2, 1, 4)]
+    claims = [[job["id"] for job in cast.claim(limit=16)] for _ in range(3)]
+    assert claims == [[row.public_id.hex for row in some] for some in (rows[:1], rows[1:3], rows[3:])]
 
 
 def test_the_worker_bounds_the_batch_too(payer):
@@ -122,8 +129,17 @@ def test_runs_are_counted_once(payer):
     Prediction.objects.update(
         started_at=timezone.now() - later(seconds=103), finished_at=timezone.now() - later(seconds=100)
     )
+    since = Endpoint.objects.get().counted_until
     predictions.tidy()
     predictions.tidy()
+    # Another control process that had looked before.
+    catalog.record_stats(
+        endpoint_id=row.endpoint_id,
+        runs=1,
+        typical_ms=1,
+        since=since,
+        until=timezone.now() - later(seconds=30),
+    )
     listing = cast.again(row).version.listing
     assert listing.run_count == 1
     assert abs(Endpoint.objects.get().typical_ms - 3000) < 200
