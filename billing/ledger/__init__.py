@@ -3,8 +3,8 @@ money.
 
 Every function is synchronous and belongs inside the caller's `transaction.atomic()`, as its last statements:
 the row of a workspace's credit is locked from the call until the commit, so what follows a call makes other
-runs of the workspace wait. Amounts are integer micro-dollars. A transaction that settles several holds takes
-them in order of reference.
+runs of the workspace wait. Amounts are integer micro-dollars. One transaction settles one hold: a second would ask
+for its limits behind the first one's credit, the other way round than a hold does.
 """
 
 from __future__ import annotations

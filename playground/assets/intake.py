@@ -49,8 +49,14 @@ def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
     thumbnail = ""
     if max(width, height) > THUMBNAIL_EDGE:
         thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
+    try:
+        storage_name = default_storage.save(f"{folder}.{EXTENSIONS[media_type]}", ContentFile(data))
+    except BaseException:
+        if thumbnail:
+            default_storage.delete(thumbnail)
+        raise
     return Stored(
-        storage_name=default_storage.save(f"{folder}.{EXTENSIONS[media_type]}", ContentFile(data)),
+        storage_name=storage_name,
         thumbnail_name=thumbnail,
         sha256=hashlib.sha256(data).hexdigest(),
         media_type=media_type,

@@ -140,7 +140,7 @@ class Polls:
                 wanted, self._loading = self._loading, {}
                 try:
                     found = await in_thread(_documents, list(wanted))
-                except DatabaseError as error:
+                except Exception as error:  # whatever it is, those who wait must hear of it
                     for future in wanted.values():
                         future.set_exception(error)
                         future.exception()

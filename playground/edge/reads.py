@@ -82,7 +82,7 @@ class Reads:
                     taken.clear()
                 try:
                     await self._trip(states, seqs, counts)
-                except (redis.RedisError, OSError) as error:
+                except Exception as error:  # whatever it is, those who wait must hear of it
                     _refuse(states.values(), error)
                     _refuse(seqs.values(), error)
         finally:
