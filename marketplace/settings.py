@@ -6,7 +6,7 @@
 | VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
 | HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
 | PUBLIC_URL | http://HOST:PORT | the address people use; links in answers start with it when no request is at hand |
-| DATABASE_URL | embedded PostgreSQL | postgres://user:password@host:port/name |
+| DATABASE_URL | embedded PostgreSQL | postgres://user:password@host:port/name; a pooler only in session mode |
 | REDIS_URL | embedded Redis | redis://, rediss:// or unix:// |
 | CELERY_BROKER_URL | REDIS_URL | the Celery broker; amqp:// works too |
 | SECRET_KEY | made once under keys/ | signs sessions and media addresses |
@@ -22,6 +22,8 @@
 | STARTER_CREDIT_MICROS | 5000000 | credit of the demo workspace, in micro-dollars; granted once |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
+| WEIGHTS_DIR | workers/weights | folder that recipes name their weights in |
+| LOG_LEVEL | INFO | least level that is logged |
 """
 
 from __future__ import annotations
