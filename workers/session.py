@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import OperationalError, close_old_connections, connections
 
 from playground import live
 from playground.predictions import work
@@ -180,6 +180,8 @@ def _keep_doing(beat: Callable[[], None], seconds: float) -> None:
         time.sleep(seconds)
         try:
             beat()
+        except (psycopg.OperationalError, OperationalError) as error:
+            log.warning("the database does not answer: %s", error)
         except Exception:
             log.exception("heartbeat of process %s: %s", os.getpid(), beat.__name__)
         finally:
