@@ -56,7 +56,9 @@ def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.evaluate(WATCH)
-    page.fill("input[name=num_inference_steps]:not([type=range])", "40")  # long enough to be watched on a busy machine
+    page.fill(
+        "input[name=num_inference_steps]:not([type=range])", "40"
+    )  # long enough to be watched on a busy machine
     run(page, PROMPTS[0])
     page.wait_for_selector("[data-status=succeeded] .made img", timeout=120_000)
     previews = page.evaluate("window.seen")
