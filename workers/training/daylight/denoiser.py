@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LEARNING_RATE = 8e-4
 _DROPPED_CAPTIONS = 0.1
-_MIX = {"square": 0.70, "wide": 0.18, "tall": 0.12}  # formats after the small pictures
+MIX = {"square": 0.70, "wide": 0.18, "tall": 0.12}  # formats after the small pictures, by weight
 
 
 class _Configured(Protocol):
@@ -45,6 +45,8 @@ class Plan:
     small_share: float = 0.6
     batch: int = 16
     checkpoint_minutes: float = 10
+    formats: tuple[str, ...] = tuple(MIX)
+    parts: int | None = None  # no more than this many parts of each format after the small pictures
 
 
 def new_unet() -> nn.Module:
@@ -114,11 +116,13 @@ class Trainer:
     def _format(self, share: float) -> str:
         if share < self.plan.small_share:
             return SMALL
-        return str(self.rng.choice(list(_MIX), p=list(_MIX.values())))
+        weights = np.array([MIX[name] for name in self.plan.formats])
+        return str(self.rng.choice(self.plan.formats, p=weights / weights.sum()))
 
     def _load(self, name: str) -> None:
         if name not in self.sets:
-            self.sets[name] = read_latents(name, data=self.data, vae=self.vae)
+            parts = None if name == SMALL else self.plan.parts
+            self.sets[name] = read_latents(name, data=self.data, vae=self.vae, parts=parts)
 
     def _batch(self, chosen: LatentSet) -> tuple[Tensor, list[str]]:
         index = self.rng.integers(0, len(chosen.values), self.plan.batch)

@@ -35,16 +35,16 @@ _BY_COLOUR = (
     "wall",
     "time",
 )  # nearest mean colour in Lab; "light" by the brighter side; the others by a network
-_EPOCHS = 6
+_EPOCHS, _BATCH = 9, 32
 
 
 class _Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after, kernel in ((3, 24, 5), (24, 48, 3), (48, 96, 3), (96, 96, 3)):
+        for before, after, kernel in ((3, 24, 5), (24, 48, 3), (48, 96, 3), (96, 96, 3), (96, 96, 3)):
             layers += [nn.Conv2d(before, after, kernel, 2, kernel // 2), nn.BatchNorm2d(after), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 36, 192), nn.ReLU())
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 16, 192), nn.ReLU())
         self.heads = nn.ModuleDict({name: nn.Linear(192, len(values)) for name, values in ATTRIBUTES.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class _Network(nn.Module):
 
 def _input(pictures: Pixels) -> Tensor:
     return functional.interpolate(
-        to_tensor(pictures), size=(96, 96), mode="bilinear", antialias=True
+        to_tensor(pictures), size=(128, 128), mode="bilinear", antialias=True
     ).contiguous()
 
 
@@ -112,9 +112,9 @@ class Judge:
         return min(known, key=lambda value: float(((seen - known[value]) ** 2).sum()))
 
 
-def fit_judge(cache: Path, *, count: int = 3600) -> Judge:
-    """A judge fitted on `count` renders of training combinations; kept in `cache` for the next call."""
-    version = hashlib.sha256(repr((ATTRIBUTES, count, _EPOCHS, "2")).encode()).hexdigest()[:12]
+def fit_judge(cache: Path, *, count: int = 3000) -> Judge:
+    """A judge fitted on `count` renders of all combinations; kept in `cache` for the next call."""
+    version = hashlib.sha256(repr((ATTRIBUTES, count, _EPOCHS, "4")).encode()).hexdigest()[:12]
     file = cache / f"judge-{version}.pt"
     network = _Network()
     if file.exists():
@@ -122,13 +122,20 @@ def fit_judge(cache: Path, *, count: int = 3600) -> Judge:
         network.load_state_dict(kept["network"])
         prototypes = {a: {v: c.numpy() for v, c in known.items()} for a, known in kept["prototypes"].items()}
         return Judge(network, prototypes)
-    pictures, subjects = draw(count, seed=77)
+    pictures, subjects = _renders(count)
     prototypes = {attribute: _prototypes(pictures, subjects, attribute) for attribute in _BY_COLOUR}
     _train(network, pictures, subjects)
     cache.mkdir(parents=True, exist_ok=True)
     tensors = {a: {v: torch.from_numpy(c) for v, c in known.items()} for a, known in prototypes.items()}
     torch.save({"network": network.state_dict(), "prototypes": tensors}, file)
     return Judge(network, prototypes)
+
+
+def _renders(count: int) -> tuple[Pixels, list[Subject]]:
+    """All combinations alike, held out or not: else the judge would learn which ones do not occur."""
+    rest = count // 8
+    usual, held = draw(count - rest, seed=77), draw(rest, seed=78, held_out=True)
+    return np.concatenate([usual[0], held[0]]), usual[1] + held[1]
 
 
 def _prototypes(pictures: Pixels, subjects: list[Subject], attribute: str) -> dict[str, Plane]:
@@ -148,19 +155,23 @@ def _train(network: _Network, pictures: Pixels, subjects: list[Subject]) -> None
         name: torch.tensor([values.index(r[name]) if name in r else -1 for r in records])
         for name, values in ATTRIBUTES.items()
     }
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-3)
+    rounds = _EPOCHS * -(-len(inputs) // _BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=rounds)
     for _ in range(_EPOCHS):
-        for chosen in torch.randperm(len(inputs)).split(64):
+        order = torch.randperm(len(inputs))
+        for start in range(0, len(inputs), _BATCH):
+            chosen = order[start : start + _BATCH]
             guesses = network(_blurred(inputs[chosen]))
             losses = [
-                functional.cross_entropy(guesses[n], targets[n][chosen], ignore_index=-1) for n in ATTRIBUTES
+                functional.cross_entropy(guesses[name], targets[name][chosen], ignore_index=-1)
+                for name in ATTRIBUTES
+                if (targets[name][chosen] >= 0).any()
             ]
-            loss = torch.stack(losses).sum()
             optimizer.zero_grad()
-            torch.autograd.backward(loss)
+            torch.autograd.backward(torch.stack(losses).sum())
             optimizer.step()
-        for group in optimizer.param_groups:
-            group["lr"] *= 0.55
+            schedule.step()
 
 
 def _blurred(batch: Tensor) -> Tensor:
@@ -168,6 +179,6 @@ def _blurred(batch: Tensor) -> Tensor:
     noisy = batch + torch.randn_like(batch) * 0.04 * torch.rand(len(batch), 1, 1, 1)
     down, across = (int(value) for value in torch.randint(-3, 4, (2,)))
     moved = torch.roll(noisy, (down, across), (2, 3))
-    if torch.rand(()) < 0.3:
+    if torch.rand(()) < 0.2:
         moved = functional.interpolate(functional.avg_pool2d(moved, 2), scale_factor=2, mode="bilinear")
     return moved

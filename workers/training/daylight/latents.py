@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -29,15 +30,19 @@ class LatentSet:
     subjects: list[Subject]
 
 
-def read_latents(name: str, *, data: Path, vae: Path) -> LatentSet:
-    """The latents of format `name`, a key of SIDES; encodes the parts that are not there yet for this autoencoder."""
+def read_latents(name: str, *, data: Path, vae: Path, parts: int | None = None) -> LatentSet:
+    """The latents of format `name`, a key of SIDES; encodes what this autoencoder has not encoded yet.
+
+    `parts` limits how many parts of the data are taken.
+    """
     weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
     cache = data.parent / "latents" / hashlib.sha256(weights).hexdigest()[:12]
     cache.mkdir(parents=True, exist_ok=True)
     codec = load_codec(vae)
     values: list[Tensor] = []
     subjects: list[Subject] = []
-    for index, part in enumerate(read_parts(data, FORMATS[_SOURCES.get(name, name)])):
+    source = FORMATS[_SOURCES.get(name, name)]
+    for index, part in enumerate(islice(read_parts(data, source), parts)):
         file = cache / f"{name}-{index:03}.pt"
         if not file.exists():
             torch.save(_encode(codec, part, SIDES[name]), file)
