@@ -82,11 +82,16 @@ def wake(lane: str) -> None:
     transaction.on_commit(functools.partial(wake_now, lane), robust=True)
 
 
-def wake_now(lane: str) -> None:
-    """`wake` without waiting for a commit."""
+def wake_now(lane: str, *, pending_seconds: int = WAKE_TTL_SECONDS) -> None:
+    """`wake` without waiting for a commit. No second hint is sent for `pending_seconds`, unless this one is taken."""
+    flag = f"wake:{lane}"
     try:
-        if redis_client().set(f"wake:{lane}", 1, nx=True, ex=WAKE_TTL_SECONDS):
-            app.send_task(DRAIN_TASK, kwargs={"lane": lane}, queue=lane_queue(lane), expires=60)
+        if redis_client().set(flag, 1, nx=True, ex=pending_seconds):
+            try:
+                app.send_task(DRAIN_TASK, kwargs={"lane": lane}, queue=lane_queue(lane))
+            except BaseException:
+                redis_client().delete(flag)
+                raise
     except (redis.RedisError, OperationalError, OSError) as error:
         log.warning("lane %s could not be woken, the sweep will: %s", lane, error)
 

@@ -15,7 +15,7 @@
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
 | LEDGER_BOOK | test | the book that money is written to: test or live |
-| OUTPUT_DAYS | 30 | days until an output expires |
+| OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
 | ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
@@ -220,6 +220,7 @@ if LEDGER_BOOK not in {"test", "live"}:
     raise ImproperlyConfigured("LEDGER_BOOK must be test or live")
 
 OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30)
+INPUT_DAYS = env_int("INPUT_DAYS", 30)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
 CLAIM_LIMIT = 16
+LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
@@ -177,7 +178,8 @@ def _preload(me: session.Session, lane: str) -> bool:
             continue
         me.report()
         try:
-            me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
+            with me.at_work({}, LOAD_SECONDS):
+                me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
             _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)

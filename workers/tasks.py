@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
+DAY_SECONDS = 24 * 3600.0
 ENGINE_NICENESS = 5  # tensors take every core they get; pages and settlements on the same machine go first
 
 
@@ -60,27 +61,29 @@ def _ready(**_: Any) -> None:
     if session.is_control():
         threading.Thread(target=_keep_sweeping, name="sweep", daemon=True).start()
     for lane in session.lanes_of_process():
-        app.send_task("workers.drain", kwargs={"lane": lane}, queue=f"lane.{lane}", expires=60)
+        app.send_task("workers.drain", kwargs={"lane": lane}, queue=f"lane.{lane}")
 
 
 def _keep_sweeping() -> None:
-    tidied = float("-inf")
+    tidied = cleaned = float("-inf")
     while True:
         began = time.monotonic()
-        is_due = began - tidied > TIDY_EVERY_SECONDS
-        if is_due:
-            tidied = began
-        sweep_once(with_tidy=is_due)
+        is_due, is_daily = began - tidied > TIDY_EVERY_SECONDS, began - cleaned > DAY_SECONDS
+        tidied = began if is_due else tidied
+        cleaned = began if is_daily else cleaned
+        sweep_once(with_tidy=is_due, daily=is_daily)
         time.sleep(max(0.05, SWEEP_EVERY_SECONDS - (time.monotonic() - began)))
 
 
-def sweep_once(*, with_tidy: bool = False) -> None:
+def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
     """One turn of the clock. What fails is logged; the next turn has a connection that works, or makes one."""
     try:
         predictions.sweep()
         health.note_sweep()
         if with_tidy:
             predictions.tidy()
+        if daily:
+            predictions.tidy_daily()
     except Exception:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, store, store_all
-from playground.assets.purge import purge_expired
+from playground.assets.purge import purge_expired, purge_orphans
 
 __all__ = [
     "Capability",
@@ -20,6 +20,7 @@ __all__ = [
     "keep",
     "open_address",
     "purge_expired",
+    "purge_orphans",
     "store",
     "store_all",
     "thumbnail_address",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
@@ -10,6 +14,8 @@ from marketplace import dispatch
 from playground.models import Asset
 
 DELETE_TASK = "playground.delete_media"
+ORPHAN_AGE = timedelta(days=1)
+ROOT_FOLDER, FOLDER_DEPTH = "assets", 2  # assets/<time>/<two letters>/<name>, as intake lays them out
 
 
 def purge_expired(limit: int = 500) -> int:
@@ -25,6 +31,34 @@ def purge_expired(limit: int = 500) -> int:
             Asset.objects.filter(pk__in=[row.pk for row in rows]).delete()
             dispatch.post(DELETE_TASK, {"names": names})
     return len(rows)
+
+
+def purge_orphans() -> int:
+    """Remove files that were stored for a row which never came, as a crash between the two leaves them.
+
+    Looks only at files older than a day, so that none of a transaction that is still open is touched. Returns how many.
+    """
+    before = timezone.now() - ORPHAN_AGE
+    removed = 0
+    for folder in _folders(ROOT_FOLDER, depth=FOLDER_DEPTH):
+        names = [f"{folder}/{file}" for file in default_storage.listdir(folder)[1]]
+        old = [name for name in names if default_storage.get_modified_time(name) < before]
+        kept = set(Asset.objects.filter(storage_name__in=old).values_list("storage_name", flat=True))
+        kept |= set(Asset.objects.filter(thumbnail_name__in=old).values_list("thumbnail_name", flat=True))
+        for name in set(old) - kept:
+            default_storage.delete(name)
+            removed += 1
+    return removed
+
+
+def _folders(folder: str, *, depth: int) -> Iterator[str]:
+    """The folders `depth` levels below; none where nothing was ever stored."""
+    if depth == 0:
+        yield folder
+        return
+    with contextlib.suppress(FileNotFoundError):
+        for name in default_storage.listdir(folder)[0]:
+            yield from _folders(f"{folder}/{name}", depth=depth - 1)
 
 
 @dispatch.handler(DELETE_TASK)

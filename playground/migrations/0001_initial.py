@@ -93,6 +93,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='prediction',
+            index=models.Index(fields=['workspace', 'created_at'], name='prediction_by_day'),
+        ),
+        migrations.AddIndex(
+            model_name='prediction',
             index=models.Index(condition=models.Q(('status', 'queued')), fields=['lane', '-priority', 'fair_at'], include=('batch_key',), name='prediction_queue'),
         ),
         migrations.AddIndex(

@@ -135,6 +135,7 @@ class Prediction(models.Model):
             models.Index(fields=["lease_until"], name="prediction_running", condition=Q(status="running")),
             models.Index(fields=["start_by"], name="prediction_start_by", condition=Q(status="queued")),
             models.Index(fields=["workspace", "-id"], name="prediction_history"),
+            models.Index(fields=["workspace", "created_at"], name="prediction_by_day"),
             models.Index(
                 fields=["endpoint", "finished_at"], name="prediction_stats", condition=Q(status="succeeded")
             ),

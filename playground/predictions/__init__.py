@@ -20,7 +20,7 @@ from playground.predictions.submit import (
     quote,
     submit,
 )
-from playground.predictions.sweep import sweep, tidy
+from playground.predictions.sweep import sweep, tidy, tidy_daily
 
 __all__ = [
     "Caller",
@@ -40,5 +40,6 @@ __all__ = [
     "submit",
     "sweep",
     "tidy",
+    "tidy_daily",
     "waiting",
 ]

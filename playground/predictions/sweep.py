@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypedDict
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
 from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
-from playground import assets
+from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import idempotency
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
@@ -26,6 +27,7 @@ WORKER_LOCK_CLASS = 0x76_77  # "vw": the first half of a worker's advisory lock
 SWEEP_LOCK = 0x76_73_77_70
 BATCH = 100  # rows that one step closes at most
 RECONNECT_SECONDS = 5  # after a start of the database, in which workers take their locks again
+SILENT_LANE_SECONDS = 60
 STATS_LAG = timedelta(
     seconds=30
 )  # longer than any settling transaction lasts, so that no run is counted late
@@ -57,6 +59,19 @@ def sweep() -> Swept | None:
             }
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
+
+
+def tidy_daily() -> None:
+    """What once a day is enough for: files that no row names, inputs whose time is over."""
+    assets.purge_orphans()
+    forget_inputs()
+
+
+def forget_inputs(limit: int = 10_000) -> int:
+    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago; receipts and recipes without a caption stay."""
+    cutoff = timezone.now() - timedelta(days=settings.INPUT_DAYS)
+    old = Prediction.objects.filter(finished_at__lt=cutoff).exclude(input={}).values("pk")[:limit]
+    return Prediction.objects.filter(pk__in=old).update(input={}, logs="")
 
 
 def tidy() -> None:
@@ -179,7 +194,9 @@ def _wake_waiting() -> int:
         Prediction.objects.filter(status=Prediction.Status.QUEUED).values_list("lane", flat=True).distinct()
     )
     for lane in lanes:
-        dispatch.wake_now(lane)
+        # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
+        pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS
+        dispatch.wake_now(lane, pending_seconds=pending)
     return len(lanes)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -143,3 +146,29 @@ def test_runs_are_counted_once(payer):
     listing = cast.again(row).version.listing
     assert listing.run_count == 1
     assert abs(Endpoint.objects.get().typical_ms - 3000) < 200
+
+
+def finished(payer) -> Prediction:
+    row = cast.submit(payer)
+    assert cast.succeed(cast.claim()[0])
+    return cast.again(row)
+
+
+def test_files_without_a_row_go_after_a_day(payer):
+    asset = finished(payer).assets.get()
+    young, old = (assets.store(cast.png()).storage_name for _ in range(2))
+    for name in (old, asset.storage_name):
+        os.utime(default_storage.path(name), (time.time() - 2 * 86_400,) * 2)
+    assert assets.purge_orphans() == 1
+    assert not default_storage.exists(old)
+    assert default_storage.exists(young)
+    assert default_storage.exists(asset.storage_name)
+
+
+def test_inputs_are_forgotten_when_their_time_is_over(payer):
+    old, young = finished(payer), finished(payer)
+    month = 31 * 86_400
+    move_back(old, created_at=month, started_at=month, finished_at=month)
+    predictions.tidy_daily()
+    assert cast.again(old).input == {}
+    assert cast.again(young).input["prompt"]
