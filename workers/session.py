@@ -164,11 +164,10 @@ class Session:
                 {
                     "worker": self.worker,
                     "lane": lane,
-                    "at": time.time(),
                     "loaded": [resident.id for resident in self.engine.loaded()],
                     "loading": loading[0].id if loading else None,
                     "loading_expected_s": loading[0].expected_s if loading else None,
-                    "loading_since": time.time() - loading[0].elapsed_s if loading else None,
+                    "loading_elapsed_s": loading[0].elapsed_s if loading else None,
                     "busy": bool(self._jobs),
                     "draining": is_draining(),
                 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NotRequired, TypedDict, cast
 from uuid import UUID
@@ -22,6 +21,7 @@ CHANNEL = "live"  # announcements: "<32 hex digits of the id> <seq>"
 EVENT_TYPE = "state"
 KEEP_SECONDS = 3600
 MAX_LOG_LINES = 200
+FORGET_SECONDS = 60
 
 
 class State(TypedDict):
@@ -57,11 +57,10 @@ class Engine(TypedDict):
 
     worker: str
     lane: str
-    at: float
     loaded: list[str]
     loading: str | None
     loading_expected_s: float | None
-    loading_since: float | None
+    loading_elapsed_s: float | None
     busy: bool
     draining: bool
 
@@ -130,7 +129,8 @@ def report_engine(engine: Engine) -> None:
     """Say that an engine is there. What it says counts for a few seconds. Never raises."""
     try:
         client = redis_client()
-        client.hset(f"engines:{engine['lane']}", engine["worker"], json.dumps(engine))
+        said = {**engine, "at": _now(client)}
+        client.hset(f"engines:{engine['lane']}", engine["worker"], json.dumps(said))
         client.expire(f"engines:{engine['lane']}", KEEP_SECONDS)
     except redis.RedisError as error:
         log.warning("presence was not reported: %s", error)
@@ -141,19 +141,32 @@ def engines(lane: str) -> list[Engine]:
     try:
         client = redis_client()
         said = cast("Mapping[bytes, bytes]", client.hgetall(f"engines:{lane}"))
-        gone = [field for field, text in said.items() if json.loads(text)["at"] < time.time() - 60]
+        if not said:
+            return []
+        now = _now(client)
+        gone = [field for field, text in said.items() if now - json.loads(text)["at"] > FORGET_SECONDS]
         if gone:
             client.hdel(f"engines:{lane}", *gone)
     except redis.RedisError:
         return []
-    return _present(said)
+    return _present(said, now)
 
 
 async def engines_async(client: redis.asyncio.Redis, lane: str) -> list[Engine]:
     """`engines`, for the edge."""
-    return _present(cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}")))
+    said = cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}"))
+    return _present(said, _seconds(await client.time())) if said else []
 
 
-def _present(said: Mapping[bytes, bytes]) -> list[Engine]:
-    since = time.time() - PRESENCE_SECONDS
-    return [engine for text in said.values() if (engine := cast("Engine", json.loads(text)))["at"] >= since]
+def _present(said: Mapping[bytes, bytes], now: float) -> list[Engine]:
+    return [engine for text in said.values() if now - (engine := json.loads(text))["at"] <= PRESENCE_SECONDS]
+
+
+def _now(client: redis.Redis) -> float:
+    """Unix seconds by the clock of Redis: those of engines and web machines may differ."""
+    return _seconds(client.time())
+
+
+def _seconds(said: object) -> float:
+    seconds, microseconds = cast("tuple[int, int]", said)
+    return seconds + microseconds / 1_000_000

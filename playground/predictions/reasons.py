@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from playground.live import Engine
@@ -29,4 +28,4 @@ def _reason(ahead: int, lane: str, engines: Sequence[Engine]) -> str:
 
 def _left(engine: Engine) -> float:
     expected = engine["loading_expected_s"] or UNKNOWN_LOAD_SECONDS
-    return expected - (time.time() - (engine["loading_since"] or time.time()))
+    return expected - (engine["loading_elapsed_s"] or 0)

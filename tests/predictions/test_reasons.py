@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from playground import predictions
@@ -13,18 +11,17 @@ def engine(**changes):
     said = {
         "worker": "w",
         "lane": "cpu",
-        "at": time.time(),
         "loaded": [],
         "loading": None,
         "loading_expected_s": None,
-        "loading_since": None,
+        "loading_elapsed_s": None,
         "busy": False,
         "draining": False,
     }
     return {**said, **changes}
 
 
-LOADING = {"loading": "daylight", "loading_since": 1.0}
+LOADING = {"loading": "daylight", "loading_elapsed_s": 60.0}
 
 
 @pytest.mark.parametrize(
