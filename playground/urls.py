@@ -28,7 +28,7 @@ urlpatterns = [
     path("p/<str:prediction_id>/again", pages.again, name="prediction-again"),
     path("dashboard/balance", pages.balance, name="balance"),
     path("dashboard/history", pages.history, name="history"),
-    path("accounts/login", auth.LoginView.as_view(template_name="accounts/login.html"), name="login"),
+    path("accounts/login", pages.sign_in, name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
     path("healthz", pages.healthz, name="healthz"),
     # The API

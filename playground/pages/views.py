@@ -5,6 +5,7 @@ from __future__ import annotations
 from playground.pages.gallery import gallery
 from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
 from playground.pages.runs import again, balance, cancel, history, prediction, prediction_card
+from playground.pages.sign_in import sign_in
 from playground.pages.site import healthz
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "prediction",
     "prediction_card",
     "run",
+    "sign_in",
 ]

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from marketplace.dispatch import redis_client
 from playground.models import Prediction
 from playground.predictions import cancel
 from tests.predictions import cast
@@ -118,6 +119,55 @@ def test_signing_in_and_out(world):
     assert "/accounts/logout" in world.nobody.get("/").content.decode()
     assert world.nobody.post("/accounts/logout").status_code == 302
     assert world.nobody.get("/dashboard/history").status_code == 302
+
+
+@pytest.fixture
+def short_tempered(monkeypatch):
+    """Two attempts per address, three per email, and a minute that does not end."""
+    from playground.pages import sign_in
+
+    monkeypatch.setattr(sign_in, "ATTEMPTS_PER_ADDRESS", 2)
+    monkeypatch.setattr(sign_in, "ATTEMPTS_PER_EMAIL", 3)
+    monkeypatch.setattr(sign_in, "WINDOW_SECONDS", 10**9)
+    names = redis_client().keys("sign-in:*")
+    if names:
+        redis_client().delete(*names)
+    yield
+    redis_client().delete(*redis_client().keys("sign-in:*"))
+
+
+def sign_in_as(world, email, *, password="wrong", address):
+    answer = world.nobody.post(
+        "/accounts/login", {"username": email, "password": password}, REMOTE_ADDR=address
+    )
+    return "in" if answer.status_code == 302 else "held up" if b"Too many" in answer.content else "wrong"
+
+
+def test_who_guesses_passwords_is_held_up(world, short_tempered):
+    said = [sign_in_as(world, f"nobody{n}@example.test", address="192.0.2.7") for n in range(3)]
+    assert said == ["wrong", "wrong", "held up"]
+    ada = {"email": "ada@example.test", "password": "a long password"}
+    assert sign_in_as(world, **ada, address="192.0.2.7") == "held up"
+    assert sign_in_as(world, **ada, address="192.0.2.8") == "in"
+
+
+def test_one_password_is_not_guessed_from_everywhere(world, short_tempered):
+    said = [sign_in_as(world, "Ada@example.test", address=f"192.0.2.{n}") for n in range(4)]
+    assert said == ["wrong"] * 3 + ["held up"]
+    assert sign_in_as(world, "mal@example.test", address="192.0.2.1") == "wrong"
+
+
+def test_passwords_are_checked_few_at_a_time(world, short_tempered):
+    from playground.pages.sign_in import CHECKS_AT_ONCE, _checks
+
+    for _ in range(CHECKS_AT_ONCE):
+        assert _checks.acquire(blocking=False)
+    try:
+        assert sign_in_as(world, "ada@example.test", address="192.0.2.9") == "held up"
+    finally:
+        for _ in range(CHECKS_AT_ONCE):
+            _checks.release()
+    assert sign_in_as(world, "ada@example.test", password="a long password", address="192.0.2.9") == "in"
 
 
 def test_signing_in_never_leads_away(world):
