@@ -16,11 +16,12 @@ _HEADING = re.compile(r"(#{1,4})\s+(.+?)\s*#*$")
 _BULLET = re.compile(r"\s{0,3}[-*+]\s+(.*)")
 _NUMBER = re.compile(r"\s{0,3}\d{1,3}[.)]\s+(.*)")
 _RULE = re.compile(r"\s*([-*_])(?:\s*\1){2,}\s*$")
-_TABLE_LINE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
+_UNDER_HEAD = re.compile(r":?-{2,}:?")
 _CODE = re.compile(r"`([^`]+)`")
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)\s]*\)")
-_LINK = re.compile(r"\[([^\]]+)\]\(((?:https?://|/(?!/)|#)[^)\s]*)\)")
-_STRONG = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*")
+# What a pattern spans is bounded, so that no text takes more than its length to read, many times over.
+_IMAGE = re.compile(r"!\[([^\[\]]{0,300})\]\([^)\s]{0,2000}\)")
+_LINK = re.compile(r"\[([^\[\]]{1,300})\]\(((?:https?://|/(?![/\\])|#)[^)\s]{0,2000})\)")
+_STRONG = re.compile(r"\*\*(?=\S)(.{1,300}?)(?<=\S)\*\*")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])")
 MAX_LENGTH = 100_000
 
@@ -98,8 +99,12 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
+def _is_under_heads(line: str) -> bool:
+    return all(_UNDER_HEAD.fullmatch(cell) for cell in _cells(line))
+
+
 def _table(lines: list[str], at: int, out: list[str]) -> int:
-    if "|" not in lines[at] or at + 1 >= len(lines) or not _TABLE_LINE.match(lines[at + 1]):
+    if "|" not in lines[at] or at + 1 >= len(lines) or not _is_under_heads(lines[at + 1]):
         return 0
     end = at + 2
     while end < len(lines) and "|" in lines[end] and lines[end].strip():
