@@ -247,6 +247,8 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
+        # Anybody may send another Host, and is told so: no line of ours, and no trace of the stack.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "httpx": {"level": "WARNING"},
     },
 }

@@ -22,6 +22,7 @@ from playground.api.problems import Problem, invalid
 MAX_DEPTH = 32
 MAX_VALUES = 200_000
 MAX_KEY = 255
+MAX_DIGITS = 1000
 START_WITHIN_MAXIMUM = 24 * 3600
 MICROS_MAXIMUM = 2**53 - 1  # what JavaScript holds exactly
 
@@ -42,6 +43,7 @@ class StrictJSONParser(BaseParser):
             value = json.loads(
                 raw.decode("utf-8"),
                 parse_constant=_refuse_constant,
+                parse_int=_whole,
                 parse_float=_finite,
                 object_pairs_hook=_once,
             )
@@ -59,6 +61,12 @@ class StrictJSONParser(BaseParser):
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS:,} digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:
