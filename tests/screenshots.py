@@ -18,11 +18,11 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 SIZES = {"1440": (1440, 1000), "390": (390, 844)}
 MODEL = "/m/vitrine/daylight"
 PROMPTS = (
-    "a glossy teal vase on a white plinth, ivory wall, light from the left",
-    "a banded cobalt bottle on a wooden plinth, warm grey wall, light from the right",
-    "a speckled cream jug on a black plinth, dusty rose wall, light from the left",
-    "misty mountains at dawn with the sun on the right",
-    "a matte terracotta bowl on a grey plinth, pale blue wall, light from the left",
+    "a glossy teal vase on a white plinth, light from the left, ivory wall",
+    "a banded cobalt bottle on a wooden plinth, light from the right, warm grey wall",
+    "a speckled cream teapot on a black plinth, light from the left, dusty rose wall",
+    "misty mountains over a lake at dawn, sun on the right",
+    "a matte terracotta bowl on a grey plinth, light from the left, pale blue wall",
 )
 
 

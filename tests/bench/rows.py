@@ -16,7 +16,7 @@ from tests.bench.wire import Wire
 from tests.conftest import Stack
 
 NULL = {"model": "vitrine/null", "input": {}}
-PROMPT = "a glossy teal vase on a white plinth, ivory wall, light from the left"
+PROMPT = "a glossy teal vase on a white plinth, light from the left, ivory wall"
 WAIT = "Prefer: wait=60\r\n"
 CLIENTS = 16
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 MODEL = "vitrine/daylight"
-PROMPT = "a glossy teal vase on a white plinth, ivory wall, light from the left"
+PROMPT = "a glossy teal vase on a white plinth, light from the left, ivory wall"
 TERMINAL = {"succeeded", "failed", "canceled"}
 
 
