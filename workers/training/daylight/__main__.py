@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     unet.add_argument("--checkpoints", type=Path, default=BUILD / "checkpoints")
     unet.add_argument("--minutes", type=float, default=36)
     unet.add_argument("--small-share", type=float, default=0.5, help="share of the time on 128 x 128")
+    unet.add_argument("--batch", type=int, default=16)
     unet.add_argument("--formats", nargs="+", default=["square", "wide", "tall"], help="formats of the rest")
     unet.add_argument("--parts", type=int, help="at most this many parts of 500 pictures of each of them")
     unet.add_argument("--checkpoint-minutes", type=float, default=10)
@@ -68,6 +69,7 @@ def _train(options: argparse.Namespace) -> None:
     plan = Plan(
         minutes=options.minutes,
         small_share=options.small_share,
+        batch=options.batch,
         checkpoint_minutes=options.checkpoint_minutes,
         formats=tuple(options.formats),
         parts=options.parts,

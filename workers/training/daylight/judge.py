@@ -38,23 +38,36 @@ _BY_COLOUR = (
 _EPOCHS, _BATCH = 9, 32
 
 
+def _layers(*widths: tuple[int, int, int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after, kernel in widths:
+        layers += [nn.Conv2d(before, after, kernel, 2, kernel // 2), nn.BatchNorm2d(after), nn.ReLU()]
+    return [*layers, nn.Flatten()]
+
+
 class _Network(nn.Module):
+    """Looks at the whole picture for everything, and at its middle, larger, for what a vessel is like."""
+
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after, kernel in ((3, 24, 5), (24, 48, 3), (48, 96, 3), (96, 96, 3), (96, 96, 3)):
-            layers += [nn.Conv2d(before, after, kernel, 2, kernel // 2), nn.BatchNorm2d(after), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 16, 192), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(192, len(values)) for name, values in ATTRIBUTES.items()})
+        whole = _layers((3, 24, 5), (24, 48, 3), (48, 96, 3), (96, 96, 3), (96, 96, 3))
+        middle = _layers((3, 24, 5), (24, 48, 3), (48, 64, 3), (64, 64, 3))
+        self.whole = nn.Sequential(*whole, nn.Linear(96 * 16, 160), nn.ReLU())
+        self.middle = nn.Sequential(*middle, nn.Linear(64 * 36, 96), nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in ATTRIBUTES.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        features = self.body(pictures)
+        side = pictures.shape[-1]
+        smaller = functional.interpolate(pictures, size=(128, 128), mode="bilinear", antialias=True)
+        centre = pictures[..., side // 4 : side * 17 // 20, side // 5 : side * 4 // 5]
+        near = functional.interpolate(centre, size=(96, 96), mode="bilinear", antialias=True)
+        features = torch.cat([self.whole(smaller), self.middle(near)], 1)
         return {name: head(features) for name, head in self.heads.items()}
 
 
 def _input(pictures: Pixels) -> Tensor:
     return functional.interpolate(
-        to_tensor(pictures), size=(128, 128), mode="bilinear", antialias=True
+        to_tensor(pictures), size=(160, 160), mode="bilinear", antialias=True
     ).contiguous()
 
 
@@ -114,7 +127,7 @@ class Judge:
 
 def fit_judge(cache: Path, *, count: int = 3000) -> Judge:
     """A judge fitted on `count` renders of all combinations; kept in `cache` for the next call."""
-    version = hashlib.sha256(repr((ATTRIBUTES, count, _EPOCHS, "4")).encode()).hexdigest()[:12]
+    version = hashlib.sha256(repr((ATTRIBUTES, count, _EPOCHS, "5")).encode()).hexdigest()[:12]
     file = cache / f"judge-{version}.pt"
     network = _Network()
     if file.exists():
