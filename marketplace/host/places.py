@@ -118,6 +118,8 @@ class Places:
         for folder in (self.root, self.keys, self.run, self.log):
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise say_os_error(PermissionError(errno.EACCES, ""), folder)
+        if stat.S_IMODE(self.keys.stat().st_mode) & 0o077:
+            raise HostProblem(f"others may enter {self.keys}, where the secrets are: chmod 700 it")
         make_private(self.sockets)
         _refuse_foreign(self.sockets)
 

@@ -72,6 +72,16 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((data / "run").stat().st_mode) == 0o700
 
 
+def test_secrets_that_others_may_read_are_refused(tmp_path: Path) -> None:
+    places = Places.at(tmp_path / "data")
+    places.prepare()
+    places.keys.chmod(0o755)
+    with pytest.raises(HostProblem, match="chmod 700"):
+        places.prepare()
+    places.keys.chmod(0o700)
+    places.prepare()
+
+
 def test_a_deep_folder_gets_its_sockets_elsewhere(tmp_path: Path) -> None:
     places = Places.at(tmp_path / ("deep" * 30))
     assert len(os.fsencode(places.sockets / ".s.PGSQL.5432.lock")) <= 100
