@@ -38,7 +38,7 @@ class Bench:
 
     def overhead(self) -> Iterator[Row]:
         commit = floors.commit_ms(self.places.postgres_url())
-        with floors.celery_worker(self.places.broker_url(), self.places.redis_url()):
+        with floors.celery_worker(self.places.broker_url()):
             bare, bare_rate = floors.celery_round_trip_ms(), floors.celery_per_second()
         spent = asyncio.run(rows.sequential_ms(self.stack.url, self.keys[0]))
         yield Row(

@@ -49,10 +49,10 @@ def commit_ms(dsn: str, count: int = 100) -> float:
 
 
 @contextlib.contextmanager
-def celery_worker(broker: str, redis: str) -> Iterator[Celery]:
+def celery_worker(redis: str) -> Iterator[Celery]:
     """Bare Celery on the same Redis with results: a queue, no money, no progress, no truth."""
-    os.environ["FLOOR_BROKER"], os.environ["FLOOR_BACKEND"] = broker, redis
-    floor.conf.update(broker_url=broker, result_backend=redis, task_default_queue="floor")
+    os.environ["FLOOR_BROKER"] = os.environ["FLOOR_BACKEND"] = redis
+    floor.conf.update(broker_url=redis, result_backend=redis, task_default_queue="floor")
     command = "celery -A tests.bench.floors:floor worker -P prefork -c 1 -Q floor -n floor@%h -l critical"
     process = subprocess.Popen([sys.executable, "-m", *command.split()], cwd=PROJECT, env=os.environ)
     try:
