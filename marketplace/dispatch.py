@@ -42,7 +42,9 @@ PRESENCE_SECONDS = 4  # an engine that was silent so long is gone
 
 Payload = Mapping[str, Any]
 
-app = Celery("vitrine")
+# Without Celery's own care of Django's connections, which ends the connection pool before and after every task: each then
+# pays for new connections. `workers.tasks` gives connections back instead.
+app = Celery("vitrine", fixups=[])
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     task_ignore_result=True,

@@ -80,6 +80,9 @@ def database(url: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **options,
+            # Statements that repeat are planned once for each connection.
+            "server_side_binding": True,
+            "prepare_threshold": 5,
             "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 8},
         },
     }

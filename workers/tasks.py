@@ -44,6 +44,13 @@ def _child_starts(**_: Any) -> None:
     session.start(lanes=session.lanes_of_process())
 
 
+@signals.task_prerun.connect(weak=False)
+@signals.task_postrun.connect(weak=False)
+def _give_connection_back(**_: Any) -> None:
+    """A task is no request of Django's: its connection goes back to the pool here."""
+    close_old_connections()
+
+
 @signals.celeryd_init.connect(weak=False)
 def _learn_queues(options: dict[str, Any], **_: Any) -> None:
     session.note_queues(options.get("queues"))

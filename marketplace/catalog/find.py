@@ -84,9 +84,31 @@ RECENT_SECONDS = 1.0
 RECENT_SIZE = 1000
 
 
+_endpoints: dict[int, tuple[float, Endpoint]] = {}
+
+
 def forget() -> None:
     """Drop what this process remembers of the shelf."""
     _recent.clear()
+    _endpoints.clear()
+
+
+def endpoint(endpoint_id: int) -> Endpoint:
+    """An endpoint with its version, listing and publisher, at most a second old. Raises NotFound.
+
+    Versions and endpoints never change, and their schemas and manifests are wide: who handles many predictions reads
+    them once a second and not with each.
+    """
+    known = _endpoints.get(endpoint_id)
+    if known is not None and known[0] > time.monotonic():
+        return known[1]
+    found = Endpoint.objects.select_related("version__listing__publisher").filter(pk=endpoint_id).first()
+    if found is None:
+        raise NotFound(f"There is no endpoint {endpoint_id}.")
+    if len(_endpoints) >= RECENT_SIZE:
+        _endpoints.clear()
+    _endpoints[endpoint_id] = (time.monotonic() + RECENT_SECONDS, found)
+    return found
 
 
 def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:

@@ -18,6 +18,7 @@ import redis
 from django.db import Error as DatabaseError
 
 from playground import live, predictions
+from playground.edge.documents import Documents
 from playground.edge.present import Present
 from playground.edge.reads import Reads, client
 from playground.edge.threads import in_thread
@@ -49,7 +50,7 @@ class _Topic:
         self.present: Present | None = None
         self.is_missing = False
         self.watchers = 0
-        self.queue_watchers = 0
+        self.followers = 0  # the watchers who want more than the end
         self.changed = asyncio.Event()
 
     def show(self, present: Present) -> None:
@@ -107,11 +108,12 @@ class Hub:
         self._redis = client(timeout=ANSWER_SECONDS)
         self._subscription = client(timeout=None)
         self.reads = Reads(self._redis)
+        self.documents = Documents()
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
-    async def watch(self, public_id: UUID, *, queue: bool = True) -> AsyncIterator[Watcher]:
-        """Watch one prediction, whoever's it is; without `queue`, its place in the queue is no news."""
+    async def watch(self, public_id: UUID, *, only_end: bool = False) -> AsyncIterator[Watcher]:
+        """Watch one prediction, whoever's it is; with `only_end`, nothing before it needs to be told."""
         if not self._tasks:
             loops = (self._listen, self._read, self._look_at_rows, self._look_at_queue)
             self._tasks = [asyncio.ensure_future(_keep(loop)) for loop in loops]
@@ -119,15 +121,17 @@ class Hub:
         if topic is None:
             topic = self._topics[public_id] = _Topic(public_id)
             self._mark([public_id])
+        elif not only_end and not topic.followers:  # nobody has followed it up to here
+            self._mark([public_id])
         topic.watchers += 1
-        topic.queue_watchers += queue
-        if queue and topic.present is not None and topic.present.is_queued:
+        topic.followers += not only_end
+        if not only_end and topic.present is not None and topic.present.is_queued:
             self._needs_places.set()
         try:
             yield Watcher(self, topic)
         finally:
             topic.watchers -= 1
-            topic.queue_watchers -= queue
+            topic.followers -= not only_end
             if not topic.watchers:
                 self._topics.pop(public_id, None)
 
@@ -185,10 +189,10 @@ class Hub:
             self.is_connected = True
             self._mark(topic.public_id for topic in self._topics.values() if topic.is_open)
         elif message["type"] == "message" and isinstance(data, bytes):
-            public_id = UUID(data.split(b" ", 1)[0].decode())
-            topic = self._topics.get(public_id)
-            if topic is not None and topic.is_open:
-                self._mark([public_id])
+            name, _, end = data.decode().split(" ")
+            topic = self._topics.get(UUID(name))
+            if topic is not None and topic.is_open and (topic.followers or end == "1"):
+                self._mark([topic.public_id])
 
     async def _read(self) -> None:
         while not self.is_closed:
@@ -274,7 +278,7 @@ class Hub:
             waiting = {
                 one.public_id: one
                 for one in self._topics.values()
-                if one.queue_watchers and one.present is not None and one.present.is_queued
+                if one.followers and one.present is not None and one.present.is_queued
             }
             if not waiting:
                 continue

@@ -18,7 +18,6 @@ import redis
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from playground import predictions
 from playground.api.authentication import WINDOW_SECONDS
 from playground.api.problems import Problem
 from playground.edge.answers import ID_HEADER, answer, dump
@@ -59,8 +58,6 @@ class Polls:
         self._kept: dict[UUID, _Kept] = {}
         self._still: set[UUID] = set()
         self._checking: asyncio.Task[None] | None = None
-        self._loading: dict[UUID, asyncio.Future[PredictionJson | None]] = {}
-        self._loader: asyncio.Task[None] | None = None
 
     async def answer_now(self, public_id: UUID, scope: Scope, send: Send) -> bool:
         """Answer, if that takes nothing but Redis, now or a moment ago; False leaves it to Django."""
@@ -114,7 +111,7 @@ class Polls:
         ):
             document, read_at = kept.document, kept.read_at
         else:
-            found, read_at = await self._load(public_id), time.monotonic()
+            found, read_at = await hub().documents.get(public_id), time.monotonic()
             if found is None:
                 return None
             document = found
@@ -125,30 +122,6 @@ class Polls:
         body = dump(document)
         self._kept[public_id] = _Kept(state["workspace"], document, state["seq"], body, read_at)
         return body
-
-    async def _load(self, public_id: UUID) -> PredictionJson | None:
-        future = self._loading.get(public_id)
-        if future is None:
-            future = self._loading[public_id] = asyncio.get_running_loop().create_future()
-        if self._loader is None:
-            self._loader = asyncio.ensure_future(self._load_all())
-        return await asyncio.shield(future)
-
-    async def _load_all(self) -> None:
-        try:
-            while self._loading:
-                wanted, self._loading = self._loading, {}
-                try:
-                    found = await in_thread(_documents, list(wanted))
-                except Exception as error:  # whatever it is, those who wait must hear of it
-                    for future in wanted.values():
-                        future.set_exception(error)
-                        future.exception()
-                else:
-                    for public_id, future in wanted.items():
-                        future.set_result(found.get(public_id))
-        finally:
-            self._loader = None
 
     def _check(self, public_id: UUID) -> None:
         """Have the row looked at, soon; if it is ahead, the next poll reads it."""
@@ -181,11 +154,6 @@ def _counter(caller: Caller) -> str | None:
     if not settings.API_REQUESTS_PER_MINUTE:
         return None
     return f"throttle:key:{caller.key}:{int(time.time()) // WINDOW_SECONDS}"
-
-
-def _documents(public_ids: list[UUID]) -> dict[UUID, PredictionJson]:
-    rows = Prediction.objects.with_model().filter(public_id__in=public_ids)
-    return {row.public_id: predictions.as_json(row) for row in rows}
 
 
 def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:

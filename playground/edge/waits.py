@@ -13,7 +13,6 @@ from playground import predictions
 from playground.edge.answers import dump
 from playground.edge.hub import Gone, hub
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header, while_here
-from playground.edge.threads import in_thread
 from playground.models import Prediction
 
 MAX_SECONDS = 60
@@ -81,8 +80,8 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
     if public_id is not None:
         if not await while_here(receive, _end(public_id, seconds)):
             return
-        body = await in_thread(_shown, public_id)
-        held.body = body or held.body
+        document = await hub().documents.get(public_id)
+        held.body = dump(document) if document is not None else held.body
     if held.status in {200, 201}:
         held.headers.append((b"preference-applied", b"wait=%d" % seconds))
     await held.release(send)
@@ -90,13 +89,8 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
 
 async def _end(public_id: UUID, seconds: int) -> None:
     try:
-        async with asyncio.timeout(seconds), hub().watch(public_id, queue=False) as watcher:
+        async with asyncio.timeout(seconds), hub().watch(public_id, only_end=True) as watcher:
             async for _ in watcher:
                 pass
     except (TimeoutError, Gone, predictions.NotFound):
         return
-
-
-def _shown(public_id: UUID) -> bytes | None:
-    row = Prediction.objects.with_model().filter(public_id=public_id).first()
-    return dump(predictions.as_json(row)) if row is not None else None

@@ -17,7 +17,7 @@ from marketplace.dispatch import PRESENCE_SECONDS, redis_client
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "live"  # announcements: "<32 hex digits of the id> <seq>"
+CHANNEL = "live"  # announcements: "<32 hex digits of the id> <seq> <1 at the end, else 0>"
 EVENT_TYPE = "state"
 KEEP_SECONDS = 3600
 MAX_LOG_LINES = 200
@@ -73,7 +73,7 @@ if old[1] and tonumber(old[1]) > tonumber(ARGV[1]) then return 0 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'end', ARGV[2], 'json', ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. seq)
+redis.call('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. seq .. ' ' .. ARGV[2])
 return seq
 """
 

@@ -8,7 +8,7 @@ Workers have a face of their own in `playground.predictions.work`.
 from __future__ import annotations
 
 from playground.predictions.cancel import cancel
-from playground.predictions.find import NotFound, find, history, queue_position
+from playground.predictions.find import NotFound, documents, find, history, queue_position
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
@@ -32,6 +32,7 @@ __all__ = [
     "Request",
     "as_json",
     "cancel",
+    "documents",
     "find",
     "history",
     "queue_position",

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from playground.models import Prediction
+from playground.predictions.find import attach_model
 
 WINDOW = 64  # how far down the queue a worker looks for what it has loaded
 HEAD_START = timedelta(
@@ -50,7 +51,7 @@ UPDATE playground_prediction p
        SELECT id FROM head
         UNION ALL
        SELECT id FROM crew WHERE crew.pictures <= (SELECT max_batch - pictures FROM head))
-RETURNING p.id
+RETURNING p.*
 """.replace(
     "{pictures}",
     "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1 END",
@@ -73,28 +74,19 @@ def take(
     """
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")
-        cursor.execute(
-            _TAKE,
-            {
-                "lane": lane,
-                "now": timezone.now(),
-                "lease": lease.total_seconds(),
-                "limit": limit,
-                "window": WINDOW,
-                "warm": list(warm),
-                "head_start": HEAD_START.total_seconds(),
-                "worker": worker,
-                "lock": worker_lock,
-            },
-        )
-        taken = [row[0] for row in cursor.fetchall()]
-    if not taken:
-        return []
-    return list(
-        Prediction.objects.select_related("version", "endpoint")
-        .filter(pk__in=taken)
-        .order_by("-priority", "fair_at")
-    )
+    parameters = {
+        "lane": lane,
+        "now": timezone.now(),
+        "lease": lease.total_seconds(),
+        "limit": limit,
+        "window": WINDOW,
+        "warm": list(warm),
+        "head_start": HEAD_START.total_seconds(),
+        "worker": worker,
+        "lock": worker_lock,
+    }
+    taken = [attach_model(row) for row in Prediction.objects.raw(_TAKE, parameters)]
+    return sorted(taken, key=lambda row: (-row.priority, row.fair_at))
 
 
 _TOUCH = """
@@ -123,14 +115,18 @@ def touch(
         return {row.public_id: row for row in Prediction.objects.raw(_TOUCH, parameters)}
 
 
+_HOLD = """
+SELECT * FROM playground_prediction
+ WHERE public_id = %s AND attempt = %s AND status = 'running'
+   FOR NO KEY UPDATE
+"""
+
+
 def hold_row(public_id: UUID, fence: int) -> Prediction | None:
     """The running row of this attempt, locked until the caller's transaction ends; None if the attempt is over."""
-    return (
-        Prediction.objects.select_related("version__listing__publisher", "endpoint")
-        .select_for_update(of=("self",), no_key=True)
-        .filter(public_id=public_id, attempt=fence, status=Prediction.Status.RUNNING)
-        .first()
-    )
+    for row in Prediction.objects.raw(_HOLD, [public_id, fence]):
+        return attach_model(row)
+    return None
 
 
 def save_closed(row: Prediction) -> None:

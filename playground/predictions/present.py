@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from django.conf import settings
@@ -81,12 +82,16 @@ def error_of(row: Prediction) -> dict[str, str] | None:
     return {"code": row.error_code, "message": row.error_message} if row.error_code else None
 
 
-def output_of(row: Prediction) -> Any:
-    """The output with an address for each medium that has not expired; None before success."""
+def output_of(row: Prediction, *, kept: Sequence[Asset] | None = None) -> Any:
+    """The output with an address for each medium that has not expired; None before success.
+
+    `kept` are the row's media where the caller has them at hand.
+    """
     if row.output is None:
         return None
     now = timezone.now()
-    media = {asset.position: asset for asset in row.assets.all() if asset.expires_at > now}
+    assets_of = row.assets.all() if kept is None else kept
+    media = {asset.position: asset for asset in assets_of if asset.expires_at > now}
     return _filled(row.output, media)
 
 
@@ -116,8 +121,13 @@ def media_json(asset: Asset) -> dict[str, Any]:
     }
 
 
-def state_of(row: Prediction, *, preview: str | None = None, note: str = "") -> State:
-    """The live state that the row itself tells; the end always comes from here. Terminal rows need their assets."""
+def state_of(
+    row: Prediction, *, preview: str | None = None, note: str = "", kept: Sequence[Asset] | None = None
+) -> State:
+    """The live state that the row itself tells; the end always comes from here.
+
+    A row that succeeded needs its media: `kept`, or else those it was selected with.
+    """
     if not note and row.faults and not row.is_terminal:
         note = f"A worker stopped during an earlier attempt; this is attempt {max(row.attempt, 1)}."
     took = (row.finished_at - row.started_at) if row.finished_at and row.started_at else None
@@ -136,7 +146,7 @@ def state_of(row: Prediction, *, preview: str | None = None, note: str = "") -> 
         "created_at": row.created_at.timestamp(),
         "elapsed_ms": round(took.total_seconds() * 1000) if took is not None else None,
         "logs": row.logs.splitlines(),
-        "output": output_of(row),
+        "output": output_of(row, kept=kept),
         "error": error_of(row),
         "cost_micros": row.cost_micros,
         "note": note,
