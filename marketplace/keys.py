@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -19,6 +20,8 @@ from marketplace.ids import ALPHABET
 from marketplace.models import ApiKey, User, Workspace
 
 SCOPES = ("models:read", "predictions:read", "predictions:write", "billing:read")
+KEEP_SECONDS = 1.0  # for which a process uses a key that it looked up; a revoked one works that much longer
+MAX_KEPT = 10_000
 _SHAPE = re.compile(r"vt_([0-9a-z]{12})_([0-9a-z]{32})")
 _TOUCH_EVERY = timedelta(minutes=1)
 
@@ -67,7 +70,7 @@ def resolve(credential: str) -> ApiKey:
     )
     if match is None:
         raise InvalidKey("This is not an API key. Keys look like vt_<12 characters>_<32 characters>.")
-    key = ApiKey.objects.select_related("workspace").filter(key_id=match[1]).first()
+    key = _look_up(match[1])
     if key is None or not hmac.compare_digest(key.secret_sha256, _digest(match[2])):
         raise InvalidKey("No such API key. Check that it was copied whole.")
     now = timezone.now()
@@ -77,7 +80,28 @@ def resolve(credential: str) -> ApiKey:
         raise InvalidKey("This API key has expired. Make a new one.")
     if key.last_used_at is None or now - key.last_used_at > _TOUCH_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        key.last_used_at = now
     return key
+
+
+_kept: dict[str, tuple[float, ApiKey]] = {}
+
+
+def forget() -> None:
+    """Drop the keys that this process remembers."""
+    _kept.clear()
+
+
+def _look_up(key_id: str) -> ApiKey | None:
+    until, known = _kept.get(key_id, (0.0, None))
+    if known is not None and until > time.monotonic():
+        return known
+    found = ApiKey.objects.select_related("workspace").filter(key_id=key_id).first()
+    if found is not None:
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        _kept[key_id] = (time.monotonic() + KEEP_SECONDS, found)
+    return found
 
 
 def from_headers(authorization: str, x_api_key: str = "") -> str | None:

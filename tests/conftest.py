@@ -175,7 +175,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(autouse=True)
 def _fresh_shelf() -> None:
-    """What one test put on the shelf is not remembered in the next."""
-    from marketplace import catalog
+    """What one test put on the shelf, or who had which key, is not remembered in the next."""
+    from marketplace import catalog, keys
 
     catalog.forget()
+    keys.forget()

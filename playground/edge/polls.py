@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 import redis
@@ -27,7 +26,7 @@ from playground.edge.protocol import Scope, Send, header
 from playground.edge.threads import in_thread
 from playground.live import State
 from playground.models import Prediction
-from playground.predictions.present import PredictionJson
+from playground.predictions.present import PredictionJson, moved
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class Polls:
                 return None
             document = found
         if document["status"] in Prediction.OPEN and document["attempt"] <= state["attempt"]:
-            document = _moved(document, state)
+            document = moved(document, state)
         while len(self._kept) >= MAX_KEPT:
             self._kept.pop(next(iter(self._kept)))
         body = dump(document)
@@ -159,17 +158,3 @@ def _counter(caller: Caller) -> str | None:
 def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:
     rows = Prediction.objects.filter(public_id__in=public_ids).values_list("public_id", "status", "attempt")
     return {public_id: (status, attempt) for public_id, status, attempt in rows}
-
-
-def _moved(document: PredictionJson, state: State) -> PredictionJson:
-    """The document of an open prediction, brought to what the live state says."""
-    started = state["started_at"]
-    return {
-        **document,
-        "status": state["status"],
-        "attempt": state["attempt"],
-        "step": state["step"],
-        "steps": state["steps"],
-        "logs": "\n".join(state["logs"]),
-        "started_at": datetime.fromtimestamp(started, UTC).isoformat() if started is not None else None,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import cast
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -13,7 +14,9 @@ from playground import predictions
 from playground.edge.answers import dump
 from playground.edge.hub import Gone, hub
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header, while_here
+from playground.live import MAX_LOG_LINES, State
 from playground.models import Prediction
+from playground.predictions.present import PredictionJson, moved
 
 MAX_SECONDS = 60
 _PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?([0-9]{1,6})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
@@ -56,7 +59,7 @@ class _Held:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
 
-    def waits_for(self) -> UUID | None:
+    def shown(self) -> PredictionJson | None:
         """The open prediction that the answer shows."""
         if self.status not in {200, 201}:
             return None
@@ -66,7 +69,7 @@ class _Held:
             return None
         if not isinstance(document, dict) or document.get("status") not in Prediction.OPEN:
             return None
-        return parse(str(document.get("id", "")), "p")
+        return cast("PredictionJson", document)
 
 
 async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,21 +79,31 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
     """
     held = _Held()
     await inner(scope, receive, held.send)
-    public_id = held.waits_for()
-    if public_id is not None:
-        if not await while_here(receive, _end(public_id, seconds)):
+    shown = held.shown()
+    public_id = parse(shown["id"], "p") if shown is not None else None
+    if shown is not None and public_id is not None:
+        last: list[State] = []
+        if not await while_here(receive, _watch(public_id, seconds, last)):
             return
-        document = await hub().documents.get(public_id)
-        held.body = dump(document) if document is not None else held.body
+        held.body = await _later(shown, public_id, last) or held.body
     if held.status in {200, 201}:
         held.headers.append((b"preference-applied", b"wait=%d" % seconds))
     await held.release(send)
 
 
-async def _end(public_id: UUID, seconds: int) -> None:
+async def _watch(public_id: UUID, seconds: int, last: list[State]) -> None:
+    """Return at the end of the prediction or of the time; what was seen last is then in `last`."""
     try:
         async with asyncio.timeout(seconds), hub().watch(public_id, only_end=True) as watcher:
-            async for _ in watcher:
-                pass
+            async for present in watcher:
+                last[:] = [present.state]
     except (TimeoutError, Gone, predictions.NotFound):
         return
+
+
+async def _later(shown: PredictionJson, public_id: UUID, last: list[State]) -> bytes | None:
+    """What was shown, as it is now: by its last state where that says everything, else by its row."""
+    if last and last[0]["status"] in Prediction.TERMINAL and len(last[0]["logs"]) < MAX_LOG_LINES:
+        return dump(moved(shown, last[0]))
+    document = await hub().documents.get(public_id)
+    return dump(document) if document is not None else None

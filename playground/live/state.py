@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,6 @@ from uuid import UUID
 
 import redis
 import redis.asyncio
-from redis.commands.core import Script
 
 from marketplace.dispatch import PRESENCE_SECONDS, redis_client
 
@@ -43,11 +41,13 @@ class State(TypedDict):
     preview: str | None  # data: address of a WebP of at most 256 px
     started_at: float | None  # Unix seconds
     created_at: float
+    finished_at: float | None  # Unix seconds
     elapsed_ms: int | None  # set at the end; until then it is now - started_at
     logs: list[str]
     output: Any
     error: dict[str, str] | None
     cost_micros: int | None
+    metrics: dict[str, Any]
     note: str  # why it waits again, after an attempt was lost
     seq: NotRequired[int]
 
@@ -78,11 +78,6 @@ return seq
 """
 
 
-@functools.cache
-def _script() -> Script:
-    return redis_client().register_script(_PUBLISH)
-
-
 def key_of(public_id: UUID | str) -> str:
     return f"live:{public_id.hex if isinstance(public_id, UUID) else public_id}"
 
@@ -98,8 +93,13 @@ def publish(states: Iterable[State]) -> None:
         for state in states:
             end = int(state["status"] in terminal)
             body = json.dumps({**state, "logs": state["logs"][-MAX_LOG_LINES:]}, separators=(",", ":"))
-            arguments: list[str | int] = [state["attempt"], end, body, KEEP_SECONDS, CHANNEL, state["id"]]
-            _script()(keys=[key_of(state["id"])], args=arguments, client=pipe)
+            # With its text: Redis knows the script by that, and asking whether it does would be a trip of its own.
+            pipe.eval(
+                _PUBLISH,
+                1,
+                key_of(state["id"]),
+                *(state["attempt"], end, body, KEEP_SECONDS, CHANNEL, state["id"]),
+            )
         pipe.execute()
     except redis.RedisError as error:
         log.warning("a live state was not published: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from django.conf import settings
@@ -144,10 +145,36 @@ def state_of(
         "preview": preview,
         "started_at": row.started_at.timestamp() if row.started_at else None,
         "created_at": row.created_at.timestamp(),
+        "finished_at": row.finished_at.timestamp() if row.finished_at else None,
         "elapsed_ms": round(took.total_seconds() * 1000) if took is not None else None,
-        "logs": row.logs.splitlines(),
+        "logs": row.logs.split("\n") if row.logs else [],
         "output": output_of(row, kept=kept),
         "error": error_of(row),
         "cost_micros": row.cost_micros,
+        "metrics": row.metrics,
         "note": note,
     }
+
+
+def moved(document: PredictionJson, state: State) -> PredictionJson:
+    """The document of an open prediction, brought to what a later live state says: the same as from the row."""
+    is_terminal = state["status"] in Prediction.TERMINAL
+    return {
+        **document,
+        "status": state["status"],
+        "output": state["output"],
+        "error": state["error"],
+        "logs": "\n".join(state["logs"]),
+        "held_micros": 0 if is_terminal else document["held_micros"],
+        "cost_micros": state["cost_micros"],
+        "attempt": state["attempt"],
+        "step": state["step"],
+        "steps": state["steps"],
+        "metrics": state["metrics"],
+        "started_at": _written(state["started_at"]),
+        "finished_at": _written(state["finished_at"]),
+    }
+
+
+def _written(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds is not None else None

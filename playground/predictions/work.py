@@ -72,11 +72,9 @@ def claim(
 
     `warm` names the version ids that the worker has loaded; `worker_lock` is the advisory lock it holds while it lives.
     """
-    with transaction.atomic():
-        rows = claims.take(
-            worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE
-        )
-        transaction.on_commit(lambda: live.publish([state_of(row) for row in rows]), robust=True)
+    rows = claims.take(worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE)
+    if rows:
+        live.publish([state_of(row) for row in rows])
     return [_job(row) for row in rows]
 
 
