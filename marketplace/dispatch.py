@@ -42,8 +42,8 @@ PRESENCE_SECONDS = 4  # an engine that was silent so long is gone
 
 Payload = Mapping[str, Any]
 
-# Without Celery's own care of Django's connections, which ends the connection pool before and after every task: each then
-# pays for new connections. `workers.tasks` gives connections back instead.
+# Without Celery's own care of Django's connections, which ends the connection pool before and after every task, so
+# that each pays for new connections. `workers.tasks` gives connections back instead.
 app = Celery("vitrine", fixups=[])
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,

@@ -1,9 +1,13 @@
-"""Whether this installation works, part by part."""
+"""Whether this installation works, part by part.
+
+Everybody may ask, so what a driver says of hosts and users goes to the log, and asking often costs nothing.
+"""
 
 from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,14 +30,21 @@ STORAGE_CHECK_SECONDS = 60.0
 _storage_checked_at = 0.0
 
 
+KEEP_SECONDS = 1.0
+
+_checking = threading.Lock()
+_checked: tuple[float, list[str]] = (float("-inf"), [])
+
+
 def problems() -> list[str]:
-    """One sentence for each thing that does not work; nothing when all does."""
-    found = []
-    for check in (_database, _redis, _broker, _control, _engines, _storage):
-        problem = _try(check)
-        if problem:
-            found.append(problem)
-    return found
+    """One sentence for each thing that does not work, at most a second old; nothing when all does."""
+    global _checked
+    with _checking:
+        if time.monotonic() - _checked[0] > KEEP_SECONDS:
+            checks = (_database, _redis, _broker, _control, _engines, _storage)
+            found = [problem for problem in map(_try, checks) if problem]
+            _checked = (time.monotonic(), found)
+        return list(_checked[1])
 
 
 def note_sweep() -> None:
@@ -42,20 +53,18 @@ def note_sweep() -> None:
 
 
 def _try(check: Callable[[], str]) -> str:
+    part = check.__name__.strip("_")
     try:
         return check()
-    except DatabaseError as error:
-        return f"database: {_first_line(error)}"
-    except redis.RedisError as error:
-        return f"redis: {_first_line(error)}"
-    except Exception as error:  # a storage or a broker raises what its library likes
-        if not isinstance(error, OperationalError | OSError):
-            log.exception("the check of %s failed", check.__name__.strip("_"))
-        return f"{check.__name__.strip('_')}: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    except (DatabaseError, redis.RedisError, OperationalError, OSError) as error:
+        if isinstance(error, DatabaseError):
+            part = "database"
+        elif isinstance(error, redis.RedisError):
+            part = "redis"
+        log.warning("health: %s: %s", part, (str(error).splitlines() or [type(error).__name__])[0][:200])
+    except Exception:  # a storage or a broker raises what its library likes
+        log.exception("the check of %s failed", part)
+    return f"{part}: does not answer; the log of the web process says more"
 
 
 def _database() -> str:

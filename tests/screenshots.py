@@ -95,8 +95,15 @@ def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path
 
 
 def _save(page: Page, path: Path) -> Path:
+    """The whole page; the playground on a wide screen as it is seen, with its foot at the bottom of the window."""
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=path, full_page=True)
+    is_playground = page.locator(".run").count() > 0
+    is_wide = (page.viewport_size or {"width": 0})["width"] > 1000
+    if (
+        is_playground and not is_wide
+    ):  # where the foot sticks to is the end of the window, which a whole page has not
+        page.evaluate("document.querySelector('.run').style.position = 'static'")
+    page.screenshot(path=path, full_page=not (is_playground and is_wide))
     return path
 
 

@@ -10,11 +10,15 @@ from playground import predictions
 from playground.api.problems import Problem
 from playground.edge.answers import ID_HEADER, answer
 from playground.edge.callers import Caller
+from playground.edge.crowd import Crowd, Full
 from playground.edge.hub import Gone, Watcher, hub
 from playground.edge.present import Present
 from playground.edge.protocol import Receive, Scope, Send, header, while_here
 
 HEARTBEAT_SECONDS = 15.0
+MAX_PER_WORKSPACE = 2_000
+FULL_SECONDS = 10  # after which to come again
+_crowd = Crowd(MAX_PER_WORKSPACE)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 FIRST_SECONDS = 10.0  # in which Redis or the database must have told the present state
 
@@ -25,6 +29,15 @@ async def stream(public_id: UUID, caller: Caller, scope: Scope, receive: Receive
     The present state comes at once, the end last. An EventSource that comes back after the end gets 204, which tells
     it to stay away.
     """
+    try:
+        with _crowd.place(caller.workspace):
+            await _follow(public_id, caller, scope, receive, send)
+    except Full:
+        detail = f"The workspace has {MAX_PER_WORKSPACE:,} streams open here, the most it may."
+        raise Problem("throttled", detail, headers={"Retry-After": str(FULL_SECONDS)}) from None
+
+
+async def _follow(public_id: UUID, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
     async with hub().watch(public_id) as watcher:
         try:
             async with asyncio.timeout(FIRST_SECONDS):

@@ -7,7 +7,6 @@ prediction in this workspace, 4429 too many sockets.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from django.conf import settings
 from marketplace.ids import parse
 from playground import predictions
 from playground.edge.callers import by_session
+from playground.edge.crowd import Crowd, Full
 from playground.edge.hub import Gone, hub
 from playground.edge.protocol import Receive, Scope, Send, header, while_here
 
@@ -23,7 +23,7 @@ MAX_PER_PERSON = 100
 DONE, RESTARTING, SIGNED_OUT, MISSING, TOO_MANY = 1000, 1012, 4401, 4404, 4429
 _PATH = re.compile(r"/ws/p/([0-9A-Za-z_-]{1,64})")
 
-_open: Counter[int] = Counter()
+_crowd = Crowd(MAX_PER_PERSON)
 
 
 async def socket(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,16 +43,11 @@ async def socket(scope: Scope, receive: Receive, send: Send) -> None:
     if public_id is None or state is None or state["workspace"] != person.workspace:
         await send({"type": "websocket.close", "code": MISSING})
         return
-    if _open[person.user] >= MAX_PER_PERSON:
-        await send({"type": "websocket.close", "code": TOO_MANY})
-        return
-    _open[person.user] += 1
     try:
-        await while_here(receive, _show(public_id, send))
-    finally:
-        _open[person.user] -= 1
-        if not _open[person.user]:
-            del _open[person.user]
+        with _crowd.place(person.user):
+            await while_here(receive, _show(public_id, send))
+    except Full:
+        await send({"type": "websocket.close", "code": TOO_MANY})
 
 
 def _is_from_here(scope: Scope) -> bool:

@@ -16,8 +16,8 @@ HEAD_START = timedelta(
     seconds=10
 )  # by how much what is loaded may go before what came earlier, so that nothing starves
 
-# What a crash of the database may forget, because it is then only done again, does not wait for the disk. As a part of the
-# statement, not as one of its own: a claim and every step are one trip to the server.
+# What a crash of the database may forget, because it is then only done again, does not wait for the disk. A part of
+# the statement, not one of its own: a claim and every step are one trip to the server.
 _HASTY = "(SELECT set_config('synchronous_commit', 'off', true)) AS hasty"
 
 # The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;

@@ -172,3 +172,23 @@ def test_trouble_of_the_database_is_told_and_not_shown(world, monkeypatch):
     answer = run(story())
     assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
     assert b"secret" not in answer.body
+
+
+def test_a_workspace_has_so_many_streams(world, monkeypatch):
+    monkeypatch.setattr(events._crowd, "limit", 1)
+    row = cast.submit(world.ada)
+    path = f"/api/v1/predictions/{row.uid}/events"
+
+    async def story():
+        first = begin("GET", path, headers=world.headers())
+        await first.start()
+        refused = await ask("GET", path, headers=world.headers())
+        await first.leave()
+        (job,) = await do(cast.claim)
+        await do(cast.succeed, job)
+        return refused, await ask("GET", path, headers=world.headers())
+
+    refused, later = run(story())
+    assert (refused.status, refused.json()["code"]) == (429, "throttled")
+    assert refused.headers["retry-after"]
+    assert later.status == 200

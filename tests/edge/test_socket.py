@@ -102,7 +102,7 @@ def test_addresses_that_are_none(world):
 
 
 def test_a_person_has_so_many_sockets(world, monkeypatch):
-    monkeypatch.setattr(edge_socket, "MAX_PER_PERSON", 2)
+    monkeypatch.setattr(edge_socket._crowd, "limit", 2)
     row, cookie = cast.submit(world.ada), sign_in(world.ada, "ada@example.test")
     path = f"/ws/p/{row.uid}"
 

@@ -9,6 +9,7 @@ import pytest
 
 from playground.edge import waits
 from playground.edge.hub import hub
+from playground.live import MAX_LOG_LINES
 from tests.edge.asgi import ask, begin, run
 from tests.live.test_hub import do
 from tests.predictions import cast
@@ -53,6 +54,25 @@ def test_a_submit_that_waits_is_answered_at_the_end(world):
     assert int(waited.headers["content-length"]) == len(waited.body)
     assert waited.json()["status"] == "succeeded"
     assert waited.json() == found.json()
+
+
+def test_logs_beyond_what_a_state_carries_come_whole(world):
+    lines = [f"line {n}" for n in range(MAX_LOG_LINES + 50)]
+
+    async def story():
+        asked = asyncio.ensure_future(ask("POST", PATH, **order(world, Prefer="wait=30")))
+        await is_watched()
+        (job,) = await do(cast.claim)
+        await do(
+            lambda: cast.work.fail(
+                id=job["id"], fence=job["fence"], code="broken", message="No.", retryable=False, logs=lines
+            )
+        )
+        return await asked
+
+    answer = run(story())
+    assert answer.json()["status"] == "failed"
+    assert answer.json()["logs"].split("\n") == lines
 
 
 def test_who_waited_long_enough_gets_the_present(world):

@@ -113,3 +113,19 @@ def test_health_is_json(world):
     answer = world.nobody.get("/healthz")
     assert answer.status_code == 503  # no engine runs in this process's tests
     assert any("engine" in problem for problem in answer.json()["problems"])
+
+
+def test_health_names_what_is_broken_and_keeps_its_secrets(world, monkeypatch):
+    from django.db import OperationalError
+
+    from playground import health
+
+    def down():
+        raise OperationalError("password of user vitrine")
+
+    monkeypatch.setattr(health, "_database", down)
+    monkeypatch.setattr(health, "_checked", (float("-inf"), []))
+    said = world.nobody.get("/healthz").content.decode()
+    monkeypatch.setattr(health, "_checked", (float("-inf"), []))
+    assert "database: does not answer" in said
+    assert "password" not in said

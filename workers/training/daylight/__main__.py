@@ -15,25 +15,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     data = commands.add_parser("data", help="draw the training pictures")
     data.add_argument("--folder", type=Path, default=BUILD / "data")
-    data.add_argument("--square", type=int, default=9_000, help="pictures of 192 x 192")
+    data.add_argument("--square", type=int, default=16_000, help="pictures of 192 x 192")
     data.add_argument("--wide", type=int, default=1_500, help="pictures of 256 x 192")
-    data.add_argument("--tall", type=int, default=1_000, help="pictures of 192 x 256")
+    data.add_argument("--tall", type=int, default=1_500, help="pictures of 192 x 256")
     data.add_argument("--processes", type=int, default=2)
     autoencoder = commands.add_parser("autoencoder", help="train the autoencoder")
     autoencoder.add_argument("--data", type=Path, default=BUILD / "data")
     autoencoder.add_argument("--target", type=Path, default=BUILD / "vae")
-    autoencoder.add_argument("--minutes", type=float, default=28)
+    autoencoder.add_argument("--steps", type=int, default=10_000, help="about 9 a second on two cores")
     autoencoder.add_argument("--decoder-only", action="store_true", help="leave latents as they are")
     unet = commands.add_parser("unet", help="train the denoiser and the text encoder")
     unet.add_argument("--data", type=Path, default=BUILD / "data")
     unet.add_argument("--vae", type=Path, default=BUILD / "vae")
     unet.add_argument("--checkpoints", type=Path, default=BUILD / "checkpoints")
-    unet.add_argument("--minutes", type=float, default=36)
-    unet.add_argument("--small-share", type=float, default=0.5, help="share of the time on 128 x 128")
-    unet.add_argument("--batch", type=int, default=16)
+    unet.add_argument(
+        "--samples", type=int, default=290_000, help="pictures seen, about 70 a second on two cores"
+    )
+    unet.add_argument("--small-share", type=float, default=0.75, help="share of them at 128 x 128")
+    unet.add_argument("--batch", type=int, default=32)
     unet.add_argument("--formats", nargs="+", default=["square", "wide", "tall"], help="formats of the rest")
     unet.add_argument("--parts", type=int, help="at most this many parts of 500 pictures of each of them")
-    unet.add_argument("--checkpoint-minutes", type=float, default=10)
+    unet.add_argument("--checkpoint-samples", type=int, default=20_000)
     ship = commands.add_parser("ship", help="copy a checkpoint into the weights folder")
     ship.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoints/final")
     ship.add_argument(
@@ -60,17 +62,17 @@ def _train(options: argparse.Namespace) -> None:
         train_autoencoder(
             data=options.data,
             target=options.target,
-            minutes=options.minutes,
+            steps=options.steps,
             decoder_only=options.decoder_only,
         )
         return
     from workers.training.daylight.denoiser import Plan, train_denoiser
 
     plan = Plan(
-        minutes=options.minutes,
+        samples=options.samples,
         small_share=options.small_share,
         batch=options.batch,
-        checkpoint_minutes=options.checkpoint_minutes,
+        checkpoint_samples=options.checkpoint_samples,
         formats=tuple(options.formats),
         parts=options.parts,
     )

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 from workers.training.daylight.averaging import MovingAverage
 from workers.training.daylight.dataset import draw, read_parts
+from workers.training.daylight.precision import mixed_precision
 from workers.training.daylight.raster import Pixels
 
 CELL = 8
 CROP = 64
-_WIDTH = 32
+_WIDTH = 48
 _COLOUR_MEAN, _COLOUR_GAIN = 0.45, 3.0
 _LEARNING_RATE = 1.5e-3
 _LATENT_NOISE = 0.07  # the decoder forgives what the denoiser leaves
@@ -228,9 +229,10 @@ class _Run:
     def learn(self, wanted: Tensor, share: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = _learning_rate(self.step, share)
-        latents = self.codec.encode(wanted)
-        blur = torch.randn_like(latents) * torch.rand(len(wanted), 1, 1, 1) * _LATENT_NOISE
-        decoded = self.codec.decode(latents + blur)
+        with mixed_precision():
+            latents = self.codec.encode(wanted).float()
+            blur = torch.randn_like(latents) * torch.rand(len(wanted), 1, 1, 1) * _LATENT_NOISE
+            decoded = self.codec.decode(latents + blur).float()
         loss = _loss(decoded, wanted, latents, min(1.0, 0.2 + share * 4))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -252,11 +254,11 @@ class _Run:
 
 
 def train_autoencoder(
-    *, data: Path, target: Path, minutes: float, batch: int = 12, decoder_only: bool = False
+    *, data: Path, target: Path, steps: int, batch: int = 12, decoder_only: bool = False
 ) -> None:
-    """Trains for `minutes` of wall clock and writes the diffusers folder `target`.
+    """Trains for `steps` batches in all and writes the diffusers folder `target`.
 
-    A run that was cut short, or is given more minutes, goes on from the state kept beside `target`.
+    A run that was cut short, or is given more steps, goes on from the state kept beside `target`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     pictures = np.concatenate([part.pictures for part in read_parts(data)])
@@ -266,8 +268,8 @@ def train_autoencoder(
         run.freeze_encoder()
     rng = np.random.default_rng(run.step)
     started, logged = time.monotonic() - run.spent, run.spent
-    while run.spent < minutes * 60:
-        loss = run.learn(_crops(pictures, batch, rng), run.spent / (minutes * 60))
+    while run.step < steps:
+        loss = run.learn(_crops(pictures, batch, rng), run.step / steps)
         run.spent = time.monotonic() - started
         if run.spent - logged > _LOG_SECONDS:
             logged = run.spent

@@ -21,6 +21,7 @@ from workers.training.daylight.captions import phrase
 from workers.training.daylight.dataset import choose
 from workers.training.daylight.latents import SIDES, SMALL, LatentSet, read_latents
 from workers.training.daylight.pipeline import SHIFT, save_pipeline
+from workers.training.daylight.precision import mixed_precision
 from workers.training.daylight.text import WIDTH, build_tokenizer, new_text_encoder, tokens
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _LEARNING_RATE = 8e-4
 _DROPPED_CAPTIONS = 0.1
-MIX = {"square": 0.70, "wide": 0.18, "tall": 0.12}  # formats after the small pictures, by weight
+MIX = {"square": 0.76, "wide": 0.14, "tall": 0.10}  # formats after the small pictures, by weight
 
 
 class _Configured(Protocol):
@@ -39,12 +40,15 @@ class _Configured(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How one training is spent: wall-clock minutes, the share of it on small pictures, checkpoints."""
+    """How one training is spent: pictures seen, the share of them that are small, how often to keep what was learnt.
 
-    minutes: float
-    small_share: float = 0.6
-    batch: int = 16
-    checkpoint_minutes: float = 10
+    Counted in samples, not in minutes, so that a busy machine gives the same model later and not another one.
+    """
+
+    samples: int
+    small_share: float = 0.75
+    batch: int = 32
+    checkpoint_samples: int = 20_000
     formats: tuple[str, ...] = tuple(MIX)
     parts: int | None = None  # no more than this many parts of each format after the small pictures
 
@@ -88,11 +92,10 @@ class Trainer:
 
     def run(self, checkpoints: Path) -> Path:
         """Trains to the end of the plan; returns the folder of the finished pipeline."""
-        budget = self.plan.minutes * 60
-        saved = self.spent // (self.plan.checkpoint_minutes * 60)
+        saved = self.samples // self.plan.checkpoint_samples
         running, logged = None, self.spent
-        while self.spent < budget:
-            share = self.spent / budget
+        while self.samples < self.plan.samples:
+            share = self._share()
             name = self._format(share)
             self._load(name)  # encoding the pictures is not training time
             started = time.monotonic()
@@ -106,12 +109,15 @@ class Trainer:
                     f"{self.spent:.0f} s, step {self.step}, samples {self.samples}, loss {running:.4f}",
                     flush=True,
                 )
-            if self.spent // (self.plan.checkpoint_minutes * 60) > saved:
+            if self.samples // self.plan.checkpoint_samples > saved:
                 saved += 1
-                self._save(checkpoints / f"{int(self.spent // 60):03}")
+                self._save(checkpoints / f"{self.samples:07}")
                 self._keep()
         self._keep()
         return self._save(checkpoints / "final")
+
+    def _share(self) -> float:
+        return min(1.0, self.samples / self.plan.samples)
 
     def _format(self, share: float) -> str:
         if share < self.plan.small_share:
@@ -144,10 +150,11 @@ class Trainer:
         noise = torch.randn_like(latents)
         mix = sigma[:, None, None, None]
         noisy = ((1 - mix) * latents + mix * noise).contiguous(memory_format=torch.channels_last)
-        states = self.text(tokens(self.tokenizer, captions))[0]
         with sdpa_kernel(SDPBackend.MATH):  # several times faster backward than the fused kernel on a CPU
-            flow = self.unet(noisy, sigma * 1000, states, return_dict=False)[0]
-            loss = functional.mse_loss(flow, noise - latents)
+            with mixed_precision():
+                states = self.text(tokens(self.tokenizer, captions))[0]
+                flow = self.unet(noisy, sigma * 1000, states, return_dict=False)[0]
+            loss = functional.mse_loss(flow.float(), noise - latents)
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -158,7 +165,7 @@ class Trainer:
         return loss.item()
 
     def _save(self, folder: Path) -> Path:
-        form = "square" if self.spent / (self.plan.minutes * 60) > self.plan.small_share else SMALL
+        form = "square" if self._share() > self.plan.small_share else SMALL
         cast("_Configured", self.unet).register_to_config(sample_size=SIDES[form][0] // CELL)
         with self.average.applied():
             save_pipeline(folder, vae=self.vae, unet=self.unet, text=self.text, tokenizer=self.tokenizer)
@@ -193,9 +200,9 @@ def _learn_words() -> CLIPTokenizer:
 
 
 def train_denoiser(*, data: Path, vae: Path, checkpoints: Path, plan: Plan) -> Path:
-    """Trains for the plan's minutes, with a whole pipeline in `checkpoints` every few of them.
+    """Trains on the plan's samples, with a whole pipeline in `checkpoints` every few of them.
 
-    A run that was cut short goes on from its last checkpoint, a finished one when given more minutes.
+    A run that was cut short goes on from its last checkpoint, a finished one when given more samples.
     Returns the finished pipeline's folder.
     """
     checkpoints.mkdir(parents=True, exist_ok=True)

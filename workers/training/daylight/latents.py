@@ -16,10 +16,8 @@ from workers.training.daylight.captions import Subject
 from workers.training.daylight.dataset import FORMATS, Part, read_parts
 
 SMALL = "small"
-SIDES = {SMALL: (128, 128), "square": (160, 160), "wide": (160, 208), "tall": (208, 160)}  # height, width
-_SOURCES = {
-    SMALL: "square"
-}  # the others are drawn under their own name; all are drawn larger and scaled down
+SIDES = {SMALL: (128, 128), "square": (192, 192), "wide": (192, 256), "tall": (256, 192)}  # height, width
+_SOURCES = {SMALL: "square"}  # the others are drawn under their own name and at their own size
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ def _encode(codec: Codec, part: Part, size: tuple[int, int]) -> Tensor:
     with torch.no_grad():
         for start in range(0, len(part.pictures), 20):
             batch = to_tensor(part.pictures[start : start + 20])
-            batch = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
+            if batch.shape[-2:] != size:
+                batch = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
             batch = batch.contiguous(memory_format=torch.channels_last)
             encoded.append((codec.encode(batch) * codec.scale).half().contiguous())
     return torch.cat(encoded)
