@@ -103,6 +103,7 @@ def _save(page: Page, path: Path) -> Path:
         is_playground and not is_wide
     ):  # where the foot sticks to is the end of the window, which a whole page has not
         page.evaluate("document.querySelector('.run').style.position = 'static'")
+    page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
     page.screenshot(path=path, full_page=not (is_playground and is_wide))
     return path
 

@@ -67,7 +67,7 @@ def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page
     card = page.locator("article[data-status=succeeded]")
     assert "$0.0040 charged" in card.inner_text()
     width = card.locator(".made img").evaluate("image => image.decode().then(() => image.naturalWidth)")
-    assert width == 128
+    assert width == 192
     assert api.balance()["available_micros"] == before - PRICE_MICROS
     assert api.balance()["held_micros"] == 0
 

@@ -1,4 +1,4 @@
-"""Trains, measures and shows the model: data, autoencoder, unet, ship, eval, sheet."""
+"""Trains, measures and shows the model: data, autoencoder, unet, ship, eval, sheet, covers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
     sheet = commands.add_parser("sheet", help="draw seeds 0 to 15")
     sheet.add_argument("target", type=Path, help="the picture to write, .webp or .png")
-    for command in (evaluation, sheet):
+    covers = commands.add_parser("covers", help="draw the pictures of its listing")
+    covers.add_argument("folder", type=Path, nargs="?", default=Path("static/covers"))
+    for command in (evaluation, sheet, covers):
         command.add_argument("--weights", type=Path, default=WEIGHTS)
         command.add_argument("--steps", type=int, default=16)
         command.add_argument("--guidance", type=float, default=3.0)
@@ -92,8 +94,18 @@ def _show(options: argparse.Namespace) -> None:
         )
         print(report.to_json() if options.json else report.table())
         return
-    from workers.training.daylight.sheet import write_sheet
+    from workers.training.daylight.sheet import write_covers, write_sheet
 
+    if options.command == "covers":
+        made = write_covers(
+            weights=options.weights,
+            folder=options.folder,
+            name=options.weights.name,
+            steps=options.steps,
+            guidance=options.guidance,
+        )
+        print(*made, sep="\n")
+        return
     captions = write_sheet(
         weights=options.weights, target=options.target, steps=options.steps, guidance=options.guidance
     )
