@@ -39,12 +39,16 @@ _checked: tuple[float, list[str]] = (float("-inf"), [])
 def problems() -> list[str]:
     """One sentence for each thing that does not work, at most a second old; nothing when all does."""
     global _checked
-    with _checking:
-        if time.monotonic() - _checked[0] > KEEP_SECONDS:
+    is_first = _checked[0] == float("-inf")
+    if time.monotonic() - _checked[0] > KEEP_SECONDS and _checking.acquire(blocking=is_first):
+        # Whoever asks while somebody looks is told what was found last, and waits for nothing.
+        try:
             checks = (_database, _redis, _broker, _control, _engines, _storage)
             found = [problem for problem in map(_try, checks) if problem]
             _checked = (time.monotonic(), found)
-        return list(_checked[1])
+        finally:
+            _checking.release()
+    return list(_checked[1])
 
 
 def note_sweep() -> None:

@@ -98,6 +98,7 @@ def _progress(
         # A picture in the making outlives a restart of the database: whether it is still wanted is asked again by the
         # next step, and by its fence at the end.
         log.warning("progress was not noted: %s", error)
+        close_old_connections()  # a broken one would fail the next step too
         closed = []
     return [*closed, *me.lost()]
 

@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 from celery import signals
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -40,6 +41,7 @@ def drain(lane: str, **_: Any) -> None:
 def _child_starts(**_: Any) -> None:
     """An engine's child: it dies with its parent and says that it is there."""
     die_with_parent()
+    _leave_connections_to_parent()
     os.nice(ENGINE_NICENESS)
     session.start(lanes=session.lanes_of_process())
 
@@ -49,6 +51,13 @@ def _child_starts(**_: Any) -> None:
 def _give_connection_back(**_: Any) -> None:
     """A task is no request of Django's: its connection goes back to the pool here."""
     close_old_connections()
+
+
+def _leave_connections_to_parent() -> None:
+    """What the parent has open is not to be shared, nor closed from here."""
+    for wrapper in connections.all(initialized_only=True):
+        wrapper.connection = None
+    DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]
 
 
 @signals.celeryd_init.connect(weak=False)

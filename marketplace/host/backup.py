@@ -34,6 +34,8 @@ FORMAT = "vitrine-backup-1"
 DATABASE, MANIFEST = "database.dump", "manifest.json"
 OWN_SECRETS = {"postgres", "database", "redis"}  # they open this machine's servers, not another's
 CHUNK = 1 << 20
+# What Django takes out of OPTIONS for itself; all else is libpq's.
+DJANGO_OPTIONS = {"pool", "server_side_binding", "prepare_threshold", "isolation_level", "assume_role"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Database:
             "port": settings["PORT"],
             "user": settings["USER"],
             "dbname": settings["NAME"],
-            **{name: value for name, value in settings.get("OPTIONS", {}).items() if name != "pool"},
+            **{
+                name: value
+                for name, value in settings.get("OPTIONS", {}).items()
+                if name not in DJANGO_OPTIONS
+            },
         }
         given = {name: value for name, value in named.items() if value}
         return cls(conninfo=make_conninfo("", **given), password=settings["PASSWORD"])

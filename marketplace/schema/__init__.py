@@ -12,6 +12,7 @@ from __future__ import annotations
 from marketplace.schema.check import InvalidSchema, check
 from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
 from marketplace.schema.describe import Parameter, example, parameters, redact
+from marketplace.schema.files import Schema, replace_files, takes
 from marketplace.schema.form import Field, fields, from_form
 from marketplace.schema.measure import quantities
 
@@ -21,6 +22,7 @@ __all__ = [
     "InvalidInput",
     "InvalidSchema",
     "Parameter",
+    "Schema",
     "check",
     "clean",
     "example",
@@ -29,5 +31,7 @@ __all__ = [
     "parameters",
     "quantities",
     "redact",
+    "replace_files",
+    "takes",
     "with_seeds",
 ]

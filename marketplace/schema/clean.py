@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-Schema = Mapping[str, Any]
+from marketplace.schema.files import Schema, trouble, types_of
 
 INTEGER_LIMIT = 2**53  # what JavaScript clients can hold exactly
 SEED_MAXIMUM = 2**32 - 1
@@ -118,6 +118,11 @@ def _string(one: Schema, value: object, at: str, errors: list[FieldError]) -> ob
     if "\0" in value:
         errors.append(FieldError(at, "type", "holds a null character; remove it", "string"))
         return None
+    if "x-media" in one:
+        found = trouble(one, value)
+        if found is not None:
+            errors.append(FieldError(at, *found, list(types_of(one))))
+        return value
     lowest, highest = one.get("minLength", 0), one.get("maxLength", STRING_LIMIT)
     if len(value) > highest:
         message = f"has {len(value):,} characters, at most {highest:,} are allowed"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.schema.clean import Schema, describe, ordered
+from marketplace.schema.clean import describe, ordered
+from marketplace.schema.files import Schema
 
 REDACTED = "[secret]"
 

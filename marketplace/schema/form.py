@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.schema.clean import SEED_MAXIMUM, FieldError, Schema, ordered
+from marketplace.schema.clean import SEED_MAXIMUM, FieldError, ordered
+from marketplace.schema.files import Schema
 
 MAX_SEGMENTS = 5
 MISSING = object()

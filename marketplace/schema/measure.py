@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from marketplace.schema.clean import Schema, ordered
+from marketplace.schema.clean import ordered
+from marketplace.schema.files import Schema
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
 

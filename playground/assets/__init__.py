@@ -7,7 +7,7 @@ capability for one file and some time, and the file behind it goes when the asse
 from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
-from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, store, store_all
+from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
 from playground.assets.purge import purge_expired, purge_orphans
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "open_address",
     "purge_expired",
     "purge_orphans",
+    "read",
     "store",
     "store_all",
     "thumbnail_address",

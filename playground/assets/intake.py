@@ -106,6 +106,13 @@ def keep(
     )
 
 
+def read(asset: Asset) -> bytes:
+    """The whole file of an asset. Raises OSError."""
+    with default_storage.open(asset.storage_name) as file:
+        data: bytes = file.read()
+    return data
+
+
 def are_kept(stored: Sequence[Stored]) -> bool:
     """Whether any of these has its row."""
     return Asset.objects.filter(storage_name__in=[one.storage_name for one in stored]).exists()

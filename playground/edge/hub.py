@@ -121,7 +121,8 @@ class Hub:
         if topic is None:
             topic = self._topics[public_id] = _Topic(public_id)
             self._mark([public_id])
-        elif not only_end and not topic.followers:  # nobody has followed it up to here
+        elif not only_end and not topic.followers and topic.is_open:
+            topic.present = None  # nobody has followed it up to here, so what is known may be old
             self._mark([public_id])
         topic.watchers += 1
         topic.followers += not only_end
@@ -189,9 +190,9 @@ class Hub:
             self.is_connected = True
             self._mark(topic.public_id for topic in self._topics.values() if topic.is_open)
         elif message["type"] == "message" and isinstance(data, bytes):
-            name, _, end = data.decode().split(" ")
+            name, _, rest = data.decode().partition(" ")
             topic = self._topics.get(UUID(name))
-            if topic is not None and topic.is_open and (topic.followers or end == "1"):
+            if topic is not None and topic.is_open and (topic.followers or not rest.endswith(" 0")):
                 self._mark([topic.public_id])
 
     async def _read(self) -> None:

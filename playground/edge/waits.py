@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from typing import cast
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from django.db import Error as DatabaseError
+
 from marketplace.ids import parse
 from playground import predictions
 from playground.edge.answers import dump
+from playground.edge.crowd import Crowd, Full
 from playground.edge.hub import Gone, hub
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header, while_here
 from playground.live import MAX_LOG_LINES, State
@@ -19,7 +23,11 @@ from playground.models import Prediction
 from playground.predictions.present import PredictionJson, moved
 
 MAX_SECONDS = 60
+MAX_PER_WORKSPACE = 2_000
 _PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?([0-9]{1,6})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
+
+_crowd = Crowd(MAX_PER_WORKSPACE)
+log = logging.getLogger(__name__)
 
 
 def preferred(scope: Scope) -> int | None:
@@ -92,12 +100,17 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
 
 
 async def _watch(public_id: UUID, seconds: int, last: list[State]) -> None:
-    """Return at the end of the prediction or of the time; what was seen last is then in `last`."""
+    """Return at the end of the prediction or of the time; what was seen last is then in `last`.
+
+    A workspace with more waiters than it may have is not kept waiting: it is told the present.
+    """
     try:
         async with asyncio.timeout(seconds), hub().watch(public_id, only_end=True) as watcher:
-            async for present in watcher:
-                last[:] = [present.state]
-    except (TimeoutError, Gone, predictions.NotFound):
+            last[:] = [(await anext(watcher)).state]
+            with _crowd.place(last[0]["workspace"]):
+                async for present in watcher:
+                    last[:] = [present.state]
+    except (TimeoutError, Gone, Full, StopAsyncIteration, predictions.NotFound):
         return
 
 
@@ -105,5 +118,9 @@ async def _later(shown: PredictionJson, public_id: UUID, last: list[State]) -> b
     """What was shown, as it is now: by its last state where that says everything, else by its row."""
     if last and last[0]["status"] in Prediction.TERMINAL and len(last[0]["logs"]) < MAX_LOG_LINES:
         return dump(moved(shown, last[0]))
-    document = await hub().documents.get(public_id)
+    try:
+        document = await hub().documents.get(public_id)
+    except DatabaseError as error:  # it was accepted, and an error would not say so
+        log.warning("the end of a wait cannot be read: %s", error)
+        return None
     return dump(document) if document is not None else None

@@ -41,6 +41,7 @@ class State(TypedDict):
     preview: str | None  # data: address of a WebP of at most 256 px
     started_at: float | None  # Unix seconds
     created_at: float
+    start_by: float  # Unix seconds
     finished_at: float | None  # Unix seconds
     elapsed_ms: int | None  # set at the end; until then it is now - started_at
     logs: list[str]

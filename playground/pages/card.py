@@ -147,7 +147,9 @@ def _facts(state: State, pictures: tuple[dict[str, Any], ...]) -> list[str]:
     if seed is not None:
         facts.append(f"seed {seed}")
     if state["attempt"] > 1:
-        facts.append(f"attempt {state['attempt']}")
+        # Where a preview fills the stage, why it began again is told here.
+        is_told = state["status"] == "running" and state["preview"] is not None and state["note"]
+        facts.append(state["note"] if is_told else f"attempt {state['attempt']}")
     return facts
 
 

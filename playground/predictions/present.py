@@ -145,6 +145,7 @@ def state_of(
         "preview": preview,
         "started_at": row.started_at.timestamp() if row.started_at else None,
         "created_at": row.created_at.timestamp(),
+        "start_by": row.start_by.timestamp(),
         "finished_at": row.finished_at.timestamp() if row.finished_at else None,
         "elapsed_ms": round(took.total_seconds() * 1000) if took is not None else None,
         "logs": row.logs.split("\n") if row.logs else [],
@@ -171,6 +172,7 @@ def moved(document: PredictionJson, state: State) -> PredictionJson:
         "step": state["step"],
         "steps": state["steps"],
         "metrics": state["metrics"],
+        "start_by": datetime.fromtimestamp(state["start_by"], UTC).isoformat(),
         "started_at": _written(state["started_at"]),
         "finished_at": _written(state["finished_at"]),
     }

@@ -23,6 +23,7 @@ from marketplace import dispatch
 from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import claims
+from playground.predictions.files import with_files
 from playground.predictions.present import state_of
 from playground.predictions.settle import charge, refund_in_full
 
@@ -73,9 +74,16 @@ def claim(
     `warm` names the version ids that the worker has loaded; `worker_lock` is the advisory lock it holds while it lives.
     """
     rows = claims.take(worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE)
-    if rows:
-        live.publish([state_of(row) for row in rows])
-    return [_job(row) for row in rows]
+    try:
+        jobs = [_job(row) for row in rows]
+        if rows:
+            live.publish([state_of(row) for row in rows])
+    except BaseException:
+        # They are ours by now: handed back at once, nobody waits for a lease to end.
+        for row in rows:
+            release(id=row.public_id.hex, fence=row.attempt, reason="The worker could not start it.")
+        raise
+    return jobs
 
 
 def renew(*, fences: Mapping[str, int]) -> list[str]:
@@ -224,7 +232,7 @@ def _job(row: Prediction) -> Job:
         "model": row.model,
         "version": row.version.sha256,
         "recipe": row.version.recipe,
-        "input": row.input,
+        "input": with_files(row),
         "exact": row.exact,
         "batch_on": row.endpoint.batch_on,
         "max_batch": row.endpoint.max_batch,

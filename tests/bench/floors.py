@@ -1,10 +1,12 @@
 """What the same machine does without Vitrine, in the same run: the floors that its figures are held against.
 
-`python -m tests.bench.floors pipe STEPS BATCH` times a bare diffusers loop of the shipped model and prints JSON.
+`python -m tests.bench.floors pipe STEPS BATCH` times a bare diffusers loop of the shipped model and prints JSON;
+`python -m tests.bench.floors fan REDIS` serves what is published there to whoever connects.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,9 +21,12 @@ from typing import Any
 
 import psycopg
 from celery import Celery
+from redis.asyncio import Redis
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 ROUNDS = 5
+FAN = "floor"
+SIDE = 192  # px of the pictures that are measured, here and there
 
 floor = Celery(
     "floor", broker=os.environ.get("FLOOR_BROKER", ""), backend=os.environ.get("FLOOR_BACKEND", "")
@@ -117,6 +122,8 @@ def _pipe(steps: int, batch: int) -> dict[str, Any]:
             prompts,
             num_inference_steps=steps,
             guidance_scale=3.0,
+            width=SIDE,
+            height=SIDE,
             generator=generators,
             callback_on_step_end=on_step,
         )
@@ -131,5 +138,47 @@ def _pipe(steps: int, batch: int) -> dict[str, Any]:
     }
 
 
+def fan_out_ms(redis: str, viewers: int) -> float:
+    """One message in Redis to so many connections of a bare asyncio server: until the last one has read it."""
+    command = [sys.executable, "-m", "tests.bench.floors", "fan", redis]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            return asyncio.run(_read_all(redis, int(server.stdout.readline()), viewers))
+        finally:
+            server.kill()
+
+
+async def _read_all(redis: str, port: int, viewers: int) -> float:
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(viewers)]
+    publisher = Redis.from_url(redis)
+    await asyncio.sleep(0.5)
+    begun = time.perf_counter()
+    await publisher.publish(FAN, "x" * 500)
+    await asyncio.gather(*(reader.readexactly(500) for reader, _ in streams))
+    taken = time.perf_counter() - begun
+    for _, writer in streams:
+        writer.close()
+    await publisher.aclose()
+    return taken * 1000
+
+
+async def _fan(redis: str) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(
+        lambda _, writer: writers.append(writer), "127.0.0.1", 0, backlog=2048
+    )
+    async with Redis.from_url(redis).pubsub() as channel:
+        await channel.subscribe(FAN)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        async for message in channel.listen():
+            if message["type"] == "message":
+                for writer in writers:
+                    writer.write(message["data"])
+
+
 if __name__ == "__main__":
-    print(json.dumps(_pipe(int(sys.argv[2]), int(sys.argv[3]))))
+    if sys.argv[1] == "fan":
+        asyncio.run(_fan(sys.argv[2]))
+    else:
+        print(json.dumps(_pipe(int(sys.argv[2]), int(sys.argv[3]))))

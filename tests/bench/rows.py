@@ -12,6 +12,7 @@ from statistics import median, quantiles
 
 import psutil
 
+from tests.bench.floors import SIDE
 from tests.bench.wire import Wire
 from tests.conftest import Stack
 
@@ -34,7 +35,13 @@ class Row:
 def picture(steps: int, seed: int = 0) -> dict[str, object]:
     return {
         "model": "vitrine/daylight",
-        "input": {"prompt": PROMPT, "num_inference_steps": steps, "seed": seed},
+        "input": {
+            "prompt": PROMPT,
+            "num_inference_steps": steps,
+            "seed": seed,
+            "width": SIDE,
+            "height": SIDE,
+        },
     }
 
 
@@ -117,6 +124,24 @@ async def polls(stack: Stack, key: str, in_flight: int = 1000, seconds: float = 
     for made in ids:
         await wire.call("POST", f"/api/v1/predictions/{made}/cancel")
     return len(taken) / spent, quantiles(taken, n=100)[98] * 1000
+
+
+async def through_django(stack: Stack, key: str, seconds: float = 4) -> float:
+    """Requests per second of the web process's CPU time that Django and DRF answer: key, one query, JSON."""
+    web, count = psutil.Process(stack.pid_of("web")), 0
+
+    async def ask() -> None:
+        nonlocal count
+        wire, end = Wire(stack.url, key), time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            status, _ = await wire.raw("GET", "/api/v1/balance")
+            assert status == 200
+            count += 1
+
+    before = web.cpu_times()
+    await asyncio.gather(*(ask() for _ in range(4)))
+    after = web.cpu_times()
+    return count / (after.user + after.system - before.user - before.system)
 
 
 async def viewers_ms(url: str, key: str, viewers: int = 1000) -> float:

@@ -11,7 +11,6 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from marketplace.host import embedded
 from marketplace.host.backup import Database, restore_backup, write_backup
 from marketplace.host.places import HostProblem, Places
+from marketplace.settings import database
 from tests.conftest import OURS
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -33,17 +33,7 @@ INSERT INTO entries (amount, note) VALUES (5, 'Käse'), (-5, E'tab\\t\\\\backsla
 
 
 def database_of(places: Places) -> Database:
-    url = urlsplit(places.postgres_url())
-    return Database.of(
-        {
-            "HOST": unquote(url.query.removeprefix("host=")),
-            "PORT": "",
-            "USER": url.username,
-            "PASSWORD": url.password,
-            "NAME": "vitrine",
-            "OPTIONS": {"pool": {"min_size": 1}},
-        }
-    )
+    return Database.of(database(places.postgres_url()))
 
 
 @pytest.fixture(scope="module")

@@ -268,3 +268,23 @@ def test_events_carry_each_log_line_once():
     ]
     assert event["id"] == row.uid
     assert event["cost_micros"] == cast.PRICE_MICROS
+
+
+def test_who_joins_waiters_sees_the_present_and_not_what_they_saw_last():
+    row = cast.submit(cast.payer())
+
+    async def story():
+        async with hub().watch(row.public_id, only_end=True) as waiter:
+            assert (await anext(waiter)).state["status"] == "queued"
+            (job,) = await do(cast.claim)
+            await do(cast.step, job, 2)
+            await asyncio.sleep(0.1)  # told, and passed over
+            async with hub().watch(row.public_id) as follower:
+                first = (await anext(follower)).state
+            await do(cast.succeed, job)
+            ends = [present.state["status"] async for present in waiter]
+            return first, ends
+
+    first, ends = run(story())
+    assert (first["status"], first["step"]) == ("running", 2)
+    assert ends[-1] == "succeeded"

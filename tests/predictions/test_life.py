@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from uuid import UUID
 
 import pytest
@@ -321,7 +322,8 @@ def test_steps_and_renewals_extend_the_lease(payer):
         assert cast.again(row).lease_until > timezone.now() + work.LEASE / 2
 
 
-def test_a_lock_that_nobody_holds_brings_the_run_back(payer):
+def test_a_lock_that_nobody_holds_brings_the_run_back(payer, monkeypatch):
+    monkeypatch.setattr(import_module("playground.predictions.sweep"), "RECONNECT_SECONDS", 0)
     row = cast.submit(payer)
     cast.claim(worker_lock=2_000_000_000)
     assert predictions.sweep()["lost"] == 1

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from playwright.sync_api import Page
 
 from tests.conftest import PROJECT, Stack, run_stack
 from tests.stack.api import Api
@@ -48,6 +49,29 @@ def test_a_killed_engine_costs_an_attempt_and_nothing_else(stack: Stack) -> None
     assert balance["available_micros"] == 1_000_000 - done["cost_micros"]
     assert balance["held_micros"] == 0
     assert_books_are_exact(stack)
+
+
+def test_the_open_page_says_what_happened_to_the_engine(page: Page, stack: Stack) -> None:
+    api = Api(stack.url, stack.key)
+    run = api.submit(num_inference_steps=LONG, num_images=2)
+    page.goto(f"{stack.url}/p/{run['id']}")
+    api.until(run["id"], lambda found: found["status"] == "running" and found["step"] >= 2)
+    os.kill(stack.pid_of("engine"), signal.SIGKILL)
+    page.get_by_text("A worker stopped during an earlier attempt; this is attempt 2.").wait_for(
+        timeout=60_000
+    )
+    page.wait_for_selector("article[data-status=succeeded] .made img", timeout=120_000)
+    assert "attempt 2" in page.locator("article").inner_text()
+
+
+def test_the_open_page_outlives_its_server(page: Page, stack: Stack) -> None:
+    api = Api(stack.url, stack.key)
+    run = api.submit(num_inference_steps=LONG, num_images=4)
+    page.goto(f"{stack.url}/p/{run['id']}")
+    page.wait_for_selector("article[data-status=running]", timeout=60_000)
+    os.kill(stack.pid_of("web"), signal.SIGKILL)
+    page.wait_for_selector("article[data-status=succeeded] .made img", timeout=120_000)
+    assert "charged" in page.locator("article").inner_text()
 
 
 def test_everything_killed_with_nine_in_hand(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocketRoute, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocketRoute
 
 from playground.snippets import snippets
 from tests.conftest import Stack
-from tests.screenshots import ARGUMENTS, CHROMIUM, MODEL, PROMPTS, sign_in
+from tests.screenshots import MODEL, PROMPTS, sign_in
 from tests.stack.api import Api
 
 PRICE_MICROS = 4_000
@@ -27,22 +26,6 @@ WATCH = """
   new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true});
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-
-@pytest.fixture
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = context.new_page()
-    sign_in(page, url=stack.url, email=stack.email, password=stack.password)
-    page.goto(stack.url + MODEL)
-    yield page
-    context.close()
 
 
 def run(page: Page, prompt: str) -> None:

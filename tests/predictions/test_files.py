@@ -1,0 +1,72 @@
+"""Files in an input: whose they are, and that the worker gets their bytes."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from marketplace.schema import InvalidInput
+from playground.models import Asset
+from tests.predictions import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+INPUT = {**cast.MANIFEST["endpoint"]["input"]}
+INPUT["properties"] = {
+    **INPUT["properties"],
+    "image": {"type": "string", "x-media": ["image/png"], "x-order": 5},
+}
+
+
+@pytest.fixture
+def ada():
+    cast.shelve(name="again", endpoint__input=INPUT)
+    return cast.payer(name="ada")
+
+
+def made_by(workspace) -> Asset:
+    """A picture that the workspace has from an earlier run."""
+    row = cast.submit(workspace, model="kiln/again")
+    (job,) = cast.claim()
+    cast.succeed(job)
+    return Asset.objects.get(prediction=row)
+
+
+def test_the_worker_gets_the_bytes_of_an_asset_and_the_row_keeps_its_name(ada):
+    asset = made_by(ada)
+    row = cast.submit(ada, model="kiln/again", image=asset.uid)
+    (job,) = cast.claim()
+    kind, _, data = job["input"]["image"].partition(";base64,")
+    assert kind == "data:image/png"
+    assert base64.b64decode(data) == cast.png(0)
+    assert cast.again(row).input["image"] == asset.uid
+
+
+def test_what_is_sent_whole_arrives_whole(ada):
+    sent = "data:image/png;base64," + base64.b64encode(cast.png(3)).decode()
+    cast.submit(ada, model="kiln/again", image=sent)
+    (job,) = cast.claim()
+    assert job["input"]["image"] == sent
+
+
+def test_assets_of_others_and_expired_ones_are_refused_alike_and_nothing_is_held(ada):
+    mal = cast.payer(name="mal")
+    theirs = made_by(ada)
+    gone = made_by(mal)
+    Asset.objects.filter(pk=gone.pk).update(expires_at=cast.dt.datetime(2020, 1, 1, tzinfo=cast.dt.UTC))
+    said = []
+    for asset in (theirs, gone):
+        with pytest.raises(InvalidInput) as caught:
+            cast.submit(mal, model="kiln/again", image=asset.uid)
+        said.append([(e.field, e.code, e.message) for e in caught.value.errors])
+    assert said[0] == said[1]
+    assert said[0][0][:2] == ("image", "not_found")
+    cast.money_is_right()
+
+
+def test_an_asset_of_another_type_is_refused(ada):
+    asset = made_by(ada)
+    Asset.objects.filter(pk=asset.pk).update(media_type="image/webp")
+    with pytest.raises(InvalidInput) as caught:
+        cast.submit(ada, model="kiln/again", image=asset.uid)
+    assert [e.code for e in caught.value.errors] == ["media_type"]
