@@ -7,10 +7,11 @@ in the transaction that causes it, sent when that commits, sent again by the swe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -84,8 +85,21 @@ def wake(lane: str) -> None:
     transaction.on_commit(functools.partial(wake_now, lane), robust=True)
 
 
-def wake_now(lane: str, *, pending_seconds: int = WAKE_TTL_SECONDS) -> None:
-    """`wake` without waiting for a commit. No second hint is sent for `pending_seconds`, unless this one is taken."""
+def wake_now(lane: str) -> None:
+    """`wake` without waiting for a commit: at once where an idle engine listens, else by a message of Celery's."""
+    try:
+        if redis_client().publish(_hints(lane), b""):
+            return
+    except redis.RedisError as error:
+        log.warning("nobody on lane %s could be hinted at: %s", lane, error)
+    send_wake(lane)
+
+
+def send_wake(lane: str, *, pending_seconds: int = WAKE_TTL_SECONDS) -> None:
+    """Wake any engine of the lane, by a message: who listens may be frozen.
+
+    No second message is sent for `pending_seconds`, unless this one is taken. Never raises.
+    """
     flag = f"wake:{lane}"
     try:
         if redis_client().set(flag, 1, nx=True, ex=pending_seconds):
@@ -96,6 +110,38 @@ def wake_now(lane: str, *, pending_seconds: int = WAKE_TTL_SECONDS) -> None:
                 raise
     except (redis.RedisError, OperationalError, OSError) as error:
         log.warning("lane %s could not be woken, the sweep will: %s", lane, error)
+
+
+def _hints(lane: str) -> str:
+    return f"hints:{lane}"
+
+
+@contextlib.contextmanager
+def listening(lane: str) -> Iterator[Callable[[float], bool]]:
+    """While inside, the lane's hints come here and not through the broker, which saves each of them a task.
+
+    Yields a function that waits for a hint, so many seconds at most, and says whether there was one. Whoever stops
+    listening looks at the rows once more: a hint may have come after the last wait. Without Redis there are none.
+    """
+    channel = redis_client().pubsub(ignore_subscribe_messages=True)
+
+    def heard(seconds: float) -> bool:
+        try:
+            found = channel.get_message(timeout=seconds) is not None
+            while found and channel.get_message() is not None:
+                pass  # many hints are as good as one
+        except redis.RedisError as error:
+            log.warning("hints of lane %s are not heard: %s", lane, error)
+            return False
+        return found
+
+    try:
+        with contextlib.suppress(redis.RedisError):
+            channel.subscribe(_hints(lane))
+        yield heard
+    finally:
+        with contextlib.suppress(redis.RedisError):
+            channel.close()
 
 
 def woken(lane: str) -> None:

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.db import DatabaseError, OperationalError, close_old_connections, connection
@@ -20,20 +20,44 @@ from workers.engine import EngineError, Job, Outcome, Recipe, StepReport
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
+LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
+STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
 CLAIM_LIMIT = 16
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
 def drain_lane(lane: str) -> None:
-    """Run what waits on `lane`. With nothing to do for a while, have the lane's preferred model ready."""
+    """Run what waits on `lane`, and for a moment after it what comes then, which so needs no task of its own.
+
+    With nothing to do, have the lane's preferred model ready.
+    """
     me = session.current(lane)
     dispatch.woken(lane)
-    began = time.monotonic()
+    ends_at = time.monotonic() + DRAIN_SECONDS
+    if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
+        with dispatch.listening(lane) as heard:
+            while _work_off(me, lane, ends_at) and _hears(
+                heard, min(ends_at, time.monotonic() + LINGER_SECONDS)
+            ):
+                pass
+    if not _work_off(me, lane, ends_at) and not session.is_draining():
+        dispatch.send_wake(lane)
+
+
+def _hears(heard: Callable[[float], bool], until: float) -> bool:
+    """Whether a hint comes in time; a process that shall stop does not wait for it."""
+    while not session.is_draining() and (left := until - time.monotonic()) > 0:
+        if heard(min(left, STOP_SECONDS)):
+            return True
+    return False
+
+
+def _work_off(me: session.Session, lane: str, ends_at: float) -> bool:
+    """Run until the lane is empty: True. False when it is time to stop before that."""
     while not session.is_draining():
-        if time.monotonic() - began > DRAIN_SECONDS:
-            dispatch.wake_now(lane)
-            return
+        if time.monotonic() > ends_at:
+            return False
         jobs = work.claim(
             worker=me.worker,
             lane=lane,
@@ -44,7 +68,8 @@ def drain_lane(lane: str) -> None:
         if jobs:
             run_batch(me, jobs)
         elif not _preload(me, lane):
-            return
+            return True
+    return False
 
 
 def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:

@@ -196,7 +196,7 @@ def _wake_waiting() -> int:
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
         pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS
-        dispatch.wake_now(lane, pending_seconds=pending)
+        dispatch.send_wake(lane, pending_seconds=pending)
     return len(lanes)
 
 

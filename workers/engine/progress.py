@@ -110,20 +110,30 @@ class Progress:
         self.done += 1
         self.latents = latents
         self.steps = max(self.done, int(getattr(self._pipe, "_num_timesteps", None) or self.steps))
-        previews = self._previews()
+        if self.done == 1:  # told before its picture is drawn: who waits sees at once that it began
+            self._report({}, logs=self._logs)
+            previews = self._previews()
+            if previews:
+                self._report(previews)
+        else:
+            self._report(self._previews())
+        self.last_step_at = time.perf_counter()
+
+    def _report(
+        self, previews: Mapping[str, bytes], *, logs: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         reports = [
             StepReport(
                 id=job.id,
                 step=self.done,
                 steps=self.steps,
                 preview=previews.get(job.id),
-                logs=self._logs[job.id] if self.done == 1 else (),
+                logs=logs[job.id] if logs else (),
             )
             for job in self._jobs
             if job.id not in self.unwanted
         ]
         self.unwanted |= set(self._on_step(reports))
-        self.last_step_at = time.perf_counter()
 
     def _previews(self) -> dict[str, bytes]:
         made: dict[str, bytes] = {}

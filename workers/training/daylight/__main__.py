@@ -121,6 +121,9 @@ def main() -> None:
         counts = {"square": options.square, "wide": options.wide, "tall": options.tall}
         write_dataset(options.folder, counts=counts, processes=options.processes)
         return
+    from workers.engine.machine import set_environment
+
+    set_environment()
     import torch
 
     torch.set_num_threads(options.threads)
