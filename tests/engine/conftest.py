@@ -63,5 +63,11 @@ class Listener:
         self.reports.extend(reports)
         return [report.id for report in reports if report.step >= self.stop_at.get(report.id, 1 << 30)]
 
+    def steps(self, id: str) -> list[int]:
+        """The steps that were told, each once; the first may be told again with its preview."""
+        told = [report.step for report in self.of(id)]
+        assert told.count(1) <= 2
+        return told[1:] if told[:2] == [1, 1] else told
+
     def of(self, id: str) -> list[StepReport]:
         return [report for report in self.reports if report.id == id and report.step > 0]

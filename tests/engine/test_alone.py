@@ -34,7 +34,7 @@ def test_a_test_card_takes_its_steps_and_can_be_stopped(job: Callable[..., Job])
     listener = Listener(b=2)
     kept, stopped = engine.run([Job("a", CARD, {"seed": 1}), Job("b", CARD, {"seed": 2})], listener)
     assert (kept.status, stopped.status) == ("succeeded", "stopped")
-    assert [report.step for report in listener.of("a")] == [1, 2, 3, 4, 5]
+    assert listener.steps("a") == [1, 2, 3, 4, 5]
     assert [bool(report.preview) for report in listener.of("a")] == [True] * 4 + [False]
     [again] = engine.run([Job("a", CARD, {"seed": 1})], Listener())
     assert again.outputs[0].data == kept.outputs[0].data

@@ -26,7 +26,7 @@ def test_it_works(engine: Engine, job: Make) -> None:
     assert pixels(outcome).shape == (64, 64, 3)
     assert outcome.seed == output.meta["seed"] == 7
     assert output.meta["encoder"] == {"format": "PNG", "compress_level": 4, "library": "pillow"}
-    assert [report.step for report in listener.of("one")] == list(range(1, STEPS + 1))
+    assert listener.steps("one") == list(range(1, STEPS + 1))
     assert {report.steps for report in listener.of("one")} == {STEPS}
     metrics = outcome.metrics
     assert metrics is not None
@@ -43,7 +43,7 @@ def test_every_kind_of_hook_reports_steps_and_previews(engine: Engine, job: Make
     listener = Listener()
     [outcome] = engine.run([job(recipe=recipe, **extra)], listener)
     assert outcome.status == "succeeded", outcome.error
-    assert [report.step for report in listener.of("one")] == list(range(1, 9))
+    assert listener.steps("one") == list(range(1, 9))
     frames = [report.preview for report in listener.of("one") if report.preview]
     assert len(set(frames)) >= 5
     again = Listener()
@@ -62,7 +62,7 @@ def test_a_pipeline_without_any_hook_is_followed_by_its_scheduler(weights, sd: R
     listener = Listener()
     [outcome] = engine.run([job()], listener)
     assert outcome.status == "succeeded", outcome.error
-    assert [report.step for report in listener.of("one")] == list(range(1, STEPS + 1))
+    assert listener.steps("one") == list(range(1, STEPS + 1))
     assert engine.run([job()], Listener(one=2))[0].status == "stopped"
     assert engine.run([job()], Listener())[0].outputs[0].data == outcome.outputs[0].data
 
@@ -131,7 +131,7 @@ def test_recipes_share_weights_and_keep_their_own_defaults(engine: Engine, job: 
         [job("long"), job("short", short), job("given", short, num_inference_steps=4)], listener
     )
     assert [outcome.status for outcome in outcomes] == ["succeeded"] * 3
-    assert [len(listener.of(name)) for name in ("long", "short", "given")] == [STEPS, 3, 4]
+    assert [len(listener.steps(name)) for name in ("long", "short", "given")] == [STEPS, 3, 4]
 
 
 def test_several_pictures_of_one_job_have_consecutive_seeds(engine: Engine, job: Make) -> None:

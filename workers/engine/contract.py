@@ -52,7 +52,8 @@ class Job:
 class StepReport:
     """Where one job stands after a step. `preview` is WebP of at most 256 px, or None; `logs` are new lines only.
 
-    Step 0 is reported once, before the first step, when weights had to be loaded or there is something to log.
+    The first step may be reported twice, at once and again with its preview. Step 0 is reported once, before the
+    first step, when weights had to be loaded or there is something to log.
     """
 
     id: str
