@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -132,6 +133,7 @@ def listening(lane: str) -> Iterator[Callable[[float], bool]]:
                 pass  # many hints are as good as one
         except redis.RedisError as error:
             log.warning("hints of lane %s are not heard: %s", lane, error)
+            time.sleep(seconds)
             return False
         return found
 

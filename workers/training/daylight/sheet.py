@@ -42,7 +42,7 @@ def write_sheet(*, weights: Path, target: Path, steps: int, guidance: float) -> 
         left = _GAP + index % _COLUMNS * (side + _GAP)
         top = _GAP + index // _COLUMNS * (side + _TEXT + _GAP)
         page.paste(Image.fromarray(picture), (left, top))
-        lines = textwrap.wrap(f"{index}  {words}", 36)[:3]
+        lines = textwrap.wrap(f"{index}  {words}", side * 36 // 192)[:3]
         pen.multiline_text((left, top + side + 4), "\n".join(lines), _INK, font=font, spacing=2)
     target.parent.mkdir(parents=True, exist_ok=True)
     page.save(target, **({"quality": 92, "method": 6} if target.suffix == ".webp" else {"optimize": True}))
