@@ -58,9 +58,8 @@ def gallery(request: HttpRequest) -> HttpResponse:
         search=filters.search, task=filters.task, sort=filters.sort, workspace=workspace_of(request)
     )
     start = (filters.page - 1) * PAGE
-    unread = ("readme",) if filters.is_plain else ("readme", "default_version__manifest")
-    found = list(wanted.defer(*unread)[start : start + PAGE + 1])
-    cards = shelf.cards(found[:PAGE], with_samples=filters.is_plain)
+    found = list(wanted.defer("readme", "default_version__manifest")[start : start + PAGE + 1])
+    cards = shelf.cards(found[:PAGE])
     has_more = len(found) > PAGE and filters.page < LAST_PAGE
     context = {
         "filters": filters,
@@ -71,7 +70,6 @@ def gallery(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Target") == "more":
         return render(request, "playground/_cards.html", context)
     lead = cards[:FEATURED] if filters.is_plain and len(cards) > FEATURED else []
-    samples = next((card for card in cards if card.samples), None) if filters.is_plain else None
     context |= {
         "sorts": SORTS,
         "tasks": [(task, filters.link(task=task, page=1)) for task in shelf.tasks()],
@@ -79,6 +77,6 @@ def gallery(request: HttpRequest) -> HttpResponse:
         "solo": cards[0] if filters.is_plain and len(cards) == 1 else None,
         "lead": lead,
         "cards": cards[len(lead) :],
-        "sampled": samples,
+        "sampled": shelf.first_sampled(cards[: len(lead) or None]) if filters.is_plain else None,
     }
     return render(request, "playground/gallery.html", context)

@@ -49,20 +49,39 @@ class Card:
     price: str
     is_warm: bool
     cover: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A card with pictures of what its model makes."""
+
+    card: Card
     samples: tuple[Sample, ...]
 
 
-def cards(listings: Iterable[Listing], *, with_samples: bool = False) -> list[Card]:
+def cards(listings: Iterable[Listing]) -> list[Card]:
     """Cards for listings selected with publisher and default version, in a fixed number of queries."""
     shelf = list(listings)
     prefetch_related_objects(
         shelf, "default_version__endpoints__prices", Prefetch("default_version__endpoints__offers", _OFFERS)
     )
     warm = _warm({lane for listing in shelf for lane in _lanes(listing)})
-    return [_card(listing, warm, with_samples=with_samples) for listing in shelf]
+    return [_card(listing, warm) for listing in shelf]
 
 
-def _card(listing: Listing, warm: dict[str, set[str]], *, with_samples: bool) -> Card:
+def first_sampled(cards: Iterable[Card]) -> Sampled | None:
+    """The first card whose listing ships samples."""
+    for card in cards:
+        version = card.listing.default_version
+        # Most ship none, and to know that takes a look at what is static, not the manifest.
+        if version is not None and card.cover and _static(_sample_path(card.listing, 1)):
+            found = samples(card.listing, vocabulary(version.manifest))
+            if found:
+                return Sampled(card, found)
+    return None
+
+
+def _card(listing: Listing, warm: dict[str, set[str]]) -> Card:
     version = listing.default_version
     return Card(
         listing=listing,
@@ -71,7 +90,6 @@ def _card(listing: Listing, warm: dict[str, set[str]], *, with_samples: bool) ->
         price=price_text(catalog.prices_now(listing)),
         is_warm=version is not None and any(version.sha256 in warm[lane] for lane in _lanes(listing)),
         cover=cover_of(listing),
-        samples=samples(listing, vocabulary(version.manifest)) if with_samples and version else (),
     )
 
 
@@ -124,13 +142,17 @@ def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
     """What the listing ships beside its cover: `covers/name-1.webp` is what its first example makes, and so on."""
     if words is None or not listing.cover:
         return ()
-    cover = PurePosixPath(listing.cover)
     found = []
     for place, prompt in enumerate(words.examples[:MAX_SAMPLES], start=1):
-        picture = _static(str(cover.with_name(f"{cover.stem}-{place}{cover.suffix}")))
+        picture = _static(_sample_path(listing, place))
         if picture:
             found.append(Sample(picture, prompt))
     return tuple(found)
+
+
+def _sample_path(listing: Listing, place: int) -> str:
+    cover = PurePosixPath(listing.cover)
+    return str(cover.with_name(f"{cover.stem}-{place}{cover.suffix}"))
 
 
 def _static(path: str) -> str:
