@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     unet.add_argument("--vae", type=Path, default=BUILD / "vae")
     unet.add_argument("--checkpoints", type=Path, default=BUILD / "checkpoints")
     unet.add_argument(
-        "--samples", type=int, default=290_000, help="pictures seen, about 70 a second on two cores"
+        "--samples", type=int, default=180_000, help="pictures seen, about 80 a second on two cores"
     )
     unet.add_argument("--small-share", type=float, default=0.75, help="share of them at 128 x 128")
     unet.add_argument("--batch", type=int, default=32)
