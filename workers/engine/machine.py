@@ -80,9 +80,9 @@ def set_environment() -> None:
     """What the libraries read when they are imported: no hub, no telemetry. Call before anything imports torch."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[name] = "1"
-    # How long the threads of an operation spin for each other before they sleep: some tens of microseconds. Without a
+    # How long the threads of an operation spin for each other before they sleep: a fraction of a millisecond. Without a
     # bound, the default, a busy machine is a third slower; without any spinning, a quiet one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "50000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "200000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
