@@ -161,7 +161,8 @@ def main() -> None:
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as temporary:
         folder = Path(temporary) / "data"
-        with run_stack(folder, API_REQUESTS_PER_MINUTE="0") as stack:  # what it can, not what it lets one key do
+        # What it can, not what it lets one key do.
+        with run_stack(folder, API_REQUESTS_PER_MINUTE="0") as stack:
             bench = Bench(stack)
             steps: list[Callable[[], Iterator[Row]]] = [
                 bench.pictures,
