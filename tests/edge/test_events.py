@@ -137,10 +137,12 @@ def test_a_key_without_the_scope_is_refused(world):
 def test_a_revoked_key_is_forgotten(world, monkeypatch):
     from django.utils import timezone
 
+    from marketplace import keys
     from marketplace.models import ApiKey
     from playground.edge import callers
 
     monkeypatch.setattr(callers, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(keys, "KEEP_SECONDS", 0.0)
     row = cast.submit(world.ada)
     (job,) = cast.claim()
     cast.succeed(job)
