@@ -36,7 +36,7 @@ HEADER_BYTES = 32 * 1024
 SLOW_READER_SECONDS = 60  # in which a reader must take what is buffered for it
 LINGER_SECONDS = 2  # for a refused client to notice, before the connection is cut
 GRACE_SECONDS = 4  # for what is being answered at a stop
-SOCKET_MESSAGE_BYTES = 4096  # nobody has anything to say to us over a socket
+SOCKET_MESSAGE_BYTES = 256 * 1024  # both ways: a card with its preview fits, and nobody has more to say to us
 
 log = logging.getLogger(__name__)
 

@@ -43,6 +43,7 @@ def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page
         "input[name=num_inference_steps]:not([type=range])", "40"
     )  # long enough to be watched on a busy machine
     run(page, PROMPTS[0])
+    page.wait_for_selector("[data-status=running]", timeout=60_000)  # an earlier run may be shown until then
     page.wait_for_selector("[data-status=succeeded] .made img", timeout=120_000)
     previews = page.evaluate("window.seen")
     assert len(previews) >= 5, f"{len(previews)} different previews"
