@@ -54,7 +54,10 @@ def _give_connection_back(**_: Any) -> None:
 
 
 def _leave_connections_to_parent() -> None:
-    """What the parent has open is not to be shared, nor closed from here."""
+    """What the parent has open is not to be shared, nor closed from here: the sockets are the parent's.
+
+    Django has no public way to forget a pool without closing it.
+    """
     for wrapper in connections.all(initialized_only=True):
         wrapper.connection = None
     DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]

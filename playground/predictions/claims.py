@@ -94,8 +94,7 @@ def take(
         "worker": worker,
         "lock": worker_lock,
     }
-    taken = [attach_model(row) for row in Prediction.objects.raw(_TAKE, parameters)]
-    return sorted(taken, key=lambda row: (-row.priority, row.fair_at))
+    return sorted(Prediction.objects.raw(_TAKE, parameters), key=lambda row: (-row.priority, row.fair_at))
 
 
 _TOUCH = """

@@ -135,7 +135,7 @@ def state_of(
     return {
         "id": row.public_id.hex,
         "model": row.model,
-        "ratio": [int(row.input.get("width") or 1), int(row.input.get("height") or 1)],
+        "ratio": [_side(row.input.get("width")), _side(row.input.get("height"))],
         "held_micros": row.held_micros,
         "workspace": row.workspace_id,
         "status": row.status,
@@ -176,6 +176,11 @@ def moved(document: PredictionJson, state: State) -> PredictionJson:
         "started_at": _written(state["started_at"]),
         "finished_at": _written(state["finished_at"]),
     }
+
+
+def _side(value: object) -> int:
+    """A length in pixels, where the input has one by that name; a model may mean something else by it."""
+    return value if isinstance(value, int) and value > 0 else 1
 
 
 def _written(seconds: float | None) -> str | None:

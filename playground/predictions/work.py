@@ -24,6 +24,7 @@ from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import claims
 from playground.predictions.files import with_files
+from playground.predictions.find import attach_model
 from playground.predictions.present import state_of
 from playground.predictions.settle import charge, refund_in_full
 
@@ -75,13 +76,15 @@ def claim(
     """
     rows = claims.take(worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE)
     try:
-        jobs = [_job(row) for row in rows]
+        jobs = [_job(attach_model(row)) for row in rows]
         if rows:
             live.publish([state_of(row) for row in rows])
     except BaseException:
-        # They are ours by now: handed back at once, nobody waits for a lease to end.
+        # They are ours by now: given back at once, nobody waits for a lease to end. As a fault, of which there are only
+        # so many, as a run that cannot be started would else be taken for ever.
         for row in rows:
-            release(id=row.public_id.hex, fence=row.attempt, reason="The worker could not start it.")
+            message = "The worker could not start it. Nothing was charged."
+            fail(id=row.public_id.hex, fence=row.attempt, code="not_started", message=message, retryable=True)
         raise
     return jobs
 

@@ -70,3 +70,19 @@ def test_an_asset_of_another_type_is_refused(ada):
     with pytest.raises(InvalidInput) as caught:
         cast.submit(ada, model="kiln/again", image=asset.uid)
     assert [e.code for e in caught.value.errors] == ["media_type"]
+
+
+def test_a_run_that_cannot_be_started_is_not_taken_for_ever(ada, monkeypatch):
+    row = cast.submit(ada, model="kiln/again")
+
+    def broken(row):
+        raise RuntimeError("no file system")
+
+    monkeypatch.setattr(cast.work, "with_files", broken)
+    for _ in range(cast.work.MAX_FAULTS):
+        with pytest.raises(RuntimeError):
+            cast.claim()
+    ended = cast.again(row)
+    assert (ended.status, ended.error_code, ended.cost_micros) == ("failed", "not_started", 0)
+    assert cast.claim() == []
+    cast.money_is_right()
