@@ -19,7 +19,20 @@ from django.utils import timezone
 from marketplace.ids import ALPHABET
 from marketplace.models import ApiKey, User, Workspace
 
-SCOPES = ("models:read", "predictions:read", "predictions:write", "billing:read")
+SCOPES: dict[str, str] = {
+    "models:read": "see the shelf as the workspace sees it",
+    "predictions:read": "see runs and ask for prices",
+    "predictions:write": "run, cancel, share and delete runs",
+    "assets:read": "see and download media",
+    "assets:write": "upload and delete media",
+    "usage:read": "see what was spent, and receipts",
+    "billing:read": "see the balance",
+    "webhooks:read": "see webhooks and their deliveries",
+    "webhooks:write": "make, change and delete webhooks",
+    "keys:read": "see the keys of the workspace",
+    "keys:write": "make and revoke keys, none with more scopes than its own",
+    "workspace:read": "see the workspace and its members",
+}
 KEEP_SECONDS = 1.0  # for which a process uses a key that it looked up; a revoked one works that much longer
 MAX_KEPT = 10_000
 _SHAPE = re.compile(r"vt_([0-9a-z]{12})_([0-9a-z]{32})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from marketplace import people
-from marketplace.models import Workspace
+from marketplace.models import Membership, Workspace
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -29,6 +30,7 @@ class VitrineRequest(HttpRequest):
 
     request_id: str
     workspace: Workspace | None
+    membership: Membership | None
 
 
 def request_id_of(given: str) -> str:
@@ -65,16 +67,26 @@ class ContentSecurityPolicyMiddleware:
 
 
 class WorkspaceMiddleware:
-    """The workspace that a signed-in person works in, looked up at first use; None for visitors."""
+    """The workspace that a signed-in person works in and their place in it, looked up once, at first use.
+
+    Both are None for visitors and for people who belong to no workspace.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        def find() -> Workspace | None:
+        @cache
+        def membership() -> Membership | None:
             if not request.user.is_authenticated:
                 return None
-            return people.workspace_of(request.user, request.session.get("workspace"))
+            return people.membership_of(request.user, request.session.get("workspace"))
 
-        cast("VitrineRequest", request).workspace = cast("Workspace | None", SimpleLazyObject(find))
+        def workspace() -> Workspace | None:
+            found = membership()
+            return found.workspace if found is not None else None
+
+        ours = cast("VitrineRequest", request)
+        ours.membership = cast("Membership | None", SimpleLazyObject(membership))
+        ours.workspace = cast("Workspace | None", SimpleLazyObject(workspace))
         return self.get_response(request)

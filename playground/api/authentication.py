@@ -18,6 +18,7 @@ from rest_framework.throttling import BaseThrottle
 from marketplace import keys, people
 from marketplace.dispatch import redis_client
 from marketplace.models import User
+from marketplace.people import Act
 from playground.api.problems import Problem
 from playground.predictions import Caller
 
@@ -56,8 +57,10 @@ class SessionAuthentication(DRFSessionAuthentication):
         if found is None:
             return None
         user = cast("User", found[0])
-        workspace = people.workspace_of(user, request._request.session.get("workspace"))
-        return (user, Caller(workspace=workspace, user=user)) if workspace is not None else None
+        membership = people.membership_of(user, request._request.session.get("workspace"))
+        if membership is None:
+            return None
+        return user, Caller(workspace=membership.workspace, user=user, role=membership.role)
 
 
 def caller_of(request: Request) -> Caller | None:
@@ -65,8 +68,19 @@ def caller_of(request: Request) -> Caller | None:
     return request.auth if isinstance(request.auth, Caller) else None
 
 
+# What a person's role must allow for what a key needs a scope for; seeing is for every member.
+ACTS = {
+    "predictions:write": Act.RUN,
+    "assets:write": Act.RUN,
+    "webhooks:write": Act.WEBHOOKS,
+    "keys:read": Act.KEYS,
+    "keys:write": Act.KEYS,
+}
+
+
 class HasWorkspace(BasePermission):
-    """Somebody is there, and their key was made for this: a view names the scope of each method in `scopes`."""
+    """Somebody is there, and their key was made for this, or their role allows it: a view names the scope of each
+    method in `scopes`."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller = caller_of(request)
@@ -79,6 +93,11 @@ class HasWorkspace(BasePermission):
                 "missing_scope",
                 f"This API key has no scope {needed}. Use one that has, or make a new one.",
                 members={"needed_scope": needed},
+            )
+        act = ACTS.get(needed or "", Act.SEE)
+        if caller.role is not None and not people.may(caller.role, act):
+            raise Problem(
+                "forbidden", f"Your role in {caller.workspace.slug}, {caller.role}, does not allow this."
             )
         return True
 

@@ -21,8 +21,10 @@ def workspace_of(request: HttpRequest) -> Workspace | None:
 
 def caller_of(request: HttpRequest) -> Caller | None:
     """Who asks, for the rooms below; None for visitors and for people without a workspace."""
-    workspace = workspace_of(request)
-    return Caller(workspace=workspace, user=cast("User", request.user)) if workspace else None
+    membership = cast("VitrineRequest", request).membership
+    if not membership:
+        return None
+    return Caller(workspace=membership.workspace, user=cast("User", request.user), role=membership.role)
 
 
 def page(request: HttpRequest) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from django.views.decorators.http import require_POST, require_safe
 from billing import ledger, pricing
 from marketplace import catalog, schema
 from marketplace.models import ApiKey
+from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
 from playground.pages import results, shelf
+from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
 from playground.pages.markdown import to_html
 from playground.pages.tags import dollars
@@ -106,6 +108,9 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(
             request, called, values, status=403, notice="Your account belongs to no workspace yet."
         )
+    if not allows(request, Act.RUN):
+        notice = f"Your role in {caller.workspace.name}, {caller.role}, may look at runs and not make any."
+        return _refused(request, called, values, status=403, notice=notice)
     wanted = predictions.Request(model=called.model_id, input=values, via=Prediction.Via.PAGE)
     try:
         row = predictions.submit(caller, wanted)

@@ -17,9 +17,11 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace import catalog, schema
 from marketplace.ids import parse
 from marketplace.models import User
+from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
 from playground.pages import playground, results
+from playground.pages.access import member
 from playground.pages.context import workspace_of
 
 PAGE = 30
@@ -27,7 +29,7 @@ RECENT_DAYS = 30
 
 
 @require_safe
-@login_required
+@member(Act.SEE)
 def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """One run: what came out, what it cost, what took the time, how to make it again."""
     row = _own(request, prediction_id)
@@ -48,7 +50,7 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
 
 
 @require_safe
-@login_required
+@member(Act.SEE)
 def prediction_card(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """The live card alone, for viewers whose socket is down."""
     response = HttpResponse(results.card_of(_own(request, prediction_id)))
@@ -57,7 +59,7 @@ def prediction_card(request: HttpRequest, prediction_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@member(Act.RUN)
 def cancel(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """Cancel the run if it is still open; then its card, or its page."""
     row = predictions.cancel(_own(request, prediction_id))
@@ -69,7 +71,7 @@ def cancel(request: HttpRequest, prediction_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@member(Act.RUN)
 def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """Run the same input, seed and version once more. Where that is refused, the form says why."""
     row = _own(request, prediction_id)
@@ -90,7 +92,7 @@ def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
 
 
 @require_safe
-@login_required
+@member(Act.SEE)
 def history(request: HttpRequest) -> HttpResponse:
     """All runs of the workspace, newest first; `?status=` filters, `?before=` goes on from a run."""
     workspace = workspace_of(request)

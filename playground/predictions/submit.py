@@ -31,11 +31,12 @@ MAX_START_WITHIN_SECONDS = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: always a workspace, and the key or the person it came through."""
+    """Who asks: always a workspace, and the key or the person it came through, with the person's role there."""
 
     workspace: Workspace
     key: ApiKey | None = None
     user: User | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,3 +187,16 @@ def test_a_post_needs_its_token(world):
     assert answer.status_code == 403
     assert "Reload it" in answer.content.decode()
     assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize(("role", "sees", "runs"), [("billing", 200, 403), ("developer", 200, 302)])
+def test_a_role_allows_what_its_table_says(world, role, sees, runs):
+    row = world.run()
+    world.workspace.memberships.update(role=role)
+    assert world.ada.get(f"/p/{row.uid}").status_code == sees
+    assert world.ada.post(f"{world.page}/run", {"prompt": "a teal vase"}).status_code == runs
+    answer = world.ada.post(f"/p/{row.uid}/cancel")
+    assert answer.status_code == runs
+    if runs == 403:
+        assert "as billing of" in answer.content.decode()
+        assert cast.again(row).status == Prediction.Status.QUEUED

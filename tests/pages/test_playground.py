@@ -129,7 +129,8 @@ def test_somebody_without_a_workspace_is_told(world):
     answer = post(world, {"prompt": "a teal vase"}, client=world.nobody)
     assert answer.status_code == 403
     assert "no workspace" in answer.content.decode()
-    assert world.nobody.get("/dashboard/history").status_code == 200
+    refused = world.nobody.get("/dashboard/history")
+    assert (refused.status_code, "belong to no workspace" in refused.content.decode()) == (403, True)
     Membership.objects.create(workspace=people.make_workspace("fresh"), user=user)
     assert post(world, {"prompt": "a teal vase"}, client=world.nobody).status_code == 402
 

@@ -29,11 +29,20 @@ def make_workspace(slug: str, *, name: str = "", owner: User | None = None) -> W
     return workspace
 
 
-def workspace_of(user: User, chosen: str | None = None) -> Workspace | None:
-    """The workspace `user` works in: the chosen slug if they are a member of it, else their first."""
-    mine = Workspace.objects.filter(memberships__user=user).order_by("memberships__created_at")
+def membership_of(user: User, chosen: str | None = None) -> Membership | None:
+    """The place of `user` in the workspace they work in, which is selected with it.
+
+    That is the workspace with the slug `chosen` if they are a member of it, else their first.
+    """
+    mine = user.memberships.select_related("workspace").order_by("created_at", "id")
     if chosen:
-        found = mine.filter(slug=chosen).first()
+        found = mine.filter(workspace__slug=chosen).first()
         if found is not None:
             return found
     return mine.first()
+
+
+def workspace_of(user: User, chosen: str | None = None) -> Workspace | None:
+    """The workspace that `user` works in, see `membership_of`."""
+    membership = membership_of(user, chosen)
+    return membership.workspace if membership is not None else None
