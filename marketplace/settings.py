@@ -44,12 +44,15 @@ def env(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def env_int(name: str, default: int) -> int:
+def env_int(name: str, default: int, *, least: int = 0) -> int:
     text = env(name)
     try:
-        return int(text) if text else default
+        number = int(text) if text else default
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}, not {number}")
+    return number
 
 
 def env_bool(name: str, *, default: bool = False) -> bool:
@@ -83,7 +86,7 @@ def database(url: str) -> dict[str, Any]:
             # Statements that repeat are planned once for each connection.
             "server_side_binding": True,
             "prepare_threshold": 5,
-            "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20), "timeout": 8},
+            "pool": {"min_size": 1, "max_size": env_int("DB_POOL_SIZE", 20, least=2), "timeout": 8},
         },
     }
 
@@ -206,7 +209,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = places.root / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 
-MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
+MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
 REST_FRAMEWORK = {
@@ -222,12 +225,12 @@ LEDGER_BOOK = env("LEDGER_BOOK", "test")
 if LEDGER_BOOK not in {"test", "live"}:
     raise ImproperlyConfigured("LEDGER_BOOK must be test or live")
 
-OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30)
-INPUT_DAYS = env_int("INPUT_DAYS", 30)
+OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30, least=1)
+INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
-ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1)
+ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int(
     "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
 )
@@ -252,6 +255,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # Anybody may send another Host, and is told so: no line of ours, and no trace of the stack.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "httpx": {"level": "WARNING"},
     },
 }

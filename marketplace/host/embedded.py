@@ -294,9 +294,12 @@ def _forget_dead_server(places: Places) -> None:
 def _provision(connection: psycopg.Connection, places: Places) -> None:
     """The application's role, with no special rights, and its database."""
     role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
-        password = sql.Literal(places.secret("database"))
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone()
+    # Set at every start: the file of the password may have been lost, and made anew.
+    change = sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+        sql.SQL("CREATE" if known is None else "ALTER"), role, sql.Literal(places.secret("database"))
+    )
+    connection.execute(change)
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -18,9 +19,17 @@ DETAILS = {
     404: "The address may have a slip in it, or the page belongs to another workspace. Nothing was charged.",
     500: "It was noted. Nothing is charged for what failed. Try again; if it stays, tell the operator the id below.",
 }
+# Said to whoever opens a fresh install by another name of its machine; they can mend it.
+OTHER_HOST = (
+    "This server answers only for the names in its setting ALLOWED_HOSTS; add this one there to use it."
+)
+MAX_HOST_SHOWN = 100
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, DisallowedHost):
+        named = request.META.get("HTTP_HOST", "")[:MAX_HOST_SHOWN]
+        return _page(request, 400, detail=f"{OTHER_HOST} The request came for {named!r}.")
     return _page(request, 400)
 
 
@@ -40,20 +49,21 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _page(request, 500)
 
 
-def _page(request: HttpRequest, status: int) -> HttpResponse:
+def _page(request: HttpRequest, status: int, *, detail: str = "") -> HttpResponse:
+    detail = detail or DETAILS[status]
     request_id = getattr(request, "request_id", "")
     if request.path.startswith("/api/"):
         problem: dict[str, object] = {
             "type": f"urn:vitrine:problem:{CODES[status]}",
             "title": TITLES[status],
             "status": status,
-            "detail": DETAILS[status],
+            "detail": detail,
             "code": CODES[status],
             "errors": [],
             "request_id": request_id,
         }
         return JsonResponse(problem, status=status, content_type="application/problem+json")
-    context = {"status": status, "title": TITLES[status], "detail": DETAILS[status], "request_id": request_id}
+    context = {"status": status, "title": TITLES[status], "detail": detail, "request_id": request_id}
     # A page for a broken server must not need anything that may be broken: no database, no session.
     plain = status == 500
     return render(

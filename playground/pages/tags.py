@@ -24,9 +24,9 @@ UNITS = {
 
 
 @register.filter
-def dollars(micros: int | None) -> str:
-    """`$0.0250`; six decimals where four would hide something; an en dash for nothing."""
-    if micros is None:
+def dollars(micros: int | str | None) -> str:
+    """`$0.0250`; six decimals where four would hide something; an en dash for nothing and for what is missing."""
+    if not isinstance(micros, int):
         return "–"
     places = 4 if micros % SMALLEST_SHOWN == 0 else 6
     return f"{'−' if micros < 0 else ''}${abs(Decimal(micros)) / MICROS:,.{places}f}"

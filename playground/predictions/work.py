@@ -204,15 +204,29 @@ def release(*, id: str, fence: int, reason: str) -> bool:
 
 
 def requeue(row: Prediction, *, note: str, is_fault: bool = True) -> None:
-    """Put a running row, locked by the present transaction, back into its lane at its old place."""
+    """Put a running row, locked by the present transaction, back into its lane at its old place.
+
+    After a fault it runs alone: what broke the engine must not break it for the others of its batch again.
+    """
     row.status = Prediction.Status.QUEUED
     row.faults += is_fault
+    row.batch_key = "" if is_fault else row.batch_key
     # It did start in time; to start again it has the endpoint's patience, so that it is neither ended nor stuck.
     patience = timedelta(seconds=row.endpoint.start_within_seconds)
     row.start_by = max(row.start_by, timezone.now() + patience)
     row.worker, row.worker_lock, row.lease_until, row.step = "", None, None, 0
     row.save(
-        update_fields=["status", "faults", "start_by", "worker", "worker_lock", "lease_until", "step", "logs"]
+        update_fields=[
+            "status",
+            "faults",
+            "batch_key",
+            "start_by",
+            "worker",
+            "worker_lock",
+            "lease_until",
+            "step",
+            "logs",
+        ]
     )
     transaction.on_commit(lambda: live.publish([state_of(row, note=note)]), robust=True)
     dispatch.wake(row.lane)

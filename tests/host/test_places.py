@@ -114,3 +114,28 @@ def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(HostProblem, match="no folder"):
         Places.at(tmp_path / "data").prepare()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("DEBUG", "maybe"),
+        ("DATABASE_URL", "mysql://x"),
+        ("ENGINE_THREADS", "0"),
+        ("MAX_BODY_BYTES", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, name: str, value: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "manage.py", "doctor"],
+        cwd=PROJECT,
+        env={**os.environ, "VITRINE_DATA": str(tmp_path), name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert told.stderr.startswith("vitrine: a setting is wrong: ")
+    assert name in told.stderr
+    assert len(told.stderr.splitlines()) == 1

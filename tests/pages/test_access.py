@@ -200,3 +200,18 @@ def test_a_role_allows_what_its_table_says(world, role, sees, runs):
     if runs == 403:
         assert "as billing of" in answer.content.decode()
         assert cast.again(row).status == Prediction.Status.QUEUED
+
+
+def test_somebody_without_a_workspace_finds_a_balance_of_nothing(world):
+    world.ada.get("/")
+    world.workspace.memberships.all().delete()
+    answer = world.ada.get("/dashboard/balance")
+    assert (answer.status_code, "–" in answer.content.decode()) == (200, True)
+
+
+def test_another_name_of_the_machine_says_what_to_set(world):
+    answer = world.nobody.get("/", headers={"host": "studio.example:8000"})
+    body = answer.content.decode()
+    assert answer.status_code == 400
+    assert "ALLOWED_HOSTS" in body
+    assert "studio.example:8000" in body

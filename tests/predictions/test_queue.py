@@ -32,6 +32,19 @@ def test_a_batch_is_made_of_what_may_share_one(payer):
     assert cast.claim(limit=16) == []
 
 
+def test_what_broke_an_engine_runs_alone_after_that(payer):
+    """One run that kills its engine must not take those that shared its batch with it again and again."""
+    model = cast.shelve(endpoint__max_batch=4)
+    rows = [cast.submit(payer, model=model) for _ in range(3)]
+    for job in cast.claim(limit=4):
+        assert cast.fail(job, retryable=True)
+    assert [len(cast.claim(limit=4)) for _ in rows] == [1, 1, 1]
+    released = cast.submit(payer, model=model), cast.submit(payer, model=model)
+    for job in cast.claim(limit=4):
+        assert cast.release(job)
+    assert len(cast.claim(limit=4)) == len(released)
+
+
 def test_a_batch_has_room_for_so_many_pictures(payer):
     rows = [cast.submit(payer, num_images=pictures) for pictures in (3, 2, 1, 4)]
     claims = [[job["id"] for job in cast.claim(limit=16)] for _ in range(3)]

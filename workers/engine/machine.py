@@ -80,9 +80,10 @@ def set_environment() -> None:
     """What the libraries read when they are imported: no hub, no telemetry. Call before anything imports torch."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[name] = "1"
-    # How long the threads of an operation spin for each other before they sleep: a fraction of a millisecond. Without a
-    # bound, the default, a busy machine is a third slower; without any spinning, a quiet one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "200000")
+    # How often the threads of an operation look for each other before they sleep: about a microsecond. Where other
+    # processes want the cores too, one that spins for longer spins for a thread that does not run: steps took ten times
+    # as long.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
