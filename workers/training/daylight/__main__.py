@@ -12,6 +12,7 @@ WEIGHTS = Path("workers/weights/daylight")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.training.daylight", description=__doc__)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--device", help="where training and evaluation run (a GPU if there is one)")
     commands = parser.add_subparsers(dest="command", required=True)
     data = commands.add_parser("data", help="draw the training pictures")
     data.add_argument("--folder", type=Path, default=BUILD / "data")
@@ -23,7 +24,12 @@ def _parser() -> argparse.ArgumentParser:
     autoencoder.add_argument("--data", type=Path, default=BUILD / "data")
     autoencoder.add_argument("--target", type=Path, default=BUILD / "vae")
     autoencoder.add_argument("--steps", type=int, default=10_000, help="about 9 a second on two cores")
-    autoencoder.add_argument("--decoder-only", action="store_true", help="leave latents as they are")
+    autoencoder.add_argument("--batch", type=int, default=12, help="crops in a step")
+    autoencoder.add_argument("--rate", type=float, default=1.5e-3, help="learning rate to begin with")
+    autoencoder.add_argument("--parts", type=int, help="at most this many parts of 500 pictures")
+    autoencoder.add_argument(
+        "--decoder-only", action="store_true", help="polish it; latents stay as they are"
+    )
     unet = commands.add_parser("unet", help="train the denoiser and the text encoder")
     unet.add_argument("--data", type=Path, default=BUILD / "data")
     unet.add_argument("--vae", type=Path, default=BUILD / "vae")
@@ -31,10 +37,14 @@ def _parser() -> argparse.ArgumentParser:
     unet.add_argument(
         "--samples", type=int, default=180_000, help="pictures seen, about 80 a second on two cores"
     )
-    unet.add_argument("--small-share", type=float, default=0.75, help="share of them at 128 x 128")
+    unet.add_argument("--small-share", type=float, default=0.75, help="the first of them, at 128 x 128")
     unet.add_argument("--batch", type=int, default=32)
-    unet.add_argument("--formats", nargs="+", default=["square", "wide", "tall"], help="formats of the rest")
+    unet.add_argument("--rate", type=float, default=8e-4, help="learning rate to begin with")
+    unet.add_argument(
+        "--formats", nargs="+", default=["square", "wide", "tall", "small"], help="formats of the rest"
+    )
     unet.add_argument("--parts", type=int, help="at most this many parts of 500 pictures of each of them")
+    unet.add_argument("--pause", type=int, help="stop when this many are seen; the next call goes on")
     unet.add_argument("--checkpoint-samples", type=int, default=20_000)
     ship = commands.add_parser("ship", help="copy a checkpoint into the weights folder")
     ship.add_argument("--checkpoint", type=Path, default=BUILD / "checkpoints/final")
@@ -58,15 +68,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    if options.command == "autoencoder":
-        from workers.training.daylight.autoencoder import train_autoencoder
+    from workers.training.daylight.precision import pick_device
 
-        train_autoencoder(
-            data=options.data,
-            target=options.target,
+    device = pick_device(options.device)
+    if options.command == "autoencoder":
+        from workers.training.daylight.autoencoder import AutoencoderPlan, train_autoencoder
+
+        crops = AutoencoderPlan(
             steps=options.steps,
+            batch=options.batch,
+            rate=options.rate,
+            parts=options.parts,
             decoder_only=options.decoder_only,
         )
+        train_autoencoder(data=options.data, target=options.target, plan=crops, device=device)
         return
     from workers.training.daylight.denoiser import Plan, train_denoiser
 
@@ -74,16 +89,21 @@ def _train(options: argparse.Namespace) -> None:
         samples=options.samples,
         small_share=options.small_share,
         batch=options.batch,
+        rate=options.rate,
         checkpoint_samples=options.checkpoint_samples,
         formats=tuple(options.formats),
         parts=options.parts,
+        pause=options.pause,
     )
-    train_denoiser(data=options.data, vae=options.vae, checkpoints=options.checkpoints, plan=plan)
+    train_denoiser(
+        data=options.data, vae=options.vae, checkpoints=options.checkpoints, plan=plan, device=device
+    )
 
 
 def _show(options: argparse.Namespace) -> None:
     if options.command == "eval":
         from workers.training.daylight.evaluation import evaluate
+        from workers.training.daylight.precision import pick_device
 
         report = evaluate(
             weights=options.weights,
@@ -91,6 +111,7 @@ def _show(options: argparse.Namespace) -> None:
             count=options.count,
             steps=options.steps,
             guidance=options.guidance,
+            device=pick_device(options.device),
         )
         print(report.to_json() if options.json else report.table())
         return

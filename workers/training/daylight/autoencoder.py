@@ -1,8 +1,11 @@
-"""Trains the tiny autoencoder: 8 x 8 pixels to one cell of 4 channels, with the loss weighted towards edges."""
+"""Trains the tiny autoencoder: 8 x 8 pixels to one cell of 4 channels; edges and small things weigh more."""
 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,24 +19,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 from workers.training.daylight.averaging import MovingAverage
+from workers.training.daylight.crops import CELL, CROP, Crops
 from workers.training.daylight.dataset import draw, read_parts
+from workers.training.daylight.gradients import Gradients
 from workers.training.daylight.precision import mixed_precision
 from workers.training.daylight.raster import Pixels
 
-CELL = 8
-CROP = 64
 _WIDTH = 48
+_CHANNELS = 4
 _COLOUR_MEAN, _COLOUR_GAIN = 0.45, 3.0
-_LEARNING_RATE = 1.5e-3
-_LATENT_NOISE = 0.07  # the decoder forgives what the denoiser leaves
-_LOG_SECONDS = 60
-_CANDIDATES = 3
+_LATENT_NOISE = 0.05  # the decoder forgives what the denoiser leaves
+_FINE, _FINE_CONTRAST = 4.0, 0.25  # how much more small things count, from which contrast on entirely
+_LOG_SECONDS = 30
 
 
 def channels_last(model: nn.Module) -> nn.Module:
     """The model with its weights in the memory order in which convolutions on a CPU are fastest."""
     place = cast("Callable[..., nn.Module]", model.to)
     return place(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class AutoencoderPlan:
+    """How one training is spent: batches of crops, the learning rate they begin with, parts of the data used."""
+
+    steps: int
+    batch: int = 12
+    rate: float = 1.5e-3
+    parts: int | None = None
+    decoder_only: bool = False  # polish the decoder and leave latents as they are
 
 
 class Codec:
@@ -73,27 +87,27 @@ class _Configured(Protocol):
     def save_pretrained(self, folder: str) -> None: ...
 
 
-def to_tensor(pictures: Pixels) -> Tensor:
+def to_tensor(pictures: Pixels, device: torch.device | None = None) -> Tensor:
     """Bytes N x H x W x 3 to floats N x 3 x H x W from -1 to 1."""
-    planes = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    planes = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return planes.contiguous(memory_format=torch.channels_last)
 
 
 def to_bytes(planes: Tensor) -> Pixels:
     """The way back."""
     scaled = ((planes.clamp(-1, 1) + 1) * 127.5 + 0.5).clamp(0, 255).byte()
-    return cast("Pixels", scaled.permute(0, 2, 3, 1).contiguous().numpy())
+    return cast("Pixels", scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def load_codec(folder: Path) -> Codec:
+def load_codec(folder: Path, device: torch.device | None = None) -> Codec:
     load = cast("Callable[..., nn.Module]", AutoencoderTiny.from_pretrained)
-    return Codec(load(str(folder), local_files_only=True).eval())
+    return Codec(load(str(folder), local_files_only=True).eval().to(device))
 
 
 def _new_model() -> nn.Module:
     make = cast("Callable[..., nn.Module]", AutoencoderTiny)
     model = make(
-        latent_channels=4,
+        latent_channels=_CHANNELS,
         encoder_block_out_channels=(_WIDTH,) * 4,
         decoder_block_out_channels=(_WIDTH,) * 4,
         num_encoder_blocks=(0, 0, 1, 2),
@@ -140,49 +154,26 @@ def _start(model: nn.Module) -> None:
                 layer.bias.data[channel] = shift
 
 
-def _crops(pictures: Pixels, count: int, rng: np.random.Generator) -> Tensor:
-    """Random crops on the latent grid; a third of the batches at two thirds of the size.
-
-    Of every few candidates the one with the most detail is taken: skies and walls are learnt soon enough.
-    """
-    small = rng.random() < 0.33
-    side = CROP * 3 // 2 if small else CROP
-    steps = (pictures.shape[1] - side) // CELL + 1
-    drawn = count * _CANDIDATES
-    candidates = np.stack(
-        [
-            pictures[i, y : y + side, x : x + side]
-            for i, y, x in zip(
-                rng.integers(0, len(pictures), drawn),
-                rng.integers(0, steps, drawn) * CELL,
-                rng.integers(0, steps, drawn) * CELL,
-                strict=True,
-            )
-        ]
-    )
-    green = candidates[..., 1].astype(np.int16)
-    detail = np.abs(np.diff(green, axis=1)).mean((1, 2)) + np.abs(np.diff(green, axis=2)).mean((1, 2))
-    best = detail.reshape(count, _CANDIDATES).argmax(1) + np.arange(count) * _CANDIDATES
-    batch = to_tensor(candidates[best])
-    if small:
-        batch = functional.interpolate(batch, size=(CROP, CROP), mode="bilinear", antialias=True)
-    if rng.random() < 0.5:
-        batch = batch.flip(3)
-    return batch.contiguous(memory_format=torch.channels_last)
-
-
 def _edges(planes: Tensor) -> tuple[Tensor, Tensor]:
     return planes[..., 1:] - planes[..., :-1], planes[..., 1:, :] - planes[..., :-1, :]
 
 
-def _loss(decoded: Tensor, wanted: Tensor, latents: Tensor, sharpness: float) -> Tensor:
-    """`sharpness` from 0 to 1: edges count more as training goes on."""
+def _weight(wanted: Tensor) -> Tensor:
+    """How much each pixel counts: more where it stands out from its surroundings, as speckles, stars and needles do."""
+    around = functional.avg_pool2d(wanted, 7, 1, 3, count_include_pad=False)
+    contrast = (wanted - around).abs().mean(1, keepdim=True)
+    return 1 + _FINE * (contrast / _FINE_CONTRAST).clamp(max=1)
+
+
+def _loss(decoded: Tensor, wanted: Tensor, latents: Tensor, sharpness: Tensor) -> Tensor:
+    """`sharpness` from 0 to 1: edges and small things count more as training goes on."""
     difference = decoded - wanted
-    total = difference.abs().mean() + difference.pow(2).mean()
+    weight = 1 + sharpness * (_weight(wanted) - 1)
+    total = (weight * (difference.abs() + difference.pow(2))).mean()
     level = difference
-    for weight in (0.7, 0.3):  # errors of edges, at two sizes
+    for part in (0.7, 0.3):  # errors of edges, at two sizes
         across, down = _edges(level)
-        total = total + sharpness * weight * (across.abs().mean() + down.abs().mean())
+        total = total + sharpness * part * (across.abs().mean() + down.abs().mean())
         level = functional.avg_pool2d(level, 2)
     spread = latents.transpose(0, 1).flatten(1)
     tidy = spread.mean(1).pow(2).mean() + (spread.std(1) - 0.8).pow(2).mean()
@@ -198,49 +189,49 @@ def measure(codec: Codec, pictures: Tensor) -> tuple[Tensor, Tensor]:
     return -10 * error.pow(2).mean((1, 2, 3)).log10(), latents
 
 
-def _learning_rate(step: int, share: float) -> float:
-    return _LEARNING_RATE * min(1, (step + 1) / 50) * max(0.02, 1 - share)
-
-
 class _Run:
-    """One training run; what it has learnt outlives an interruption in `state_file`."""
+    """One training run of `codec`; what it has learnt outlives an interruption in `state_file`."""
 
-    def __init__(self, state_file: Path) -> None:
-        torch.manual_seed(0)
-        self.codec = Codec(_new_model())
-        self.model = self.codec.module
+    def __init__(self, codec: Codec, state_file: Path, plan: AutoencoderPlan, device: torch.device) -> None:
+        self.codec, self.state_file, self.plan, self.device = codec, state_file, plan, device
+        self.model = codec.module.train()
+        if plan.decoder_only:  # a denoiser trained on the latents remains right
+            cast("nn.Module", self.model.encoder).requires_grad_(requires_grad=False)
+        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=1e-4
+            self.weights, plan.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True
         )
-        self.average = MovingAverage(self.model.parameters())
-        self.state_file = state_file
+        self.average = MovingAverage(self.weights, plan.steps)
         self.step, self.spent = 0, 0.0
         if state_file.exists():
-            state = torch.load(state_file, weights_only=True)
+            state = torch.load(state_file, map_location=device, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.values, self.step, self.spent = state["average"], state["step"], state["spent"]
+        self.gradients = Gradients(self._measured_loss, self.weights, device)
 
-    def freeze_encoder(self) -> None:
-        """From here on latents stay what they are: a denoiser trained on them remains right."""
-        self.average.settle()
-        cast("nn.Module", self.model.encoder).requires_grad_(requires_grad=False)
-
-    def learn(self, wanted: Tensor, share: float) -> float:
+    def learn(self, wanted: Tensor) -> Tensor:
+        share = self.step / self.plan.steps
         for group in self.optimizer.param_groups:
-            group["lr"] = _learning_rate(self.step, share)
-        with mixed_precision():
-            latents = self.codec.encode(wanted).float()
-            blur = torch.randn_like(latents) * torch.rand(len(wanted), 1, 1, 1) * _LATENT_NOISE
-            decoded = self.codec.decode(latents + blur).float()
-        loss = _loss(decoded, wanted, latents, min(1.0, 0.2 + share * 4))
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            group["lr"] = self.plan.rate * min(1, (self.step + 1) / 100) * max(0.02, 1 - share)
+        count, cells = len(wanted), CROP // CELL
+        noise = torch.randn(count, _CHANNELS, cells, cells, device=self.device)
+        noise *= torch.rand(count, 1, 1, 1, device=self.device) * _LATENT_NOISE
+        sharp = 1.0 if self.plan.decoder_only else min(1.0, 0.2 + share * 4)
+        sharpness = torch.full((), sharp, device=self.device)
+        loss = self.gradients(wanted, noise, sharpness)
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.step)
-        return loss.item()
+        return loss
+
+    def _measured_loss(self, wanted: Tensor, noise: Tensor, sharpness: Tensor) -> Tensor:
+        # half precision hides faint stripes on bright flat surfaces: the polish is done in full
+        with nullcontext() if self.plan.decoder_only else mixed_precision(self.device):
+            latents = self.codec.encode(wanted).float()
+            decoded = self.codec.decode(latents + noise).float()
+        return _loss(decoded, wanted, latents, sharpness)
 
     def keep(self) -> None:
         state = {
@@ -253,23 +244,22 @@ class _Run:
         torch.save(state, self.state_file)
 
 
-def train_autoencoder(
-    *, data: Path, target: Path, steps: int, batch: int = 12, decoder_only: bool = False
-) -> None:
-    """Trains for `steps` batches in all and writes the diffusers folder `target`.
+def train_autoencoder(*, data: Path, target: Path, plan: AutoencoderPlan, device: torch.device) -> None:
+    """Trains to the end of the plan and writes the diffusers folder `target`, which a polish starts from as well.
 
     A run that was cut short, or is given more steps, goes on from the state kept beside `target`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    pictures = np.concatenate([part.pictures for part in read_parts(data)])
-    unseen = to_tensor(draw(32, seed=999, held_out=True)[0])
-    run = _Run(target.with_suffix(".state.pt"))
-    if decoder_only:
-        run.freeze_encoder()
+    torch.manual_seed(0)
+    crops = Crops(islice(read_parts(data), plan.parts), device)
+    unseen = to_tensor(draw(32, seed=999, held_out=True)[0], device)
+    codec = load_codec(target, device) if plan.decoder_only else Codec(_new_model().to(device))
+    known = codec.scale
+    run = _Run(codec, target.with_suffix(".decoder.pt" if plan.decoder_only else ".state.pt"), plan, device)
     rng = np.random.default_rng(run.step)
     started, logged = time.monotonic() - run.spent, run.spent
-    while run.step < steps:
-        loss = run.learn(_crops(pictures, batch, rng), run.step / steps)
+    while run.step < plan.steps:
+        loss = run.learn(crops.draw(plan.batch, rng))
         run.spent = time.monotonic() - started
         if run.spent - logged > _LOG_SECONDS:
             logged = run.spent
@@ -278,8 +268,9 @@ def train_autoencoder(
             run.keep()
     with run.average.applied():
         ratio, latents = measure(run.codec, unseen)
-        scale = load_codec(target).scale if decoder_only else float(1 / latents.std())
+        scale = known if plan.decoder_only else float(1 / latents.std())
         run.codec.write(target, scale=scale)
+    run.spent = time.monotonic() - started
     kinds = f"ceramics {ratio[::2].mean():.2f}, landscapes {ratio[1::2].mean():.2f}"
-    print(f"{run.step} steps, unseen pictures {ratio.mean():.2f} dB ({kinds})", flush=True)
+    print(f"{run.step} steps, {run.spent:.0f} s, unseen pictures {ratio.mean():.2f} dB ({kinds})", flush=True)
     run.keep()

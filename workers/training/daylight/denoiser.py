@@ -12,24 +12,29 @@ import torch
 import torch.nn.functional as functional
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTokenizer
 
-from workers.training.daylight.autoencoder import CELL, channels_last
+from workers.training.daylight.autoencoder import channels_last
 from workers.training.daylight.averaging import MovingAverage
-from workers.training.daylight.captions import phrase
-from workers.training.daylight.dataset import choose
-from workers.training.daylight.latents import SIDES, SMALL, LatentSet, read_latents
-from workers.training.daylight.pipeline import SHIFT, save_pipeline
-from workers.training.daylight.precision import mixed_precision
+from workers.training.daylight.captions import Subject, phrase
+from workers.training.daylight.crops import CELL
+from workers.training.daylight.dataset import PART, choose
+from workers.training.daylight.gradients import Gradients
+from workers.training.daylight.latents import SIDES, SMALL, SOURCES, read_latents
+from workers.training.daylight.pipeline import save_pipeline
+from workers.training.daylight.precision import mixed_precision, quick_attention
 from workers.training.daylight.text import WIDTH, build_tokenizer, new_text_encoder, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LEARNING_RATE = 8e-4
 _DROPPED_CAPTIONS = 0.1
-MIX = {"square": 0.76, "wide": 0.14, "tall": 0.10}  # formats after the small pictures, by weight
+_PHRASES = 8  # ways in which each picture is put into words
+_SHIFT = (
+    2.0  # how strongly the noise of training leans to much: layout there, fine things where there is little
+)
+_LOG_SECONDS = 30
+MIX = {"square": 0.70, "wide": 0.14, "tall": 0.10, SMALL: 0.06}  # formats after the warm-up, by weight
 
 
 class _Configured(Protocol):
@@ -40,7 +45,7 @@ class _Configured(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How one training is spent: pictures seen, the share of them that are small, how often to keep what was learnt.
+    """How one training is spent: pictures seen, the share that is small at first, how often to keep what was learnt.
 
     Counted in samples, not in minutes, so that a busy machine gives the same model later and not another one.
     """
@@ -48,9 +53,11 @@ class Plan:
     samples: int
     small_share: float = 0.75
     batch: int = 32
+    rate: float = 8e-4
     checkpoint_samples: int = 20_000
     formats: tuple[str, ...] = tuple(MIX)
-    parts: int | None = None  # no more than this many parts of each format after the small pictures
+    pause: int | None = None  # stop when this many are seen, to go on in another call
+    parts: int | None = None  # no more than this many parts of each format after the warm-up
 
 
 def new_unet() -> nn.Module:
@@ -70,51 +77,61 @@ def new_unet() -> nn.Module:
     return channels_last(model)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """Pictures of one format as latents N x 4 x h x w, and what is said of them as tokens N x _PHRASES x length."""
+
+    latents: Tensor
+    said: Tensor
+
+
 class Trainer:
     """One training run: its models, optimizer, moving average and clock. Survives being cut short."""
 
-    def __init__(self, *, data: Path, vae: Path, state_file: Path, plan: Plan) -> None:
+    def __init__(self, *, data: Path, vae: Path, state_file: Path, plan: Plan, device: torch.device) -> None:
         torch.manual_seed(0)
-        self.data, self.vae, self.state_file, self.plan = data, vae, state_file, plan
+        self.data, self.vae, self.state_file, self.plan, self.device = data, vae, state_file, plan, device
         self.rng = np.random.default_rng(0)
         self.tokenizer = _learn_words()
-        self.text = new_text_encoder(self.tokenizer)
-        self.unet = new_unet()
+        self.text = new_text_encoder(self.tokenizer).to(device)
+        self.unet = new_unet().to(device)
         self.weights = [*self.unet.parameters(), *self.text.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+            self.weights, plan.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
-        self.average = MovingAverage(self.weights)
+        self.average = MovingAverage(self.weights, plan.samples // plan.batch)
+        self.gradients = Gradients(self._loss, self.weights, device)
+        self.unsaid = tokens(self.tokenizer, [""])[0].to(device)
         self.step, self.samples, self.spent = 0, 0, 0.0
-        self.sets: dict[str, LatentSet] = {}
+        self.sets: dict[str, _Shown] = {}
         if state_file.exists():
             self._restore()
 
     def run(self, checkpoints: Path) -> Path:
-        """Trains to the end of the plan; returns the folder of the finished pipeline."""
+        """Trains to the end of the plan, or to its pause; returns the folder of the pipeline as it then is."""
         saved = self.samples // self.plan.checkpoint_samples
         running, logged = None, self.spent
-        while self.samples < self.plan.samples:
+        end = min(self.plan.samples, self.plan.pause or self.plan.samples)
+        while self.samples < end:
             share = self._share()
             name = self._format(share)
             self._load(name)  # encoding the pictures is not training time
             started = time.monotonic()
-            latents, captions = self._batch(self.sets[name])
-            loss = self._learn(latents, captions, share)
-            self.spent += time.monotonic() - started
-            running = loss if running is None else 0.98 * running + 0.02 * loss
-            if self.spent - logged > 60:
+            loss = self._learn(*self._batch(self.sets[name]), share)
+            running = loss.clone() if running is None else running.lerp_(loss, 0.02)
+            if self.spent - logged > _LOG_SECONDS:
                 logged = self.spent
                 print(
                     f"{self.spent:.0f} s, step {self.step}, samples {self.samples}, loss {running:.4f}",
                     flush=True,
                 )
+            self.spent += time.monotonic() - started
             if self.samples // self.plan.checkpoint_samples > saved:
                 saved += 1
                 self._save(checkpoints / f"{self.samples:07}")
                 self._keep()
         self._keep()
-        return self._save(checkpoints / "final")
+        return self._save(checkpoints / ("final" if self._share() == 1 else f"{self.samples:07}"))
 
     def _share(self) -> float:
         return min(1.0, self.samples / self.plan.samples)
@@ -126,43 +143,56 @@ class Trainer:
         return str(self.rng.choice(self.plan.formats, p=weights / weights.sum()))
 
     def _load(self, name: str) -> None:
-        if name not in self.sets:
-            parts = None if name == SMALL else self.plan.parts
-            self.sets[name] = read_latents(name, data=self.data, vae=self.vae, parts=parts)
+        if name in self.sets:
+            return
+        parts = None if name == SMALL else self.plan.parts
+        found = read_latents(name, data=self.data, vae=self.vae, device=self.device, parts=parts)
+        twins = [other for other in self.sets if SOURCES.get(other, other) == SOURCES.get(name, name)]
+        said = [self.sets[twin].said for twin in twins if len(self.sets[twin].said) >= len(found.subjects)]
+        words = said[0][: len(found.subjects)] if said else self._say(found.subjects)
+        self.sets[name] = _Shown(found.values, words)
 
-    def _batch(self, chosen: LatentSet) -> tuple[Tensor, list[str]]:
-        index = self.rng.integers(0, len(chosen.values), self.plan.batch)
-        latents = chosen.values[torch.from_numpy(index)].float().contiguous(memory_format=torch.channels_last)
-        captions = [
-            "" if self.rng.random() < _DROPPED_CAPTIONS else phrase(chosen.subjects[i], self.rng)
-            for i in index
-        ]
-        return latents, captions
+    def _say(self, subjects: list[Subject]) -> Tensor:
+        """Every subject in several phrases, as tokens: said once, for a GPU is faster than a tokenizer."""
+        rng = np.random.default_rng(1)
+        said: list[Tensor] = []
+        for start in range(0, len(subjects), PART):
+            some = subjects[start : start + PART]
+            told = [phrase(subject, rng) for subject in some for _ in range(_PHRASES)]
+            said.append(tokens(self.tokenizer, told).short().reshape(len(some), _PHRASES, -1))
+        return torch.cat(said).to(self.device)
 
-    def _learn(self, latents: Tensor, captions: list[str], share: float) -> float:
-        rate = _LEARNING_RATE * min(1, (self.step + 1) / 150)
+    def _batch(self, shown: _Shown) -> tuple[Tensor, Tensor]:
+        count = self.plan.batch
+        index = torch.randint(len(shown.latents), (count,), device=self.device)
+        way = torch.randint(_PHRASES, (count,), device=self.device)
+        silent = torch.rand(count, 1, device=self.device) < _DROPPED_CAPTIONS
+        words = torch.where(silent, self.unsaid, shown.said[index, way].long())
+        return shown.latents[index].float().contiguous(memory_format=torch.channels_last), words
+
+    def _learn(self, latents: Tensor, words: Tensor, share: float) -> Tensor:
+        rate = self.plan.rate * min(1, (self.step + 1) / 150)
         rate *= 1 if share < 0.55 else max(0.02, (1 - share) / 0.45)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         count = len(latents)
-        even = (torch.arange(count) + torch.rand(count)) / count
-        sigma = SHIFT * even / (1 + (SHIFT - 1) * even)
-        noise = torch.randn_like(latents)
-        mix = sigma[:, None, None, None]
-        noisy = ((1 - mix) * latents + mix * noise).contiguous(memory_format=torch.channels_last)
-        with sdpa_kernel(SDPBackend.MATH):  # several times faster backward than the fused kernel on a CPU
-            with mixed_precision():
-                states = self.text(tokens(self.tokenizer, captions))[0]
-                flow = self.unet(noisy, sigma * 1000, states, return_dict=False)[0]
-            loss = functional.mse_loss(flow.float(), noise - latents)
-            self.optimizer.zero_grad()
-            torch.autograd.backward(loss)
+        even = (torch.arange(count, device=self.device) + torch.rand(count, device=self.device)) / count
+        sigma = _SHIFT * even / (1 + (_SHIFT - 1) * even)
+        loss = self.gradients(latents, torch.randn_like(latents), sigma, words)
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
         self.samples += count
         self.average.update(self.step)
-        return loss.item()
+        return loss
+
+    def _loss(self, latents: Tensor, noise: Tensor, sigma: Tensor, words: Tensor) -> Tensor:
+        mix = sigma[:, None, None, None]
+        noisy = ((1 - mix) * latents + mix * noise).contiguous(memory_format=torch.channels_last)
+        with quick_attention(self.device), mixed_precision(self.device):
+            states = self.text(words)[0]
+            flow = self.unet(noisy, sigma * 1000, states, return_dict=False)[0]
+        return functional.mse_loss(flow.float(), noise - latents)
 
     def _save(self, folder: Path) -> Path:
         form = "square" if self._share() > self.plan.small_share else SMALL
@@ -183,7 +213,7 @@ class Trainer:
         torch.save(state, self.state_file)
 
     def _restore(self) -> None:
-        state = torch.load(self.state_file, weights_only=True)
+        state = torch.load(self.state_file, map_location=self.device, weights_only=True)
         self.unet.load_state_dict(state["unet"])
         self.text.load_state_dict(state["text"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -199,12 +229,12 @@ def _learn_words() -> CLIPTokenizer:
     return build_tokenizer(phrase(choose(rng, index), rng) for index in range(20_000))
 
 
-def train_denoiser(*, data: Path, vae: Path, checkpoints: Path, plan: Plan) -> Path:
+def train_denoiser(*, data: Path, vae: Path, checkpoints: Path, plan: Plan, device: torch.device) -> Path:
     """Trains on the plan's samples, with a whole pipeline in `checkpoints` every few of them.
 
     A run that was cut short goes on from its last checkpoint, a finished one when given more samples.
-    Returns the finished pipeline's folder.
+    Returns the folder of the pipeline as it is at the end.
     """
     checkpoints.mkdir(parents=True, exist_ok=True)
     state_file = checkpoints / "state.pt"
-    return Trainer(data=data, vae=vae, state_file=state_file, plan=plan).run(checkpoints)
+    return Trainer(data=data, vae=vae, state_file=state_file, plan=plan, device=device).run(checkpoints)

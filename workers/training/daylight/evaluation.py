@@ -93,7 +93,9 @@ def shuffled(subjects: list[Subject], *, seed: int = 9) -> list[Subject]:
     return dealt
 
 
-def evaluate(*, weights: Path, cache: Path, count: int, steps: int, guidance: float) -> Report:
+def evaluate(
+    *, weights: Path, cache: Path, count: int, steps: int, guidance: float, device: torch.device
+) -> Report:
     """Measures the pipeline in `weights` on `count` ceramics and `count` landscapes."""
     judge = fit_judge(cache)
     subjects = held_out_subjects(count)
@@ -101,7 +103,8 @@ def evaluate(*, weights: Path, cache: Path, count: int, steps: int, guidance: fl
     renders = np.stack([paint(subject, rng) for subject in subjects])
     ceiling, counts = score(judge.read(renders), subjects)
     captions = [caption(subject) for subject in subjects]
-    drawn = np.stack(list(generate(load_pipeline(weights), captions, steps=steps, guidance=guidance)))
+    pipeline = load_pipeline(weights, device)
+    drawn = np.stack(list(generate(pipeline, captions, steps=steps, guidance=guidance)))
     readings = judge.read(drawn)
     rows = {
         "the model": score(readings, subjects)[0],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import CLIPTextModel, CLIPTokenizer
 
-SHIFT = 3.0  # how strongly training and sampling lean to the noisy end
+SHIFT = 3.0  # how strongly the steps of sampling lean to the noisy end
 LIMIT_BYTES = 24_000_000
 _LOCAL_KEYS = ("_name_or_path", "block_out_channels")
 
@@ -65,9 +65,9 @@ def save_pipeline(
     codec = load_codec(vae).module
     whole = _make(StableDiffusionPipeline)(
         vae=codec.half(),
-        text_encoder=copy.deepcopy(text).half(),
+        text_encoder=copy.deepcopy(text).cpu().half(),
         tokenizer=tokenizer,
-        unet=copy.deepcopy(unet).half(),
+        unet=copy.deepcopy(unet).cpu().half(),
         scheduler=_make(DPMSolverMultistepScheduler)(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
         ),
@@ -96,10 +96,10 @@ def _tidy(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def load_pipeline(folder: Path) -> Pipeline:
+def load_pipeline(folder: Path, device: torch.device | None = None) -> Pipeline:
     """The pipeline in full precision, as a processor without half-precision arithmetic wants it."""
     load = _make(StableDiffusionPipeline.from_pretrained)
-    pipeline = load(str(folder), dtype=torch.float32, local_files_only=True)
+    pipeline = load(str(folder), dtype=torch.float32, local_files_only=True).to(device or "cpu")
     pipeline.set_progress_bar_config(disable=True)
     return cast("Pipeline", pipeline)
 
