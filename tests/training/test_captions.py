@@ -8,7 +8,7 @@ from workers.training.daylight.captions import EXAMPLES, caption, phrase, with_a
 from workers.training.daylight.ceramics import Ceramic, choose_ceramic
 from workers.training.daylight.dataset import choose
 from workers.training.daylight.landscapes import Landscape, choose_landscape
-from workers.training.daylight.text import LENGTH, build_tokenizer
+from workers.training.daylight.text import LENGTH, build_tokenizer, read_tokenizer, tokenizer_text
 
 
 def test_full_captions():
@@ -50,3 +50,5 @@ def test_captions_fit_the_text_encoder_and_known_words_are_whole():
     assert max(len(ids) for ids in tokenizer(told)["input_ids"]) <= LENGTH
     assert tokenizer.tokenize("amphora mountains") == ["amphora</w>", "mountains</w>"]
     assert tokenizer.unk_token_id not in tokenizer("żółw 🏺")["input_ids"][1:-1]
+    again = read_tokenizer(tokenizer_text(tokenizer))
+    assert again(told[:50])["input_ids"] == tokenizer(told[:50])["input_ids"]

@@ -54,7 +54,7 @@ def test_crops_lie_in_range_and_favour_detail(tmp_path):
     assert detail[:, 2:].mean() > detail[:, :2].mean()
 
 
-@pytest.mark.filterwarnings("ignore:.*steps_offset:FutureWarning")
+@pytest.mark.filterwarnings(r"ignore:[\s\S]*steps_offset:FutureWarning")
 def test_training_goes_on_where_it_paused(tmp_path):
     data, vae, checkpoints = tmp_path / "data", tmp_path / "vae", tmp_path / "checkpoints"
     write_dataset(data, counts={"square": 2}, processes=1, part=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,14 @@ from workers.training.daylight.gradients import Gradients
 from workers.training.daylight.latents import SIDES, SMALL, SOURCES, read_latents
 from workers.training.daylight.pipeline import save_pipeline
 from workers.training.daylight.precision import mixed_precision, quick_attention
-from workers.training.daylight.text import WIDTH, build_tokenizer, new_text_encoder, tokens
+from workers.training.daylight.text import (
+    WIDTH,
+    build_tokenizer,
+    new_text_encoder,
+    read_tokenizer,
+    tokenizer_text,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +99,10 @@ class Trainer:
         torch.manual_seed(0)
         self.data, self.vae, self.state_file, self.plan, self.device = data, vae, state_file, plan, device
         self.rng = np.random.default_rng(0)
-        self.tokenizer = _learn_words()
+        state = (
+            torch.load(state_file, map_location=device, weights_only=True) if state_file.exists() else None
+        )
+        self.tokenizer = read_tokenizer(state["words"]) if state else _learn_words()
         self.text = new_text_encoder(self.tokenizer).to(device)
         self.unet = new_unet().to(device)
         self.weights = [*self.unet.parameters(), *self.text.parameters()]
@@ -104,8 +114,8 @@ class Trainer:
         self.unsaid = tokens(self.tokenizer, [""])[0].to(device)
         self.step, self.samples, self.spent = 0, 0, 0.0
         self.sets: dict[str, _Shown] = {}
-        if state_file.exists():
-            self._restore()
+        if state:
+            self._restore(state)
 
     def run(self, checkpoints: Path) -> Path:
         """Trains to the end of the plan, or to its pause; returns the folder of the pipeline as it then is."""
@@ -204,6 +214,7 @@ class Trainer:
 
     def _keep(self) -> None:
         state = {
+            "words": tokenizer_text(self.tokenizer),
             "unet": self.unet.state_dict(),
             "text": self.text.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -212,8 +223,7 @@ class Trainer:
         }
         torch.save(state, self.state_file)
 
-    def _restore(self) -> None:
-        state = torch.load(self.state_file, map_location=self.device, weights_only=True)
+    def _restore(self, state: dict[str, Any]) -> None:
         self.unet.load_state_dict(state["unet"])
         self.text.load_state_dict(state["text"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -34,9 +34,22 @@ def build_tokenizer(captions: Iterable[str], *, size: int = 1000) -> CLIPTokeniz
     vocabulary: dict[str, int] = learnt["vocab"]
     for letter in alphabet:
         vocabulary.setdefault(letter + "</w>", len(vocabulary))
-    merges = [tuple(pair) for pair in learnt["merges"]]
+    return _make(vocabulary, learnt["merges"])
+
+
+def tokenizer_text(tokenizer: CLIPTokenizer) -> str:
+    """All that `read_tokenizer` needs: learning again would number some of the letters differently."""
+    return cast("str", tokenizer.backend_tokenizer.to_str())
+
+
+def read_tokenizer(text: str) -> CLIPTokenizer:
+    learnt = json.loads(text)["model"]
+    return _make(learnt["vocab"], learnt["merges"])
+
+
+def _make(vocabulary: dict[str, int], merges: list[list[str]]) -> CLIPTokenizer:
     make = cast("Callable[..., CLIPTokenizer]", CLIPTokenizer)
-    return make(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+    return make(vocab=vocabulary, merges=[tuple(pair) for pair in merges], model_max_length=LENGTH)
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
