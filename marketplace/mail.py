@@ -69,7 +69,7 @@ class Folder(BaseEmailBackend):
             name = f"{timezone.now():%Y%m%d%H%M%S%f}-{secrets.token_hex(8)}"
             unfinished = folder / f".{name}"
             unfinished.touch(mode=0o600)
-            unfinished.write_bytes(message.message().as_bytes(policy=policy.SMTP))
+            unfinished.write_bytes(message.message().as_bytes())
             unfinished.rename(folder / name)
         for old in _filed(folder)[MOST_FILED:]:
             (folder / old).unlink(missing_ok=True)
