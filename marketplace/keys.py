@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from marketplace.ids import ALPHABET
@@ -87,6 +88,8 @@ def resolve(credential: str) -> ApiKey:
     if key is None or not hmac.compare_digest(key.secret_sha256, _digest(match[2])):
         raise InvalidKey("No such API key. Check that it was copied whole.")
     now = timezone.now()
+    if key.workspace.is_closed:
+        raise InvalidKey("The workspace of this API key was deleted.")
     if key.revoked_at is not None:
         raise InvalidKey("This API key was revoked. Make a new one.")
     if key.expires_at is not None and key.expires_at <= now:
@@ -95,6 +98,13 @@ def resolve(credential: str) -> ApiKey:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
         key.last_used_at = now
     return key
+
+
+def revoke_all(workspace: Workspace) -> int:
+    """Revoke every key of the workspace, in the caller's transaction. Returns how many worked until now."""
+    revoked = ApiKey.objects.filter(workspace=workspace, revoked_at=None).update(revoked_at=timezone.now())
+    transaction.on_commit(forget)
+    return revoked
 
 
 _kept: dict[str, tuple[float, ApiKey]] = {}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth
-from django.urls import path
+from allauth.account import views as account
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as recovery
+from allauth.mfa.totp import views as totp
+from allauth.usersessions import views as sessions
+from django.urls import path, re_path
 
 from playground.api import views as api
 from playground.pages import views as pages
@@ -11,6 +15,7 @@ from playground.pages import views as pages
 handler400 = "playground.pages.errors.bad_request"
 handler403 = "playground.pages.errors.forbidden"
 handler404 = "playground.pages.errors.not_found"
+handler429 = "playground.pages.errors.too_many"
 handler500 = "playground.pages.errors.server_error"
 
 urlpatterns = [
@@ -28,9 +33,66 @@ urlpatterns = [
     path("p/<str:prediction_id>/again", pages.again, name="prediction-again"),
     path("dashboard/balance", pages.balance, name="balance"),
     path("dashboard/history", pages.history, name="history"),
-    path("accounts/login", pages.sign_in, name="login"),
-    path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
     path("healthz", pages.healthz, name="healthz"),
+    # People: workspaces and members
+    path("dashboard/members", pages.members, name="members"),
+    path("dashboard/members/invite", pages.invite, name="member-invite"),
+    path("dashboard/members/leave", pages.leave, name="member-leave"),
+    path("dashboard/members/<str:member_id>/role", pages.member_role, name="member-role"),
+    path("dashboard/members/<str:member_id>/remove", pages.member_remove, name="member-remove"),
+    path(
+        "dashboard/invitations/<str:invitation_id>/resend", pages.invitation_resend, name="invitation-resend"
+    ),
+    path(
+        "dashboard/invitations/<str:invitation_id>/revoke", pages.invitation_revoke, name="invitation-revoke"
+    ),
+    path("dashboard/settings", pages.workspace_settings, name="settings"),
+    path("dashboard/settings/delete", pages.workspace_delete, name="workspace-delete"),
+    path("dashboard/switch", pages.switch, name="switch"),
+    path("dashboard/workspaces", pages.workspaces, name="workspaces"),
+    path("dashboard/workspaces/new", pages.workspace_new, name="workspace-new"),
+    path("invitations/<str:token>", pages.invitation, name="invitation"),
+    # People: the account. django-allauth's views under its names, at addresses like all others: without a last slash
+    path("accounts/login", account.login, name="account_login"),
+    path("accounts/logout", account.logout, name="account_logout"),
+    path("accounts/signup", account.signup, name="account_signup"),
+    path("accounts/inactive", account.account_inactive, name="account_inactive"),
+    path("accounts/confirm", account.reauthenticate, name="account_reauthenticate"),
+    path("accounts/email", account.email, name="account_email"),
+    path("accounts/email/sent", account.email_verification_sent, name="account_email_verification_sent"),
+    path("accounts/email/confirm/<str:key>", account.confirm_email, name="account_confirm_email"),
+    path("accounts/password", account.password_change, name="account_change_password"),
+    path("accounts/password/set", account.password_set, name="account_set_password"),
+    path("accounts/password/reset", account.password_reset, name="account_reset_password"),
+    path("accounts/password/reset/sent", account.password_reset_done, name="account_reset_password_done"),
+    path(
+        "accounts/password/reset/done",
+        account.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
+    re_path(
+        r"^accounts/password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)$",
+        account.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path("accounts/two-factor", mfa.index, name="mfa_index"),
+    path("accounts/two-factor/sign-in", mfa.authenticate, name="mfa_authenticate"),
+    path("accounts/two-factor/confirm", mfa.reauthenticate, name="mfa_reauthenticate"),
+    path("accounts/two-factor/app", totp.activate_totp, name="mfa_activate_totp"),
+    path("accounts/two-factor/app/off", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("accounts/two-factor/codes", recovery.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path(
+        "accounts/two-factor/codes/new", recovery.generate_recovery_codes, name="mfa_generate_recovery_codes"
+    ),
+    path(
+        "accounts/two-factor/codes/file", recovery.download_recovery_codes, name="mfa_download_recovery_codes"
+    ),
+    path("accounts/sessions", sessions.list_usersessions, name="usersessions_list"),
+    path("accounts/profile", pages.profile, name="account"),
+    path("accounts/delete", pages.account_delete, name="account-delete"),
+    # Staff, and whoever sits at the machine
+    path("-/mail", pages.mailbox, name="mailbox"),
+    path("-/mail/<str:name>", pages.letter, name="letter"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),

@@ -16,6 +16,7 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
 from playground import health, predictions

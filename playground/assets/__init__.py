@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
-from playground.assets.purge import purge_expired, purge_orphans
+from playground.assets.purge import expire_all, expire_closed, purge_expired, purge_orphans
 
 __all__ = [
     "Capability",
@@ -17,6 +17,8 @@ __all__ = [
     "address",
     "are_kept",
     "discard",
+    "expire_all",
+    "expire_closed",
     "keep",
     "open_address",
     "purge_expired",

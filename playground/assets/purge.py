@@ -33,6 +33,19 @@ def purge_expired(limit: int = 500) -> int:
     return len(rows)
 
 
+def expire_all(workspace_id: int) -> int:
+    """Let the time of a workspace's media be over, in the caller's transaction; `purge_expired` deletes them."""
+    now = timezone.now()
+    return Asset.objects.filter(workspace_id=workspace_id, expires_at__gt=now).update(expires_at=now)
+
+
+def expire_closed() -> int:
+    """The same for what came into a workspace while it was being closed. Returns how many."""
+    now = timezone.now()
+    late = Asset.objects.filter(workspace__closed_at__isnull=False, expires_at__gt=now)
+    return late.update(expires_at=now)
+
+
 def purge_orphans() -> int:
     """Remove files that were stored for a row which never came, as a crash between the two leaves them.
 

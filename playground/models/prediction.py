@@ -89,6 +89,7 @@ class Prediction(models.Model):
     started_at = models.DateTimeField(null=True, help_text="start of the latest attempt")
     finished_at = models.DateTimeField(null=True)
 
+    output_days: int | None = None  # of its workspace, where `claims` selects it; no column
     is_replay = False  # set on the instance that a repeated request is answered with; no column
 
     objects = PredictionQuerySet.as_manager()

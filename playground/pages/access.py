@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -34,6 +35,11 @@ def member(act: Act) -> Callable[[View[P]], View[P]]:
         return cast("View[P]", login_required(guarded))
 
     return decorate
+
+
+def afresh(view: View[P]) -> View[P]:
+    """Who opens the page has just shown once more that it is they: it does what cannot be undone."""
+    return cast("View[P]", reauthentication_required(app="allauth.account")(view))
 
 
 def allows(request: HttpRequest, act: Act) -> bool:

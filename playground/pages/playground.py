@@ -291,7 +291,7 @@ def _to_sign_in(request: HttpRequest, called: catalog.Callable, values: Mapping[
         if value == values.get(name) and len(str(value)) <= MAX_PREFILL
     }
     page = reverse("model", args=[called.listing.publisher.name, called.listing.name])
-    address = f"{reverse('login')}?{urlencode({'next': f'{page}?{urlencode(kept)}'})}"
+    address = f"{reverse('account_login')}?{urlencode({'next': f'{page}?{urlencode(kept)}'})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return redirect(address)

@@ -90,6 +90,24 @@ def ago(moment: datetime) -> str:
     return f"{moment.day} {moment:%b}"
 
 
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("Firefox", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("Safari", "Safari"),
+)
+SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS", "CrOS", "Linux")
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """What a browser says it is, in two words; as it stands where it is none that we know."""
+    name = next((name for mark, name in BROWSERS if f"{mark}/" in agent), "")
+    system = next((system for system in SYSTEMS if system in agent), "")
+    return f"{name} on {system}" if name and system else name or agent or "Unknown"
+
+
 @register.filter
 def said(value: object) -> str:
     """A recorded value in words: a mapping as `name value, name value`."""

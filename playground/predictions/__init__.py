@@ -7,7 +7,7 @@ Workers have a face of their own in `playground.predictions.work`.
 
 from __future__ import annotations
 
-from playground.predictions.cancel import cancel
+from playground.predictions.cancel import cancel, end_all
 from playground.predictions.find import NotFound, documents, find, history, queue_position
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
 from playground.predictions.present import as_json, state_of
@@ -33,6 +33,7 @@ __all__ = [
     "as_json",
     "cancel",
     "documents",
+    "end_all",
     "find",
     "history",
     "queue_position",

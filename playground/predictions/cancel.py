@@ -41,6 +41,25 @@ def cancel(row: Prediction) -> Prediction:
     return row
 
 
+def end_all(workspace_id: int) -> int:
+    """Close every open run of a workspace as canceled, none of them charged, in the caller's transaction.
+
+    The caller holds the workspace's row, so that no run is accepted meanwhile. All runs are locked before any is
+    settled: nobody else then settles in this workspace, and the limits that a hold counts in are waited for by none.
+    Returns how many there were.
+    """
+    open_ones = Prediction.objects.filter(workspace_id=workspace_id).open().order_by("pk")
+    rows = list(open_ones.with_model().select_for_update(no_key=True, of=("self",)))
+    now = timezone.now()
+    for row in rows:
+        row.status, row.finished_at = Prediction.Status.CANCELED, now
+        refund_in_full(row)
+        row.save(update_fields=["status", "finished_at", "cost_micros", "input"])
+    if rows:
+        transaction.on_commit(lambda: live.publish([state_of(row) for row in rows]), robust=True)
+    return len(rows)
+
+
 def _free_cancels_left(row: Prediction) -> bool:
     """Whether today's allowance has room. Counted under a lock, so that many at once cannot all be the last."""
     with connection.cursor() as cursor:

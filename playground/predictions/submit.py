@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
@@ -115,7 +116,7 @@ def submit(caller: Caller, request: Request) -> Prediction:
     row = _row(
         caller, request, called, offer, schema.with_seeds(called.endpoint.input_schema, cleaned), priced, now
     )
-    with transaction.atomic():
+    with _while_open(), transaction.atomic():
         if request.idempotency_key:
             known = idempotency.claim(caller.workspace, request.idempotency_key, body)
             if known is not None:
@@ -134,6 +135,18 @@ def submit(caller: Caller, request: Request) -> Prediction:
             limits=_scopes(caller, called.model_id),
         )
     return row
+
+
+@contextlib.contextmanager
+def _while_open() -> Iterator[None]:
+    """The database takes no run for a workspace that is closed, or is being closed at this moment."""
+    try:
+        yield
+    except IntegrityError as error:
+        named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        if named != "prediction_workspace_open":
+            raise
+        raise CannotRun("This workspace was deleted. Nothing was held or charged.") from None
 
 
 def _priced(called: catalog.Callable, cleaned: Mapping[str, Any]) -> pricing.Quote:

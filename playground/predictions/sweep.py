@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from marketplace import catalog, dispatch
@@ -63,14 +64,17 @@ def sweep() -> Swept | None:
 
 def tidy_daily() -> None:
     """What once a day is enough for: files that no row names, inputs whose time is over."""
+    assets.expire_closed()
     assets.purge_orphans()
     forget_inputs()
 
 
 def forget_inputs(limit: int = 10_000) -> int:
-    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago; receipts and recipes without a caption stay."""
+    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago, or whose workspace was closed; receipts and
+    recipes without a caption stay."""
     cutoff = timezone.now() - timedelta(days=settings.INPUT_DAYS)
-    old = Prediction.objects.filter(finished_at__lt=cutoff).exclude(input={}).values("pk")[:limit]
+    is_over = Q(finished_at__lt=cutoff) | Q(workspace__closed_at__isnull=False, finished_at__isnull=False)
+    old = Prediction.objects.filter(is_over).exclude(input={}).values("pk")[:limit]
     return Prediction.objects.filter(pk__in=old).update(input={}, logs="")
 
 

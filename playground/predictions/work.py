@@ -167,9 +167,8 @@ def _succeed(
         row.finished_at = timezone.now()
         row.output = {"images": [{"$media": n} for n in range(len(stored))], "seed": seed}
         row.metrics, row.logs, row.step = dict(metrics), "\n".join(logs), row.steps
-        kept = assets.keep(
-            stored, prediction=row, expires_at=row.finished_at + timedelta(days=settings.OUTPUT_DAYS)
-        )
+        days = row.output_days or settings.OUTPUT_DAYS
+        kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
         charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {"image": len(stored)}))
         claims.save_closed(row)

@@ -109,11 +109,11 @@ def test_a_secret_is_shown_nowhere(world):
 
 
 def test_signing_in_and_out(world):
-    bad = world.nobody.post("/accounts/login", {"username": "ada@example.test", "password": "wrong"})
+    bad = world.nobody.post("/accounts/login", {"login": "ada@example.test", "password": "wrong"})
     assert "do not match" in bad.content.decode()
     good = world.nobody.post(
         "/accounts/login",
-        {"username": "ada@example.test", "password": "a long password", "next": world.page},
+        {"login": "ada@example.test", "password": "a long password", "next": world.page},
     )
     assert good["Location"] == world.page
     assert "/accounts/logout" in world.nobody.get("/").content.decode()
@@ -138,7 +138,7 @@ def short_tempered(monkeypatch):
 
 def sign_in_as(world, email, *, password="wrong", address):
     answer = world.nobody.post(
-        "/accounts/login", {"username": email, "password": password}, REMOTE_ADDR=address
+        "/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address
     )
     return "in" if answer.status_code == 302 else "held up" if b"Too many" in answer.content else "wrong"
 
@@ -173,7 +173,7 @@ def test_passwords_are_checked_few_at_a_time(world, short_tempered):
 def test_signing_in_never_leads_away(world):
     answer = world.nobody.post(
         "/accounts/login",
-        {"username": "ada@example.test", "password": "a long password", "next": "https://elsewhere.test/"},
+        {"login": "ada@example.test", "password": "a long password", "next": "https://elsewhere.test/"},
     )
     assert answer["Location"] == "/"
 

@@ -74,7 +74,7 @@ def test_a_visitor_is_sent_to_sign_in_and_back_to_the_form(world):
     assert answer.status_code == 302
     assert "hush" not in answer["Location"]
     page = world.nobody.get(answer["Location"])
-    back = world.nobody.get(page.context["next"]).content.decode()
+    back = world.nobody.get(page.context["redirect_field_value"]).content.decode()
     assert "a cobalt jug</textarea>" in back
     assert 'name="steps" type="number" inputmode="decimal" value="7"' in back
     moved = post(world, values, client=world.nobody, **HTMX)
