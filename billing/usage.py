@@ -21,6 +21,7 @@ from billing.ledger.accounts import current_book
 from billing.models import Hold, UsageDay, UsageRecord
 
 AVERAGE_DAYS = 7
+ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
 CHUNK = 2000
 
 
@@ -135,7 +136,8 @@ def projection(workspace_id: int, *, book: str | None = None, now: datetime | No
         recent=Sum("amount_micros", filter=Q(day__gte=since, day__lt=today), default=0),
     )
     left = monthrange(today.year, today.month)[1] - today.day
-    return Projection(found["month"], found["recent"] // days if days else 0, days, left)
+    per_day = round(found["recent"] / days / ROUND) * ROUND if days else 0
+    return Projection(found["month"], per_day, days, left)
 
 
 def open_holds(workspace_id: int, *, book: str | None = None) -> int:

@@ -57,10 +57,11 @@ class Dollars(forms.CharField):
 
 
 def written(micros: int | None) -> str:
-    """An amount as one types it: `20`, `0.5`, `0.25`."""
+    """An amount as one types it: `20`, `0.50`, `0.0125`."""
     if micros is None:
         return ""
-    return f"{Decimal(micros) / MICROS:.6f}".rstrip("0").rstrip(".")
+    whole, rest = divmod(micros, MICROS)
+    return f"{whole}.{f'{rest:06}'.rstrip('0'):0<2}" if rest else str(whole)
 
 
 class KeyForm(forms.Form):

@@ -51,6 +51,12 @@ class Line:
         name = preset_of(self.key.scopes)
         return PRESET_WORDS[name][0].lower() if name in PRESETS else ""
 
+    @property
+    def may(self) -> list[str]:
+        """Its scopes in a few words: `predictions` for both of them, `usage, read` for one that only reads."""
+        whole = dict.fromkeys(scope.partition(":")[0] for scope in self.key.scopes)
+        return [name if f"{name}:write" in self.key.scopes else f"{name}, read" for name in whole]
+
 
 @require_safe
 @member(Act.KEYS)

@@ -139,9 +139,7 @@ def _chips(span: Range, group: Group) -> list[tuple[str, str, bool]]:
     """Ranges that one picks: words, address, whether it is the present one."""
     today = statements.today()
     ranges = {f"{days} days": Range(today - timedelta(days=days - 1), today) for days in (7, 30, 90)}
-    ranges["This month"] = Range(today.replace(day=1), today)
-    before = today.replace(day=1) - timedelta(days=1)
-    ranges["Last month"] = Range(before.replace(day=1), before)
+    ranges[f"{today:%B}"] = Range(today.replace(day=1), today)
     return [(words, _query(one, group), one == span) for words, one in ranges.items()]
 
 

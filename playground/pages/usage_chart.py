@@ -30,7 +30,9 @@ class Series:
     @property
     def average_micros(self) -> int | None:
         paid = self.sums.runs - self.sums.not_charged
-        return self.sums.amount_micros // paid if paid else None
+        average = self.sums.amount_micros // paid if paid else None
+        # An average pretends to no more than four decimals, where it has as many.
+        return average if average is None or average < 1000 else round(average, -2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,10 @@ def _share(sums: Sums, total: Sums) -> float:
 
 def _step(highest: int) -> int:
     """The smallest round step of which four reach the highest bar."""
-    unit = 1
+    unit = 10
     while True:
-        for factor in (1, 2, 5):
-            if LINES * factor * unit >= highest and factor * unit >= 25:
+        for factor in (10, 15, 20, 25, 30, 40, 50, 60, 80):
+            if LINES * factor * unit >= highest:
                 return factor * unit
         unit *= 10
 
