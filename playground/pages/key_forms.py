@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -18,6 +18,7 @@ from playground.keyring import PRESETS, Wish
 
 MICROS = 1_000_000
 CUSTOM = "custom"
+AMOUNT_MAXIMUM = 30
 KEEP, NEVER, ON_DAY = "keep", "never", "date"
 LIVES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year"}
 GRACES = {"0": "now", "3600": "in 1 hour", "86400": "in 24 hours"}
@@ -36,24 +37,22 @@ FIELDS = {
 }
 
 
-class Dollars(forms.CharField):
+class Dollars(forms.Field):
     """An amount of dollars, as micro-dollars; None for nothing."""
+
+    widget = forms.TextInput
 
     def to_python(self, value: Any) -> Any:
         text = str(value or "").strip().lstrip("$").replace(",", "")
         if not text:
             return None
         try:
-            amount = Decimal(text) * MICROS
+            amount = Decimal(text if len(text) <= AMOUNT_MAXIMUM else "NaN") * MICROS
             if amount.is_finite() and 0 <= amount <= keyring.LIMIT_MAXIMUM and amount == int(amount):
                 return int(amount)
-        except (InvalidOperation, ValueError):
+        except (ArithmeticError, ValueError):
             pass
         raise forms.ValidationError("must be an amount like 20 or 0.50")
-
-    def validate(self, value: Any) -> None:
-        if value is None and self.required:
-            raise forms.ValidationError("is required")
 
 
 def written(micros: int | None) -> str:
@@ -73,8 +72,8 @@ class KeyForm(forms.Form):
     scopes = forms.MultipleChoiceField(choices=list(SCOPES.items()), required=False)
     life = forms.ChoiceField(choices=[(key, key) for key in (KEEP, NEVER, *LIVES, ON_DAY)], required=False)
     life_until = forms.DateField(required=False)
-    limit_day = Dollars(required=False, max_length=30)
-    limit_month = Dollars(required=False, max_length=30)
+    limit_day = Dollars(required=False)
+    limit_month = Dollars(required=False)
     origins = forms.CharField(max_length=6000, required=False)
     models = forms.CharField(max_length=4000, required=False)
 

@@ -36,9 +36,9 @@ ROWS_SHOWN = 50
 class Limits(forms.Form):
     """The workspace's spend limits and the threshold of its warning, in dollars."""
 
-    limit_day = Dollars(required=False, max_length=30)
-    limit_month = Dollars(required=False, max_length=30)
-    low = Dollars(required=False, max_length=30)
+    limit_day = Dollars(required=False)
+    limit_month = Dollars(required=False)
+    low = Dollars(required=False)
 
 
 @require_safe
