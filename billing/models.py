@@ -264,7 +264,11 @@ class UsageRecord(models.Model):
 class UsageDay(models.Model):
     """The usage records of one UTC day, summed up. Written where they are, by the statement that writes them."""
 
-    workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
+    # Without an index of its own, here and below: the unique one begins with the workspace, and a planner that has
+    # both took this one, for all days instead of a few.
+    workspace = models.ForeignKey(
+        "marketplace.Workspace", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     book = models.CharField(max_length=4, choices=Book.choices)
     day = models.DateField()
     model = models.CharField(max_length=120)
@@ -295,7 +299,9 @@ class UsageDay(models.Model):
 class LowBalance(models.Model):
     """Below which available amount a workspace is warned, and when it was; the next credit makes that null again."""
 
-    workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        "marketplace.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     book = models.CharField(max_length=4, choices=Book.choices)
     below_micros = models.BigIntegerField()  # 0 is never
     told_at = models.DateTimeField(null=True, blank=True)

@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 ('book', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], max_length=4)),
                 ('below_micros', models.BigIntegerField()),
                 ('told_at', models.DateTimeField(blank=True, null=True)),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='marketplace.workspace')),
+                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='marketplace.workspace')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('workspace', 'book'), name='low_balance_once'), models.CheckConstraint(condition=models.Q(('below_micros__gte', 0)), name='low_balance_amount')],
@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                 ('runs', models.BigIntegerField()),
                 ('not_charged', models.BigIntegerField()),
                 ('amount_micros', models.BigIntegerField()),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketplace.workspace')),
+                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketplace.workspace')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('workspace', 'book', 'day', 'model', 'key_id', 'user_id'), name='usage_day_once'), models.CheckConstraint(condition=models.Q(('amount_micros__gte', 0), ('not_charged__gte', 0), ('runs__gt', 0), ('not_charged__lte', models.F('runs'))), name='usage_day_amounts')],
