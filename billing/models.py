@@ -262,9 +262,12 @@ class UsageRecord(models.Model):
 
 
 class UsageDay(models.Model):
-    """The usage records of one UTC day, summed up. Written where they are, by the statement that writes them."""
+    """The usage records of one UTC day, summed up. Written where they are, by the statement that writes them.
 
-    # Without an index of its own, here and below: the unique one begins with the workspace, and a planner that has
+    Rows are parts of a sum: who finds all rows of its day locked by others that settle adds one, and waits for nobody.
+    """
+
+    # Without an index of its own, here and below: the other one begins with the workspace, and a planner that has
     # both took this one, for all days instead of a few.
     workspace = models.ForeignKey(
         "marketplace.Workspace", on_delete=models.PROTECT, related_name="+", db_index=False
@@ -272,7 +275,7 @@ class UsageDay(models.Model):
     book = models.CharField(max_length=4, choices=Book.choices)
     day = models.DateField()
     model = models.CharField(max_length=120)
-    key_id = models.BigIntegerField(default=0)  # 0 is none, here and below: rows are found by a unique index
+    key_id = models.BigIntegerField(default=0)  # 0 is none, here and below
     user_id = models.BigIntegerField(default=0)
     runs = models.BigIntegerField()
     not_charged = (
@@ -282,13 +285,15 @@ class UsageDay(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["workspace", "book", "day", "model", "key_id", "user_id"], name="usage_day_once"
-            ),
             models.CheckConstraint(
                 name="usage_day_amounts",
                 condition=Q(runs__gt=0, not_charged__gte=0, amount_micros__gte=0)
                 & Q(not_charged__lte=F("runs")),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "book", "day", "model", "key_id", "user_id"], name="usage_day_sums"
             ),
         ]
 

@@ -2,7 +2,8 @@
 
 A trigger and not a second statement of the ledger: whoever writes a record counts it, in the same transaction, and
 records are never changed, so that days and records cannot drift apart. The trigger is made before the records that
-are there are counted; making it waits for all who write, and lets nobody write until this is committed.
+are there are counted; making it waits for all who write, and lets nobody write until this is committed. It never
+waits for another that settles: it counts in a row that nobody holds, or in a new one.
 """
 
 import django.db.models.deletion
@@ -15,14 +16,22 @@ ALTER TABLE billing_usageday SET (fillfactor = 50);
 
 COUNT = """
 CREATE FUNCTION billing_count_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    on_day date := (NEW.occurred_at AT TIME ZONE 'UTC')::date;
+    is_free int := (NEW.amount_micros = 0 AND NEW.status <> 'succeeded')::int;
 BEGIN
-    INSERT INTO billing_usageday AS d (workspace_id, book, day, model, key_id, user_id, runs, not_charged, amount_micros)
-    VALUES (NEW.workspace_id, NEW.book, (NEW.occurred_at AT TIME ZONE 'UTC')::date, NEW.model,
-            coalesce(NEW.key_id, 0), coalesce(NEW.user_id, 0), 1,
-            (NEW.amount_micros = 0 AND NEW.status <> 'succeeded')::int, NEW.amount_micros)
-        ON CONFLICT (workspace_id, book, day, model, key_id, user_id)
-        DO UPDATE SET runs = d.runs + 1, not_charged = d.not_charged + excluded.not_charged,
-                      amount_micros = d.amount_micros + excluded.amount_micros;
+    UPDATE billing_usageday
+       SET runs = runs + 1, not_charged = not_charged + is_free, amount_micros = amount_micros + NEW.amount_micros
+     WHERE id = (SELECT id FROM billing_usageday
+                  WHERE workspace_id = NEW.workspace_id AND book = NEW.book AND day = on_day AND model = NEW.model
+                    AND key_id = coalesce(NEW.key_id, 0) AND user_id = coalesce(NEW.user_id, 0)
+                  LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+    IF NOT FOUND THEN
+        INSERT INTO billing_usageday
+               (workspace_id, book, day, model, key_id, user_id, runs, not_charged, amount_micros)
+        VALUES (NEW.workspace_id, NEW.book, on_day, NEW.model, coalesce(NEW.key_id, 0), coalesce(NEW.user_id, 0),
+                1, is_free, NEW.amount_micros);
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -82,7 +91,8 @@ class Migration(migrations.Migration):
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketplace.workspace')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('workspace', 'book', 'day', 'model', 'key_id', 'user_id'), name='usage_day_once'), models.CheckConstraint(condition=models.Q(('amount_micros__gte', 0), ('not_charged__gte', 0), ('runs__gt', 0), ('not_charged__lte', models.F('runs'))), name='usage_day_amounts')],
+                'indexes': [models.Index(fields=['workspace', 'book', 'day', 'model', 'key_id', 'user_id'], name='usage_day_sums')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('amount_micros__gte', 0), ('not_charged__gte', 0), ('runs__gt', 0), ('not_charged__lte', models.F('runs'))), name='usage_day_amounts')],
             },
         ),
         migrations.RunSQL(ROOM + COUNT + BACKFILL, UNDO),
