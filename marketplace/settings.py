@@ -26,6 +26,7 @@
 | EMAIL_FROM | Vitrine at PUBLIC_URL's host | the sender of mails |
 | EMAIL_VERIFICATION | optional; mandatory with smtp | must newcomers prove their address before they are let in |
 | TRUSTED_PROXIES | 0 | proxies in front, whose X-Forwarded-For tells where a visitor comes from |
+| LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 | WEIGHTS_DIR | workers/weights | folder that recipes name their weights in |
@@ -327,6 +328,7 @@ OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30, least=1)
 INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
+LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int(

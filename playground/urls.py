@@ -9,7 +9,11 @@ from allauth.mfa.totp import views as totp
 from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
+from playground.api import keys as api_keys
+from playground.api import usage as api_usage
 from playground.api import views as api
+from playground.pages import keys as key_pages
+from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
 handler400 = "playground.pages.errors.bad_request"
@@ -33,6 +37,14 @@ urlpatterns = [
     path("p/<str:prediction_id>/again", pages.again, name="prediction-again"),
     path("dashboard/balance", pages.balance, name="balance"),
     path("dashboard/history", pages.history, name="history"),
+    path("dashboard/usage", usage_pages.usage, name="usage"),
+    path("dashboard/usage.csv", usage_pages.usage_csv, name="usage-csv"),
+    path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
+    path("dashboard/keys", key_pages.keys, name="keys"),
+    path("dashboard/keys/new", key_pages.new, name="key-new"),
+    path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
+    path("dashboard/keys/<str:key_id>/rotate", key_pages.rotate, name="key-rotate"),
+    path("dashboard/keys/<str:key_id>/revoke", key_pages.revoke, name="key-revoke"),
     path("healthz", pages.healthz, name="healthz"),
     # People: workspaces and members
     path("dashboard/members", pages.members, name="members"),
@@ -101,4 +113,12 @@ urlpatterns = [
     path("api/v1/predictions/<str:prediction_id>", api.Prediction.as_view(), name="api-prediction"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
+    path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
+    path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
+    path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),
+    path("api/v1/keys/<str:key_id>/rotate", api_keys.RotateKey.as_view(), name="api-key-rotate"),
+    path("api/v1/usage", api_usage.Usage.as_view(), name="api-usage"),
+    path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
+    path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),
+    path("api/v1/receipts/<str:prediction_id>", api_usage.Receipt.as_view(), name="api-receipt"),
 ]

@@ -16,6 +16,7 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from billing import low_balance
 from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -102,6 +103,7 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
         health.note_sweep()
         if with_tidy:
             predictions.tidy()
+            low_balance.find_low()
         if daily:
             predictions.tidy_daily()
     except Exception:

@@ -20,6 +20,7 @@ from marketplace.dispatch import redis_client
 from marketplace.models import User
 from marketplace.people import Act
 from playground.api.problems import Problem
+from playground.keyring import ACTS
 from playground.predictions import Caller
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class KeyAuthentication(BaseAuthentication):
                 raise AuthenticationFailed("Send the API key as `Authorization: Bearer <key>`.")
             return None
         try:
-            key = keys.resolve(credential)
+            key = keys.resolve(credential, origin=request.headers.get("Origin", ""))
+        except keys.OriginRefused:
+            raise
         except keys.InvalidKey as error:
             raise AuthenticationFailed(str(error)) from None
         return None, Caller(workspace=key.workspace, key=key)
@@ -68,19 +71,9 @@ def caller_of(request: Request) -> Caller | None:
     return request.auth if isinstance(request.auth, Caller) else None
 
 
-# What a person's role must allow for what a key needs a scope for; seeing is for every member.
-ACTS = {
-    "predictions:write": Act.RUN,
-    "assets:write": Act.RUN,
-    "webhooks:write": Act.WEBHOOKS,
-    "keys:read": Act.KEYS,
-    "keys:write": Act.KEYS,
-}
-
-
 class HasWorkspace(BasePermission):
     """Somebody is there, and their key was made for this, or their role allows it: a view names the scope of each
-    method in `scopes`."""
+    method in `scopes`. Publishable keys come to no view but those that are made `for_browsers`."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller = caller_of(request)
@@ -94,6 +87,8 @@ class HasWorkspace(BasePermission):
                 f"This API key has no scope {needed}. Use one that has, or make a new one.",
                 members={"needed_scope": needed},
             )
+        if caller.key is not None and caller.key.is_publishable and not getattr(view, "for_browsers", False):
+            raise Problem("forbidden", "A publishable key cannot do this. Use a secret one, on a server.")
         act = ACTS.get(needed or "", Act.SEE)
         if caller.role is not None and not people.may(caller.role, act):
             raise Problem(

@@ -71,10 +71,23 @@ _ALL = (
         ("needed_scope",),
     ),
     Code(
+        "origin_not_allowed",
+        403,
+        "Origin not allowed",
+        "A publishable key works in requests of the origins that it names only; this request is from another or names "
+        "none.",
+    ),
+    Code(
+        "model_not_allowed",
+        403,
+        "Model not allowed",
+        "A publishable key runs the models that it names only.",
+    ),
+    Code(
         "forbidden",
         403,
         "Forbidden",
-        "The signed-in session may not do this; from a page, the CSRF token is missing or old.",
+        "The key or the signed-in session may not do this; from a page, the CSRF token is missing or old.",
     ),
     Code(
         "not_found",

@@ -136,7 +136,7 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], "application/json"
 
 
-class _Whole(serializers.IntegerField):
+class Whole(serializers.IntegerField):
     """A JSON number without a fraction: no text, no true or false."""
 
     default_error_messages = {"invalid": "must be a whole number"}
@@ -147,7 +147,7 @@ class _Whole(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class _Text(serializers.CharField):
+class Text(serializers.CharField):
     """A JSON string."""
 
     default_error_messages = {"invalid": "must be text"}
@@ -183,14 +183,14 @@ class _Values(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
 class QuoteRequest(serializers.Serializer[Any]):
     """The body of `POST /api/v1/quotes`."""
 
-    model = _Text(max_length=160, help_text="publisher/name, or publisher/name:version")
+    model = Text(max_length=160, help_text="publisher/name, or publisher/name:version")
     input = _Values(default=dict, help_text="by the model's input schema")
 
 
 class PredictionRequest(QuoteRequest):
     """The body of `POST /api/v1/predictions`."""
 
-    start_within = _Whole(
+    start_within = Whole(
         min_value=1,
         max_value=START_WITHIN_MAXIMUM,
         required=False,
@@ -198,7 +198,7 @@ class PredictionRequest(QuoteRequest):
         default=None,
         help_text="seconds until the run fails without a charge if it has not started",
     )
-    max_cost_micros = _Whole(
+    max_cost_micros = Whole(
         min_value=0,
         max_value=MICROS_MAXIMUM,
         required=False,
@@ -258,7 +258,7 @@ def _code(detail: Any) -> str:
 
 
 def _kind(field: object) -> str | None:
-    names = {_Whole: "integer", _Text: "string", _YesNo: "boolean", _Values: "object"}
+    names = {Whole: "integer", Text: "string", _YesNo: "boolean", _Values: "object"}
     return names.get(type(field))
 
 

@@ -15,8 +15,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from billing import ledger, pricing
-from marketplace import catalog, schema
-from playground import predictions
+from marketplace import catalog, keys, schema
+from playground import keyring, predictions
 from playground.api.codes import CODES
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,11 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((catalog.NotFound, predictions.NotFound), _plain("not_found")),
+    ((keyring.Invalid,), lambda error: invalid(error.errors)),
+    ((catalog.NotFound, predictions.NotFound, keyring.NotFound), _plain("not_found")),
+    ((keyring.NotAllowed,), _plain("forbidden")),
+    ((keys.OriginRefused,), _plain("origin_not_allowed")),
+    ((predictions.ModelNotAllowed,), _plain("model_not_allowed")),
     ((pricing.CannotPrice,), _plain("cannot_price")),
     ((predictions.CannotRun,), _plain("model_unavailable")),
     ((predictions.CostAboveCap,), _above_cap),

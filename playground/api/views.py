@@ -49,6 +49,7 @@ class ApiView(APIView):
     content_negotiation_class = AlwaysJSON
     metadata_class = None
     scopes: dict[str, str] = {}
+    for_browsers = False  # whether publishable keys may come here, which see nothing but their own runs
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -116,6 +117,7 @@ class Quotes(ApiView):
     """`POST /api/v1/quotes`: what a run would cost."""
 
     scopes = {"POST": "predictions:read"}
+    for_browsers = True
 
     def post(self, request: Request) -> Response:
         wanted = read(QuoteRequest, request.data)
@@ -126,6 +128,7 @@ class Predictions(ApiView):
     """`POST /api/v1/predictions` runs a model; `GET` lists what ran."""
 
     scopes = {"GET": "predictions:read", "POST": "predictions:write"}
+    for_browsers = True
 
     def get(self, request: Request) -> Response:
         query = request.query_params
@@ -133,7 +136,10 @@ class Predictions(ApiView):
         if status and status not in PredictionRow.Status.values:
             allowed = list(PredictionRow.Status.values)
             raise invalid([FieldError("status", "not_allowed", "is no status", allowed)])
-        rows = predictions.history(_caller(request).workspace, status=status, model=_text(request, "model"))
+        caller = _caller(request)
+        rows = predictions.history(
+            caller.workspace, status=status, model=_text(request, "model"), key=caller.key
+        )
         return Response(page(request, rows, order=["-id"], show=predictions.as_json))
 
     def post(self, request: Request) -> Response:
@@ -151,18 +157,23 @@ class Prediction(ApiView):
     """`GET /api/v1/predictions/<id>`: one run, as it is now."""
 
     scopes = {"GET": "predictions:read"}
+    for_browsers = True
 
     def get(self, request: Request, prediction_id: str) -> Response:
-        return Response(predictions.as_json(predictions.find(_caller(request).workspace, prediction_id)))
+        caller = _caller(request)
+        row = predictions.find(caller.workspace, prediction_id, key=caller.key)
+        return Response(predictions.as_json(row))
 
 
 class Cancel(ApiView):
     """`POST /api/v1/predictions/<id>/cancel`: close it, if it is not closed yet."""
 
     scopes = {"POST": "predictions:write"}
+    for_browsers = True
 
     def post(self, request: Request, prediction_id: str) -> Response:
-        row = predictions.find(_caller(request).workspace, prediction_id)
+        caller = _caller(request)
+        row = predictions.find(caller.workspace, prediction_id, key=caller.key)
         read(Nothing, request.data)
         return Response(predictions.as_json(predictions.cancel(row)))
 

@@ -48,7 +48,7 @@ async def _follow(public_id: UUID, caller: Caller, scope: Scope, receive: Receiv
             raise Problem(
                 "unavailable", "The state cannot be read now.", headers={"Retry-After": "2"}
             ) from None
-        if first.state["workspace"] != caller.workspace:
+        if not caller.sees(first.state["workspace"], first.state.get("key")):
             raise _missing()
         last = header(scope, b"last-event-id")
         if first.is_end and _NUMBER.fullmatch(last) and int(last) >= first.seq:

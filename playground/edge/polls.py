@@ -40,6 +40,7 @@ class _Kept:
     """The answer that was last given for one prediction."""
 
     workspace: int
+    key: int | None  # that made it
     document: PredictionJson
     seq: int
     body: bytes
@@ -64,7 +65,7 @@ class Polls:
         if credential is None:
             return False
         try:
-            caller = await by_key(credential)
+            caller = await by_key(credential, origin=header(scope, b"origin"))
             caller.need("predictions:read")
             body = await self._body(public_id, caller)
         except (Problem, redis.RedisError, DatabaseError, OSError):
@@ -87,7 +88,7 @@ class Polls:
             return None
         kept = self._kept.get(public_id)
         if kept is not None and kept.seq == seq:
-            if kept.workspace != caller.workspace:
+            if not caller.sees(kept.workspace, kept.key):
                 return None
             age = time.monotonic() - kept.read_at
             if not kept.is_end and age > STILL_SECONDS:
@@ -95,7 +96,7 @@ class Polls:
             if age < END_SECONDS:
                 return kept.body
         state = await reads.state(public_id) if seq is not None else None
-        if state is None or state["workspace"] != caller.workspace:
+        if state is None or not caller.sees(state["workspace"], state.get("key")):
             return None
         return await self._renewed(public_id, state)
 
@@ -119,7 +120,8 @@ class Polls:
         while len(self._kept) >= MAX_KEPT:
             self._kept.pop(next(iter(self._kept)))
         body = dump(document)
-        self._kept[public_id] = _Kept(state["workspace"], document, state["seq"], body, read_at)
+        workspace, key = state["workspace"], state.get("key")
+        self._kept[public_id] = _Kept(workspace, key, document, state["seq"], body, read_at)
         return body
 
     def _check(self, public_id: UUID) -> None:

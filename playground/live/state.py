@@ -50,6 +50,7 @@ class State(TypedDict):
     cost_micros: int | None
     metrics: dict[str, Any]
     note: str  # why it waits again, after an attempt was lost
+    key: NotRequired[int | None]  # row id of the key that made it; for access checks only, like `workspace`
     seq: NotRequired[int]
 
 

@@ -109,6 +109,45 @@ def browser(agent: str) -> str:
 
 
 @register.filter
+def ahead(moment: datetime) -> str:
+    """How far off, short: `in 5 min`, `in 6 days`."""
+    left = moment - timezone.now()
+    if left < timedelta(hours=1):
+        return f"in {max(1, left // timedelta(minutes=1))} min"
+    if left < timedelta(days=2):
+        return f"in {left // timedelta(hours=1)} h"
+    return f"in {left // timedelta(days=1)} days"
+
+
+@register.filter
+def money(micros: int | None) -> str:
+    """A round amount as people set it: `$20`, `$0.50`, `$0.0250`."""
+    if micros is None:
+        return "–"
+    if micros % MICROS == 0:
+        return f"${micros // MICROS:,}"
+    return f"${Decimal(micros) / MICROS:,.2f}" if micros % 10_000 == 0 else dollars(micros)
+
+
+@register.filter
+def percent(share: float) -> str:
+    """A share of one as `48 %`; what is there but rounds to nothing is `< 1 %`."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+@register.filter
+def hundredths(share: float) -> str:
+    """A share of one as a length of a hundred: what a meter is drawn with."""
+    return f"{100 * share:.2f}"
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """`1,284`."""
+    return f"{number:,}"
+
+
+@register.filter
 def said(value: object) -> str:
     """A recorded value in words: a mapping as `name value, name value`."""
     if isinstance(value, dict):

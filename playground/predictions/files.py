@@ -9,19 +9,30 @@ from typing import Any
 
 from marketplace import schema
 from marketplace.ids import parse
-from marketplace.models import Workspace
+from marketplace.models import ApiKey, Workspace
 from playground import assets
 from playground.models import Asset, Prediction
 
 log = logging.getLogger(__name__)
 
 
-def check_files(workspace: Workspace, described: schema.Schema, cleaned: Mapping[str, Any]) -> None:
-    """Raises InvalidInput for each asset that is not the workspace's own, has expired, or is of another type."""
+def check_files(
+    workspace: Workspace,
+    described: schema.Schema,
+    cleaned: Mapping[str, Any],
+    *,
+    key: ApiKey | None = None,
+) -> None:
+    """Raises InvalidInput for each asset that is not the workspace's own, has expired, or is of another type.
+
+    To a publishable key, only what came out of its own runs is there.
+    """
     errors: list[schema.FieldError] = []
 
     def check(path: str, value: str, types: tuple[str, ...]) -> str:
         asset = _asset(workspace.pk, value)
+        if asset is not None and key is not None and key.is_publishable:
+            asset = asset if asset.prediction is not None and asset.prediction.api_key_id == key.pk else None
         if asset is None and not value.startswith("data:"):
             message = "is no file of this workspace, or it has expired"
             errors.append(schema.FieldError(path, "not_found", message))

@@ -9,7 +9,7 @@ from django.db import connection
 
 from marketplace import catalog
 from marketplace.ids import parse
-from marketplace.models import Workspace
+from marketplace.models import ApiKey, Workspace
 from playground.models import Prediction
 from playground.models.prediction import PredictionQuerySet
 from playground.predictions.present import PredictionJson, as_json
@@ -19,18 +19,28 @@ class NotFound(LookupError):
     """The workspace has no such prediction. The same for one that never was and one of somebody else."""
 
 
-def find(workspace: Workspace, public_id: str | UUID) -> Prediction:
-    """The workspace's prediction by any spelling of its id. Raises NotFound."""
+def find(workspace: Workspace, public_id: str | UUID, *, key: ApiKey | None = None) -> Prediction:
+    """The workspace's prediction by any spelling of its id. Raises NotFound.
+
+    `key` is the caller's, if they are a program: a publishable one has no runs but its own.
+    """
     number = public_id if isinstance(public_id, UUID) else parse(public_id, "p")
-    row = Prediction.objects.of(workspace).with_model().filter(public_id=number).first() if number else None
+    row = _seen(workspace, key).filter(public_id=number).first() if number else None
     if row is None:
         raise NotFound("There is no such prediction in this workspace.")
     return row
 
 
-def history(workspace: Workspace, *, status: str = "", model: str = "") -> PredictionQuerySet:
-    """The workspace's runs, newest first."""
-    rows = Prediction.objects.of(workspace).with_model().order_by("-id")
+def _seen(workspace: Workspace, key: ApiKey | None) -> PredictionQuerySet:
+    rows = Prediction.objects.of(workspace).with_model()
+    return rows.filter(api_key=key) if key is not None and key.is_publishable else rows
+
+
+def history(
+    workspace: Workspace, *, status: str = "", model: str = "", key: ApiKey | None = None
+) -> PredictionQuerySet:
+    """The workspace's runs, newest first; `key` as in `find`."""
+    rows = _seen(workspace, key).order_by("-id")
     if status:
         rows = rows.filter(status=status)
     return rows.filter(model=model) if model else rows

@@ -138,6 +138,7 @@ def state_of(
         "ratio": [_side(row.input.get("width")), _side(row.input.get("height"))],
         "held_micros": row.held_micros,
         "workspace": row.workspace_id,
+        "key": row.api_key_id,
         "status": row.status,
         "attempt": row.attempt,
         "step": row.step,

@@ -26,8 +26,8 @@ def charge(row: Prediction, priced: pricing.Quote) -> None:
 
 
 def refund_in_full(row: Prediction) -> None:
-    """Release the row's hold: it costs nothing (not saved)."""
-    ledger.release(reference=row.public_id)
+    """Release the row's hold: it costs nothing (not saved). The statement lists it as not charged."""
+    ledger.release(reference=row.public_id, usage=_usage(row, None))
     _close(row, 0)
 
 
@@ -37,12 +37,12 @@ def _close(row: Prediction, cost_micros: int) -> None:
     row.input = schema.redact(row.endpoint.input_schema, row.input)
 
 
-def _usage(row: Prediction, priced: pricing.Quote) -> ledger.Usage:
+def _usage(row: Prediction, priced: pricing.Quote | None) -> ledger.Usage:
     return ledger.Usage(
         model=row.model,
         status=row.status,
-        quote=dict(priced.as_json(model=row.model)),
-        units={line.unit: str(line.quantity) for line in priced.lines},
+        quote=dict(priced.as_json(model=row.model)) if priced is not None else {},
+        units={line.unit: str(line.quantity) for line in priced.lines} if priced is not None else {},
         key_id=row.api_key_id,
         user_id=row.created_by_id,
         occurred_at=row.finished_at,

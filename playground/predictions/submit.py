@@ -72,6 +72,10 @@ class CannotRun(Exception):
     """The model exists but cannot be run now; the message says why."""
 
 
+class ModelNotAllowed(Exception):
+    """The caller's key is a publishable one that does not name this model."""
+
+
 class CostAboveCap(Exception):
     """The quote is above the caller's own cap."""
 
@@ -84,9 +88,11 @@ class CostAboveCap(Exception):
 
 
 def quote(caller: Caller | None, *, model: str, data: object) -> pricing.QuoteJson:
-    """What a run would cost, holding nothing. Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice."""
+    """What a run would cost, holding nothing. Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice, and
+    ModelNotAllowed."""
     now = timezone.now()
     called = catalog.callable_endpoint(model, workspace=caller.workspace if caller else None, now=now)
+    _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, data)
     return _priced(called, cleaned).as_json(
         quote_id=encode(uuid7(), "q"), model=called.model_id, expires_at=now + QUOTE_LIFETIME
@@ -97,18 +103,20 @@ def submit(caller: Caller, request: Request) -> Prediction:
     """Accept one run: the row, the hold of its quote and the limits in one commit; then the lane is woken.
 
     The same idempotency key and body give the same prediction again. Raises catalog.NotFound, schema.InvalidInput,
-    pricing.CannotPrice, CannotRun, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
+    pricing.CannotPrice, CannotRun, ModelNotAllowed, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
     IdempotencyConflict, IdempotencyInFlight; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
     body = idempotency.digest(request.body()) if request.idempotency_key else ""
-    if request.idempotency_key:
-        known = idempotency.find(caller.workspace, request.idempotency_key, body)
+    once = _once(caller, request)
+    if once:
+        known = idempotency.find(caller.workspace, once, body)
         if known is not None:
             return known
     called = catalog.callable_endpoint(request.model, workspace=caller.workspace, now=now)
+    _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, request.input)
-    check_files(caller.workspace, called.endpoint.input_schema, cleaned)
+    check_files(caller.workspace, called.endpoint.input_schema, cleaned, key=caller.key)
     priced = _priced(called, cleaned)
     if request.max_cost_micros is not None and priced.amount_micros > request.max_cost_micros:
         raise CostAboveCap(priced.amount_micros, request.max_cost_micros)
@@ -117,13 +125,13 @@ def submit(caller: Caller, request: Request) -> Prediction:
         caller, request, called, offer, schema.with_seeds(called.endpoint.input_schema, cleaned), priced, now
     )
     with _while_open(), transaction.atomic():
-        if request.idempotency_key:
-            known = idempotency.claim(caller.workspace, request.idempotency_key, body)
+        if once:
+            known = idempotency.claim(caller.workspace, once, body)
             if known is not None:
                 return known
         row.save(force_insert=True)
-        if request.idempotency_key:
-            idempotency.remember(row, request.idempotency_key, body)
+        if once:
+            idempotency.remember(row, once, body)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
         dispatch.wake(offer.lane)
         # Last, so that the workspace's balance is locked for the shortest time.
@@ -147,6 +155,19 @@ def _while_open() -> Iterator[None]:
         if named != "prediction_workspace_open":
             raise
         raise CannotRun("This workspace was deleted. Nothing was held or charged.") from None
+def _check_model(caller: Caller | None, model_id: str) -> None:
+    key = caller.key if caller is not None else None
+    if key is not None and key.is_publishable and model_id not in key.model_ids:
+        raise ModelNotAllowed(f"This publishable key runs {', '.join(key.model_ids)} only, not {model_id}.")
+
+
+def _once(caller: Caller, request: Request) -> str | None:
+    """The idempotency key as it is kept. A publishable key has names of its own: it must not be answered with a run of
+    the workspace that it did not make."""
+    key = caller.key
+    if request.idempotency_key is None or key is None or not key.is_publishable:
+        return request.idempotency_key
+    return f"{key.key_id} {hashlib.sha256(request.idempotency_key.encode()).hexdigest()}"
 
 
 def _priced(called: catalog.Callable, cleaned: Mapping[str, Any]) -> pricing.Quote:
@@ -166,7 +187,9 @@ def _choose(called: catalog.Callable) -> Offer:
 def _scopes(caller: Caller, model_id: str) -> list[ledger.SpendScope]:
     scopes = [ledger.SpendScope("workspace", str(caller.workspace.pk)), ledger.SpendScope("model", model_id)]
     if caller.key is not None:
-        scopes.append(ledger.SpendScope("key", str(caller.key.pk)))
+        # What a key spends counts in the limits of those that made it, too.
+        counted = [*caller.key.ancestor_ids, caller.key.pk]
+        scopes += [ledger.SpendScope("key", str(one)) for one in counted]
     if caller.user is not None:
         scopes.append(ledger.SpendScope("member", str(caller.user.pk)))
     return scopes

@@ -23,7 +23,18 @@ ROUTES = [
     ("get", "predictions/{id}", "predictions:read", False, 200),
     ("post", "predictions/{id}/cancel", "predictions:write", False, 200),
     ("get", "balance", "billing:read", False, 200),
+    ("get", "keys", "keys:read", False, 200),
+    ("post", "keys", "keys:write", False, 201),
+    ("get", "usage", "usage:read", False, 200),
+    ("get", "usage.csv", "usage:read", False, 200),
+    ("get", "receipts", "usage:read", False, 200),
+    ("get", "receipts/{id}", "usage:read", False, 200),
 ]
+BODIES = {
+    "quotes": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
+    "predictions": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
+    "keys": {"name": "a key", "scopes": ["keys:write"]},
+}
 
 
 @pytest.fixture(params=ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
@@ -36,8 +47,11 @@ def ask(who: Caller, route, run):
     path = path.format(id=run.uid if run else "none")
     if method == "get":
         return who.get(path)
-    body = {"model": "kiln/vase", "input": {"prompt": "a vase"}} if not path.endswith("/cancel") else {}
-    return who.post(path, body)
+    return who.post(path, BODIES.get(path, {}))
+
+
+def text_of(answer) -> str:
+    return answer.getvalue().decode() if answer.streaming else answer.text
 
 
 def test_the_owner_may(world, route):
@@ -53,7 +67,7 @@ def test_an_outsider_does_not_see_the_run(world, route):
         assert cast.again(run).status == "queued"
     else:
         assert answer.status_code == route[4]
-        assert run.uid not in answer.text
+        assert run.uid not in text_of(answer)
 
 
 def test_nobody(world, route):
