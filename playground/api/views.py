@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from billing import ledger
 from marketplace import catalog
 from marketplace.catalog import SORTS
+from marketplace.ids import parse
 from marketplace.models import Workspace
 from marketplace.schema import FieldError
 from playground import predictions
@@ -25,6 +26,7 @@ from playground.api.authentication import (
     SessionAuthentication,
     caller_of,
 )
+from playground.api.listing import filters_of
 from playground.api.paging import page
 from playground.api.parsing import (
     AlwaysJSON,
@@ -36,7 +38,6 @@ from playground.api.parsing import (
     read,
 )
 from playground.api.problems import Problem, invalid
-from playground.models import Prediction as PredictionRow
 
 
 class ApiView(APIView):
@@ -123,18 +124,23 @@ class Quotes(ApiView):
 
 
 class Predictions(ApiView):
-    """`POST /api/v1/predictions` runs a model; `GET` lists what ran."""
+    """`POST /api/v1/predictions` runs a model; `GET` lists what ran, `?status=`, `?model=`, `?via=`, `?from=`, `?to=`,
+    `?search=`."""
 
     scopes = {"GET": "predictions:read", "POST": "predictions:write"}
 
     def get(self, request: Request) -> Response:
-        query = request.query_params
-        status = query.get("status", "")
-        if status and status not in PredictionRow.Status.values:
-            allowed = list(PredictionRow.Status.values)
-            raise invalid([FieldError("status", "not_allowed", "is no status", allowed)])
-        rows = predictions.history(_caller(request).workspace, status=status, model=_text(request, "model"))
-        return Response(page(request, rows, order=["-id"], show=predictions.as_json))
+        workspace = _caller(request).workspace
+        rows = predictions.matching(workspace, filters_of(request)).with_model()
+        with predictions.bounded():
+            found = page(
+                request,
+                rows,
+                order=predictions.ORDER,
+                show=predictions.as_json,
+                anchors=predictions.anchors(workspace),
+            )
+        return Response(found)
 
     def post(self, request: Request) -> Response:
         key = idempotency_key(request)
@@ -148,12 +154,22 @@ class Predictions(ApiView):
 
 
 class Prediction(ApiView):
-    """`GET /api/v1/predictions/<id>`: one run, as it is now."""
+    """`GET /api/v1/predictions/<id>`: one run, as it is now; `DELETE` hides it with its media, an open one only with
+    `?cancel=true`."""
 
-    scopes = {"GET": "predictions:read"}
+    scopes = {"GET": "predictions:read", "DELETE": "predictions:write"}
 
     def get(self, request: Request, prediction_id: str) -> Response:
         return Response(predictions.as_json(predictions.find(_caller(request).workspace, prediction_id)))
+
+    def delete(self, request: Request, prediction_id: str) -> Response:
+        caller = _caller(request)
+        public_id = parse(prediction_id, "p")
+        if public_id is None:
+            raise predictions.NotFound("There is no such prediction in this workspace.")
+        with_cancel = request.query_params.get("cancel") == "true"
+        predictions.delete_one(caller.workspace, public_id, by=caller.user, cancel_open=with_cancel)
+        return Response(status=204)
 
 
 class Cancel(ApiView):

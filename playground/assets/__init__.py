@@ -7,18 +7,21 @@ capability for one file and some time, and the file behind it goes when the asse
 from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
+from playground.assets.archive import archive
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
-from playground.assets.purge import purge_expired, purge_orphans
+from playground.assets.purge import purge, purge_expired, purge_orphans
 
 __all__ = [
     "Capability",
     "Stored",
     "Unusable",
     "address",
+    "archive",
     "are_kept",
     "discard",
     "keep",
     "open_address",
+    "purge",
     "purge_expired",
     "purge_orphans",
     "read",

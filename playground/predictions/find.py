@@ -11,7 +11,6 @@ from marketplace import catalog
 from marketplace.ids import parse
 from marketplace.models import Workspace
 from playground.models import Prediction
-from playground.models.prediction import PredictionQuerySet
 from playground.predictions.present import PredictionJson, as_json
 
 
@@ -28,14 +27,6 @@ def find(workspace: Workspace, public_id: str | UUID) -> Prediction:
     return row
 
 
-def history(workspace: Workspace, *, status: str = "", model: str = "") -> PredictionQuerySet:
-    """The workspace's runs, newest first."""
-    rows = Prediction.objects.of(workspace).with_model().order_by("-id")
-    if status:
-        rows = rows.filter(status=status)
-    return rows.filter(model=model) if model else rows
-
-
 def attach_model(row: Prediction) -> Prediction:
     """Set the row's endpoint and version from what this process remembers of the shelf, without a join."""
     row.endpoint = catalog.endpoint(row.endpoint_id)
@@ -45,7 +36,7 @@ def attach_model(row: Prediction) -> Prediction:
 
 def documents(public_ids: Collection[UUID]) -> dict[UUID, PredictionJson]:
     """What the API shows of each, whoever's it is: for callers who were let in before. Two statements for all."""
-    rows = Prediction.objects.filter(public_id__in=public_ids).prefetch_related("assets")
+    rows = Prediction.objects.kept().filter(public_id__in=public_ids).prefetch_related("assets")
     return {row.public_id: as_json(attach_model(row)) for row in rows}
 
 

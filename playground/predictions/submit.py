@@ -23,6 +23,7 @@ from playground import live
 from playground.models import Prediction
 from playground.predictions import idempotency
 from playground.predictions.files import check_files
+from playground.predictions.lineage import note_sources
 from playground.predictions.present import state_of
 
 QUOTE_LIFETIME = timedelta(minutes=10)
@@ -121,6 +122,7 @@ def submit(caller: Caller, request: Request) -> Prediction:
             if known is not None:
                 return known
         row.save(force_insert=True)
+        note_sources(row)
         if request.idempotency_key:
             idempotency.remember(row, request.idempotency_key, body)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
