@@ -12,14 +12,11 @@ from playground.api.problems import invalid
 from playground.models import Prediction
 from playground.predictions import Filters
 
-MAX_SEARCH = 200
-
 
 def filters_of(request: Request) -> Filters:
     """The filters of a query. Raises Problem for a value that cannot be meant."""
     errors: list[FieldError] = []
     found = Filters(
-        text=_text(request, "search")[:MAX_SEARCH].strip(),
         status=_choice(request, "status", Prediction.Status.values, errors),
         via=_choice(request, "via", Prediction.Via.values, errors),
         model=_text(request, "model"),

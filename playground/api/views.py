@@ -124,8 +124,7 @@ class Quotes(ApiView):
 
 
 class Predictions(ApiView):
-    """`POST /api/v1/predictions` runs a model; `GET` lists what ran, `?status=`, `?model=`, `?via=`, `?from=`, `?to=`,
-    `?search=`."""
+    """`POST /api/v1/predictions` runs a model; `GET` lists what ran: `?status=&model=&via=&from=&to=`."""
 
     scopes = {"GET": "predictions:read", "POST": "predictions:write"}
 

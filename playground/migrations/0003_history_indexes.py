@@ -49,6 +49,6 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='prediction',
-            index=django.contrib.postgres.indexes.GinIndex(django.db.models.expressions.RawSQL('to_tsvector(\'simple\'::regconfig, "left"(COALESCE(input ->> \'prompt\', \'\'), 2000)) || array_to_tsvector(ARRAY[\'ws \' || workspace_id::text])', []), condition=models.Q(('status__in', ['succeeded', 'failed', 'canceled'])), name='prediction_words'),
+            index=django.contrib.postgres.indexes.GinIndex(django.db.models.expressions.RawSQL('to_tsvector(\'simple\'::regconfig, "left"(COALESCE(input ->> \'prompt\', \'\'), 2000)) || array_to_tsvector(ARRAY[\'ws \' || workspace_id::text || \' \' || floor(extract(epoch FROM created_at AT TIME ZONE \'UTC\') / 86400)::int::text])', []), condition=models.Q(('status__in', ['succeeded', 'failed', 'canceled'])), name='prediction_words'),
         ),
     ]

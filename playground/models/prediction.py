@@ -14,11 +14,12 @@ from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Endpoint, Offer, User, Version, Workspace
 from playground.models.deletion import Deletion
 
-# What a search looks in: the words of the prompt, and the workspace as one more of them, so that the index alone tells
-# whose runs have a word. No text has a word with a space in it.
+# What a search looks in: the words of the prompt, and the workspace and the day as one more of them, so that the index
+# alone tells whose runs of which days have a word. No text has a word with a space in it.
 WORDS = (
     """to_tsvector('simple'::regconfig, "left"(COALESCE(input ->> 'prompt', ''), 2000))"""
-    """ || array_to_tsvector(ARRAY['ws ' || workspace_id::text])"""
+    """ || array_to_tsvector(ARRAY['ws ' || workspace_id::text || ' ' || """
+    """floor(extract(epoch FROM created_at AT TIME ZONE 'UTC') / 86400)::int::text])"""
 )
 
 

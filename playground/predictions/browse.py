@@ -6,7 +6,6 @@ counted, and a question that would take longer than a page may is given up with 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +14,17 @@ from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import BooleanField, Exists, OuterRef, Q
-from django.db.models.expressions import RawSQL
+from django.db.models import Exists, OuterRef, Q
 from psycopg.errors import QueryCanceled
 
 from marketplace.ids import parse
 from marketplace.models import Workspace
 from playground.models import Prediction, Share
-from playground.models.prediction import WORDS, PredictionQuerySet
+from playground.models.prediction import PredictionQuerySet
+from playground.predictions import words
 from playground.predictions.find import attach_model
 
 MAX_SECONDS = 3
-MAX_WORDS, MAX_WORD = 8, 60
-MIN_PREFIX = 3  # characters from which a word finds longer ones too
 MAX_MODELS = 200
 ORDER = ("-created_at", "-id")
 
@@ -78,7 +75,7 @@ def history(workspace: Workspace, *, model: str = "") -> PredictionQuerySet:
 
 
 def matching(workspace: Workspace, filters: Filters) -> PredictionQuerySet:
-    """The workspace's runs that match, newest first. Evaluate it `bounded`."""
+    """The workspace's runs that match, newest first, whatever their words. Evaluate it `bounded`."""
     rows = Prediction.objects.of(workspace).order_by(*ORDER)
     asked: dict[str, Any] = {
         "status": filters.status or None,
@@ -96,7 +93,7 @@ def matching(workspace: Workspace, filters: Filters) -> PredictionQuerySet:
     if filters.shared:
         links = Share.objects.valid().filter(workspace=workspace, prediction=OuterRef("pk"))
         rows = rows.filter(Exists(links))
-    return _with_words(rows, workspace, filters.text) if filters.text else rows
+    return rows
 
 
 def page(
@@ -114,11 +111,14 @@ def page(
     without their logs, metrics and quotes. Raises TooBroad.
     """
     anchor, is_back = (before or after), before is None and after is not None
-    rows = matching(workspace, filters)
-    rows = rows if whole else rows.defer("logs", "metrics", "quote")
     with bounded():
-        if anchor is not None:
-            rows = _beyond(rows, _place(workspace, anchor), is_back=is_back)
+        place = _place(workspace, anchor) if anchor is not None else None
+        rows = matching(workspace, filters)
+        if filters.text:
+            rows = _with_words(workspace, rows, filters, place, size=size + 1, is_back=is_back)
+        elif place is not None:
+            rows = _beyond(rows, place, is_back=is_back)
+        rows = rows if whole else rows.defer("logs", "metrics", "quote")
         found = list(rows.prefetch_related("assets")[: size + 1])
     has_more = len(found) > size
     del found[size:]
@@ -186,33 +186,29 @@ def models_of(workspace: Workspace) -> list[str]:
         return [model for (model,) in cursor.fetchall()]
 
 
-def _with_words(rows: PredictionQuerySet, workspace: Workspace, text: str) -> PredictionQuerySet:
-    """The run that `text` names, or those whose prompt has all its words."""
-    public_id = parse(text[:64], "p")
+def _with_words(
+    workspace: Workspace,
+    rows: PredictionQuerySet,
+    filters: Filters,
+    place: tuple[datetime, int] | None,
+    *,
+    size: int,
+    is_back: bool,
+) -> PredictionQuerySet:
+    """The first `size` of the rows beyond `place` whose prompt has all the words; or the run that the text names."""
+    public_id = parse(filters.text[:64], "p")
     if public_id is not None:
-        return rows.filter(public_id=public_id)
-    wanted = " & ".join(_term(word) for word in text.split()[:MAX_WORDS] if re.search(r"\w", word))
-    if not wanted:
+        return rows.filter(public_id=public_id) if place is None else rows.none()
+    terms = words.terms_of(filters.text)
+    if not terms:
         return rows.none()
-    expression = WORDS.replace("input ->>", "playground_prediction.input ->>").replace(
-        "workspace_id", "playground_prediction.workspace_id"
-    )
-    matches = RawSQL(  # noqa: S611 - a constant text; values are parameters
-        f"({expression}) @@ (to_tsquery('simple'::regconfig, %s) && %s::tsquery)",
-        [wanted, f"'ws {workspace.pk}'"],
-        output_field=BooleanField(),
-    )
-    # Written out, each half on its own: the index of words has closed runs only.
-    closed = RawSQL(
-        "playground_prediction.status IN ('succeeded', 'failed', 'canceled')", [], output_field=BooleanField()
-    )
-    is_open = RawSQL("playground_prediction.status IN ('queued', 'running')", [], output_field=BooleanField())
-    return rows.filter((Q(closed) & Q(matches)) | (Q(is_open) & Q(matches)))
-
-
-def _term(word: str) -> str:
-    quoted = word[:MAX_WORD].replace("\\", "\\\\").replace("'", "''")
-    return f"'{quoted}':*" if len(word) >= MIN_PREFIX else f"'{quoted}'"
+    since, until = filters.since, filters.until
+    if place is not None:
+        rows = _beyond(rows, place, is_back=is_back)
+        since, until = (place[0], until) if is_back else (since, place[0])
+    keys = words.search(workspace, rows, terms, size=size, since=since, until=until, is_back=is_back)
+    found = Prediction.objects.filter(pk__in=keys)
+    return found.order_by("created_at", "id") if is_back else found.order_by(*ORDER)
 
 
 def _place(workspace: Workspace, public_id: UUID) -> tuple[datetime, int]:
