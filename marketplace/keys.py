@@ -239,6 +239,8 @@ def origin_of(text: str) -> str | None:
         return None
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, _PORTS[parts.scheme]} else "")
+
+
 def revoke_all(workspace: Workspace) -> int:
     """Revoke every key of the workspace, in the caller's transaction. Returns how many worked until now."""
     revoked = ApiKey.objects.filter(workspace=workspace, revoked_at=None).update(revoked_at=timezone.now())

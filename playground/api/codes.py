@@ -102,10 +102,16 @@ _ALL = (
         "The address exists but does not take this method; `Allow` names those it takes.",
     ),
     Code(
+        "prediction_open",
+        409,
+        "Still open",
+        "The prediction is queued or running. Cancel it before it is deleted, or delete with `?cancel=true`.",
+    ),
+    Code(
         "idempotency_conflict",
         409,
         "Idempotency key in use",
-        "The Idempotency-Key was used for another request within the last day.",
+        "The Idempotency-Key was used for another request within the last day, or its run was deleted.",
     ),
     Code(
         "idempotency_in_flight",
@@ -133,6 +139,9 @@ _ALL = (
         422,
         "Invalid input",
         "Some fields are wrong. `errors` names each of them, what is wrong, and what is allowed.",
+    ),
+    Code(
+        "too_broad", 422, "Too broad", "The list would take too long to find. Narrow it by `from` and `to`."
     ),
     Code("cannot_price", 422, "No price", "The run has no computable price, so it is refused."),
     Code(

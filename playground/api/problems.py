@@ -175,6 +175,8 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((predictions.CostAboveCap,), _above_cap),
     ((ledger.InsufficientCredit,), _insufficient),
     ((ledger.LimitReached,), _limit_reached),
+    ((predictions.StillOpen,), _plain("prediction_open")),
+    ((predictions.TooBroad,), _plain("too_broad")),
     ((predictions.IdempotencyConflict,), _plain("idempotency_conflict")),
     ((predictions.IdempotencyInFlight,), _in_flight),
     ((RequestDataTooBig,), _too_large),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.utils import timezone
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 from billing import ledger
 from marketplace import catalog
 from marketplace.catalog import SORTS
+from marketplace.ids import parse
 from marketplace.models import Workspace
 from marketplace.schema import FieldError
 from playground import predictions
@@ -25,6 +27,7 @@ from playground.api.authentication import (
     SessionAuthentication,
     caller_of,
 )
+from playground.api.listing import filters_of
 from playground.api.paging import page
 from playground.api.parsing import (
     AlwaysJSON,
@@ -36,7 +39,6 @@ from playground.api.parsing import (
     read,
 )
 from playground.api.problems import Problem, invalid
-from playground.models import Prediction as PredictionRow
 
 
 class ApiView(APIView):
@@ -125,22 +127,26 @@ class Quotes(ApiView):
 
 
 class Predictions(ApiView):
-    """`POST /api/v1/predictions` runs a model; `GET` lists what ran."""
+    """`POST /api/v1/predictions` runs a model; `GET` lists what ran: `?status=&model=&via=&from=&to=`."""
 
     scopes = {"GET": "predictions:read", "POST": "predictions:write"}
     for_browsers = True
 
     def get(self, request: Request) -> Response:
-        query = request.query_params
-        status = query.get("status", "")
-        if status and status not in PredictionRow.Status.values:
-            allowed = list(PredictionRow.Status.values)
-            raise invalid([FieldError("status", "not_allowed", "is no status", allowed)])
         caller = _caller(request)
-        rows = predictions.history(
-            caller.workspace, status=status, model=_text(request, "model"), key=caller.key
-        )
-        return Response(page(request, rows, order=["-id"], show=predictions.as_json))
+        workspace, filters = caller.workspace, filters_of(request)
+        if caller.key is not None and caller.key.is_publishable:
+            filters = replace(filters, key_id=caller.key.pk)
+        rows = predictions.matching(workspace, filters).with_model()
+        with predictions.bounded():
+            found = page(
+                request,
+                rows,
+                order=predictions.ORDER,
+                show=predictions.as_json,
+                anchors=predictions.anchors(workspace),
+            )
+        return Response(found)
 
     def post(self, request: Request) -> Response:
         key = idempotency_key(request)
@@ -154,15 +160,27 @@ class Predictions(ApiView):
 
 
 class Prediction(ApiView):
-    """`GET /api/v1/predictions/<id>`: one run, as it is now."""
+    """`GET /api/v1/predictions/<id>`: one run, as it is now; `DELETE` hides it with its media, an open one only with
+    `?cancel=true`."""
 
-    scopes = {"GET": "predictions:read"}
+    scopes = {"GET": "predictions:read", "DELETE": "predictions:write"}
     for_browsers = True
 
     def get(self, request: Request, prediction_id: str) -> Response:
         caller = _caller(request)
         row = predictions.find(caller.workspace, prediction_id, key=caller.key)
         return Response(predictions.as_json(row))
+
+    def delete(self, request: Request, prediction_id: str) -> Response:
+        caller = _caller(request)
+        public_id = parse(prediction_id, "p")
+        if public_id is None:
+            raise predictions.NotFound("There is no such prediction in this workspace.")
+        if caller.key is not None and caller.key.is_publishable:
+            predictions.find(caller.workspace, public_id, key=caller.key)  # it has no runs but its own
+        with_cancel = request.query_params.get("cancel") == "true"
+        predictions.delete_one(caller.workspace, public_id, by=caller.user, cancel_open=with_cancel)
+        return Response(status=204)
 
 
 class Cancel(ApiView):

@@ -7,20 +7,23 @@ capability for one file and some time, and the file behind it goes when the asse
 from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
+from playground.assets.archive import archive
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
-from playground.assets.purge import expire_all, expire_closed, purge_expired, purge_orphans
+from playground.assets.purge import expire_all, expire_closed, purge, purge_expired, purge_orphans
 
 __all__ = [
     "Capability",
     "Stored",
     "Unusable",
     "address",
+    "archive",
     "are_kept",
     "discard",
     "expire_all",
     "expire_closed",
     "keep",
     "open_address",
+    "purge",
     "purge_expired",
     "purge_orphans",
     "read",

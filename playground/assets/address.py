@@ -62,7 +62,8 @@ def open_address(token: str) -> Capability | None:
 
 
 def _seal(asset: Asset, part: int, lifetime_seconds: int) -> str:
-    until = int(time.time() + lifetime_seconds) // ROUND_SECONDS * ROUND_SECONDS + ROUND_SECONDS
+    step = min(ROUND_SECONDS, max(1, lifetime_seconds // 2))
+    until = int(time.time() + lifetime_seconds) // step * step + step
     until = min(until, int(asset.expires_at.timestamp()))
     body = bytes([part]) + asset.public_id.bytes + max(until, 0).to_bytes(5, "big")
     return base64.urlsafe_b64encode(body + _tag(body)).rstrip(b"=").decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from django.core.files.storage import default_storage
@@ -26,10 +26,7 @@ def purge_expired(limit: int = 500) -> int:
             .filter(expires_at__lte=timezone.now())
             .order_by("expires_at")[:limit]
         )
-        if rows:
-            names = [name for row in rows for name in (row.storage_name, row.thumbnail_name) if name]
-            Asset.objects.filter(pk__in=[row.pk for row in rows]).delete()
-            dispatch.post(DELETE_TASK, {"names": names})
+        purge(rows)
     return len(rows)
 
 
@@ -44,6 +41,15 @@ def expire_closed() -> int:
     now = timezone.now()
     late = Asset.objects.filter(workspace__closed_at__isnull=False, expires_at__gt=now)
     return late.update(expires_at=now)
+
+
+def purge(assets: Iterable[Asset]) -> None:
+    """Delete these, inside a transaction. Their files follow through the outbox, at least once."""
+    rows = list(assets)
+    if rows:
+        names = [name for row in rows for name in (row.storage_name, row.thumbnail_name) if name]
+        Asset.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        dispatch.post(DELETE_TASK, {"names": names})
 
 
 def purge_orphans() -> int:

@@ -327,15 +327,14 @@ def _is_ahead(row: State, shown: State) -> bool:
 
 
 def _states(public_ids: list[UUID]) -> dict[UUID, State]:
-    rows = Prediction.objects.with_model().filter(public_id__in=public_ids)
+    rows = Prediction.objects.kept().with_model().filter(public_id__in=public_ids)
     return {row.public_id: predictions.state_of(row) for row in rows}
 
 
 def _compare(known: dict[UUID, Known | None]) -> tuple[set[UUID], dict[UUID, State]]:
     """Which ids have a row, and the states of those whose row differs from what is known."""
-    rows = Prediction.objects.filter(public_id__in=known).values_list(
-        "public_id", "status", "attempt", "step"
-    )
+    kept = Prediction.objects.kept().filter(public_id__in=known)
+    rows = kept.values_list("public_id", "status", "attempt", "step")
     found = {public_id: (status, attempt, step) for public_id, status, attempt, step in rows}
     differing = [public_id for public_id, now in found.items() if now != known[public_id]]
     return set(found), _states(differing) if differing else {}

@@ -20,7 +20,7 @@ from playground.models import Asset
 
 PREFIX = "/media/"
 CHUNK_BYTES = 256 * 1024
-KEEP_SECONDS = 30.0  # for which a deleted asset's file may still be served, as far as the file is there
+KEEP_SECONDS = 1.0  # for which a deleted asset may still be served: long enough for the ranges of one film
 MAX_KEPT = 4096
 INLINE = {"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"}
 _SAFE: Headers = [

@@ -158,5 +158,6 @@ def _counter(caller: Caller) -> str | None:
 
 
 def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:
-    rows = Prediction.objects.filter(public_id__in=public_ids).values_list("public_id", "status", "attempt")
+    kept = Prediction.objects.kept().filter(public_id__in=public_ids)
+    rows = kept.values_list("public_id", "status", "attempt")
     return {public_id: (status, attempt) for public_id, status, attempt in rows}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from playground.models.asset import Asset
+from playground.models.deletion import Deletion
 from playground.models.prediction import IdempotencyKey, Prediction
+from playground.models.share import Share
+from playground.models.source import Source
 
-__all__ = ["Asset", "IdempotencyKey", "Prediction"]
+__all__ = ["Asset", "Deletion", "IdempotencyKey", "Prediction", "Share", "Source"]

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from marketplace.ids import encode, uuid7
 from marketplace.models import Workspace
+from playground.models.deletion import Deletion
 from playground.models.prediction import Prediction
 
 
@@ -16,10 +17,11 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     """Filters over stored media."""
 
     def of(self, workspace: Workspace) -> Self:
-        return self.filter(workspace=workspace)
+        return self.filter(workspace=workspace, deletion=None)
 
     def live(self) -> Self:
-        return self.filter(expires_at__gt=timezone.now())
+        """What is there for those who may see it: neither expired nor deleted."""
+        return self.filter(expires_at__gt=timezone.now(), deletion=None)
 
 
 class Asset(models.Model):
@@ -45,6 +47,9 @@ class Asset(models.Model):
     thumbnail_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
+    deletion = models.ForeignKey(
+        Deletion, on_delete=models.PROTECT, null=True, related_name="assets", db_index=False
+    )
 
     objects = AssetQuerySet.as_manager()
 
@@ -60,6 +65,9 @@ class Asset(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], name="asset_expiry"),
             models.Index(fields=["workspace", "-id"], name="asset_library"),
+            models.Index(
+                fields=["deletion"], name="asset_deleted", condition=models.Q(deletion__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -100,7 +100,7 @@ def _note(
 ) -> tuple[str, str]:
     status = state["status"]
     if status == "queued":
-        return _place(position), reason or state["note"]
+        return place(position), reason or state["note"]
     if status == "running":
         return ("", "") if state["preview"] else ("Starting", state["note"])
     if status == "failed":
@@ -115,14 +115,15 @@ def _note(
     return "", ""
 
 
-def _place(position: int | None) -> str:
+def place(position: int | None) -> str:
+    """A place in the queue in words; `position` is how many are ahead."""
     if position is None:
         return "Waiting"
     if position == 0:
         return "Next in line"
-    place = position + 1
-    ending = "th" if place % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    return f"{place}{ending} in line"
+    number = position + 1
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending} in line"
 
 
 def _cost(state: State) -> str:

@@ -11,6 +11,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from playground import assets
+from playground.models import Asset
+
 register = template.Library()
 
 MICROS = 1_000_000
@@ -153,6 +156,12 @@ def said(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{spaced(str(name))} {one}" for name, one in value.items())
     return str(value)
+
+
+@register.filter
+def thumbnail(asset: Asset) -> str:
+    """The address of a medium's small version."""
+    return assets.thumbnail_address(asset)
 
 
 @register.filter

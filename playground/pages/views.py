@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from playground.pages.account import account_delete, invitation, profile
 from playground.pages.gallery import gallery
+from playground.pages.history import (
+    history,
+    history_cancel,
+    history_delete,
+    history_download,
+    history_export,
+    history_rows,
+    history_undo,
+)
 from playground.pages.mailbox import letter, mailbox
 from playground.pages.members import (
     invitation_resend,
@@ -15,7 +24,8 @@ from playground.pages.members import (
     members,
 )
 from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
-from playground.pages.runs import again, balance, cancel, history, prediction, prediction_card
+from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
+from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
 from playground.pages.workspaces import (
     switch,
@@ -30,10 +40,17 @@ __all__ = [
     "again",
     "balance",
     "cancel",
+    "delete",
     "estimate",
     "gallery",
     "healthz",
     "history",
+    "history_cancel",
+    "history_delete",
+    "history_download",
+    "history_export",
+    "history_rows",
+    "history_undo",
     "invitation",
     "invitation_resend",
     "invitation_revoke",
@@ -51,7 +68,12 @@ __all__ = [
     "prediction",
     "prediction_card",
     "profile",
+    "receipt",
+    "revoke",
     "run",
+    "share",
+    "shared",
+    "shared_media",
     "switch",
     "workspace_delete",
     "workspace_new",

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from marketplace import schema
 from marketplace.ids import parse
 from marketplace.models import ApiKey, Workspace
@@ -49,11 +51,12 @@ def check_files(
 def with_files(row: Prediction) -> dict[str, Any]:
     """The input of a run with the bytes of its files, as `data:` addresses: what a worker gets needs no storage.
 
-    A file that is gone by now stays an id, which no model takes.
+    A file that was deleted since the run was taken in is still given, as long as it is there. One that is gone stays an
+    id, which no model takes.
     """
 
     def fill(path: str, value: str, types: tuple[str, ...]) -> str:
-        asset = _asset(row.workspace_id, value)
+        asset = _asset(row.workspace_id, value, with_deleted=True)
         if asset is None:
             return value
         try:
@@ -66,8 +69,9 @@ def with_files(row: Prediction) -> dict[str, Any]:
     return schema.replace_files(row.endpoint.input_schema, row.input, fill)
 
 
-def _asset(workspace_id: int, value: str) -> Asset | None:
+def _asset(workspace_id: int, value: str, *, with_deleted: bool = False) -> Asset | None:
     public_id = None if value.startswith("data:") else parse(value, "a")
     if public_id is None:
         return None
-    return Asset.objects.live().filter(workspace_id=workspace_id, public_id=public_id).first()
+    rows = Asset.objects.filter(workspace_id=workspace_id, public_id=public_id, expires_at__gt=timezone.now())
+    return (rows if with_deleted else rows.live()).first()

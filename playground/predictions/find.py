@@ -36,16 +36,6 @@ def _seen(workspace: Workspace, key: ApiKey | None) -> PredictionQuerySet:
     return rows.filter(api_key=key) if key is not None and key.is_publishable else rows
 
 
-def history(
-    workspace: Workspace, *, status: str = "", model: str = "", key: ApiKey | None = None
-) -> PredictionQuerySet:
-    """The workspace's runs, newest first; `key` as in `find`."""
-    rows = _seen(workspace, key).order_by("-id")
-    if status:
-        rows = rows.filter(status=status)
-    return rows.filter(model=model) if model else rows
-
-
 def attach_model(row: Prediction) -> Prediction:
     """Set the row's endpoint and version from what this process remembers of the shelf, without a join."""
     row.endpoint = catalog.endpoint(row.endpoint_id)
@@ -55,7 +45,7 @@ def attach_model(row: Prediction) -> Prediction:
 
 def documents(public_ids: Collection[UUID]) -> dict[UUID, PredictionJson]:
     """What the API shows of each, whoever's it is: for callers who were let in before. Two statements for all."""
-    rows = Prediction.objects.filter(public_id__in=public_ids).prefetch_related("assets")
+    rows = Prediction.objects.kept().filter(public_id__in=public_ids).prefetch_related("assets")
     return {row.public_id: as_json(attach_model(row)) for row in rows}
 
 

@@ -33,7 +33,8 @@ def digest(body: Mapping[str, Any]) -> str:
 
 
 def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
-    """The prediction that this key made within the last day. Raises IdempotencyConflict for another body."""
+    """The prediction that this key made within the last day. Raises IdempotencyConflict for another body, or if it was
+    deleted."""
     known = (
         IdempotencyKey.objects.select_related("prediction__version", "prediction__endpoint")
         .filter(workspace=workspace, key=key, created_at__gt=timezone.now() - LIFETIME)
@@ -45,6 +46,8 @@ def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
         raise IdempotencyConflict(
             "This Idempotency-Key was used for a different request. Use a new key for a new request."
         )
+    if known.prediction.deletion_id is not None:
+        raise IdempotencyConflict("The run that this Idempotency-Key made was deleted. Use a new key.")
     known.prediction.is_replay = True
     return known.prediction
 

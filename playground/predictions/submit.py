@@ -24,6 +24,7 @@ from playground import live
 from playground.models import Prediction
 from playground.predictions import idempotency
 from playground.predictions.files import check_files
+from playground.predictions.lineage import note_sources
 from playground.predictions.present import state_of
 
 QUOTE_LIFETIME = timedelta(minutes=10)
@@ -130,6 +131,7 @@ def submit(caller: Caller, request: Request) -> Prediction:
             if known is not None:
                 return known
         row.save(force_insert=True)
+        note_sources(row)
         if once:
             idempotency.remember(row, once, body)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
@@ -155,6 +157,8 @@ def _while_open() -> Iterator[None]:
         if named != "prediction_workspace_open":
             raise
         raise CannotRun("This workspace was deleted. Nothing was held or charged.") from None
+
+
 def _check_model(caller: Caller | None, model_id: str) -> None:
     key = caller.key if caller is not None else None
     if key is not None and key.is_publishable and model_id not in key.model_ids:

@@ -19,7 +19,7 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import idempotency
+from playground.predictions import delete, idempotency
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ def tidy_daily() -> None:
     assets.expire_closed()
     assets.purge_orphans()
     forget_inputs()
+    delete.forget_husks()
 
 
 def forget_inputs(limit: int = 10_000) -> int:
@@ -79,8 +80,9 @@ def forget_inputs(limit: int = 10_000) -> int:
 
 
 def tidy() -> None:
-    """The slower half: expired media, old idempotency keys, statistics. Once a minute is enough."""
+    """The slower half: expired and deleted media, old idempotency keys, statistics. Once a minute is enough."""
     assets.purge_expired()
+    delete.purge()
     idempotency.forget_old()
     count_runs()
 

@@ -21,6 +21,7 @@ ROUTES = [
     ("get", "predictions", "predictions:read", False, 200),
     ("post", "predictions", "predictions:write", False, 201),
     ("get", "predictions/{id}", "predictions:read", False, 200),
+    ("delete", "predictions/{id}", "predictions:write", False, 204),
     ("post", "predictions/{id}/cancel", "predictions:write", False, 200),
     ("get", "balance", "billing:read", False, 200),
     ("get", "keys", "keys:read", False, 200),
@@ -47,6 +48,8 @@ def ask(who: Caller, route, run):
     path = path.format(id=run.uid if run else "none")
     if method == "get":
         return who.get(path)
+    if method == "delete":
+        return who.delete(f"{path}?cancel=true")
     return who.post(path, BODIES.get(path, {}))
 
 

@@ -12,7 +12,7 @@ from playground.predictions import cancel
 from tests.predictions import cast
 
 OPEN_PAGES = ("/", "{page}", "{page}/api", "{page}/readme", "/accounts/login")
-OWN_PAGES = ("/p/{uid}", "/p/{uid}/card")
+OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/receipt")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|=\"?javascript:", re.IGNORECASE)
 
 
@@ -38,13 +38,14 @@ def test_a_run_is_for_its_workspace_alone(world, address):
     assert (refused.status_code, refused["Location"]) == (302, f"/accounts/login?next={address}")
 
 
-@pytest.mark.parametrize("act", ["cancel", "again"])
+@pytest.mark.parametrize("act", ["cancel", "again", "delete", "share", "revoke"])
 def test_acts_are_for_the_workspace_alone(world, act):
     row = world.run()
     assert world.mal.post(f"/p/{row.uid}/{act}").status_code == 404
     assert world.nobody.post(f"/p/{row.uid}/{act}").status_code == 302
     assert world.ada.get(f"/p/{row.uid}/{act}").status_code == 405
     assert cast.again(row).status == Prediction.Status.QUEUED
+    assert cast.again(row).deletion is None
     assert Prediction.objects.count() == 1
 
 
@@ -137,9 +138,7 @@ def short_tempered(monkeypatch):
 
 
 def sign_in_as(world, email, *, password="wrong", address):
-    answer = world.nobody.post(
-        "/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address
-    )
+    answer = world.nobody.post("/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address)
     return "in" if answer.status_code == 302 else "held up" if b"Too many" in answer.content else "wrong"
 
 

@@ -1,4 +1,4 @@
-"""Gallery and history: filters, pages, empty states, and a fixed number of queries."""
+"""The gallery: filters, pages, empty states, and a fixed number of queries; receipts; health."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from playground.models import Asset
-from playground.pages import gallery, runs
+from playground.pages import gallery
 from tests.predictions import cast
 
 
@@ -66,32 +66,6 @@ def test_a_models_page_too(world, django_assert_max_num_queries):
         world.made()
     with django_assert_max_num_queries(16):
         world.ada.get(world.page)
-
-
-def test_history_filters_and_pages(world, django_assert_max_num_queries):
-    failed = world.failed(prompt="the failed one")
-    for number in range(runs.PAGE):
-        world.run(prompt=f"number {number}")
-    with django_assert_max_num_queries(10):
-        first = world.ada.get("/dashboard/history").content.decode()
-    assert "the failed one" not in first
-    assert f"before={first.split('before=')[1].split(chr(34))[0]}" in first
-    older = world.ada.get(
-        "/dashboard/history", {"before": first.split("before=")[1].split('"')[0]}
-    ).content.decode()
-    assert failed.uid in older
-    assert "number 1<" not in older
-    only = world.ada.get("/dashboard/history", {"status": "failed"}).content.decode()
-    assert failed.uid in only
-    assert "number 1<" not in only
-    assert "No such runs" in world.ada.get("/dashboard/history", {"status": "canceled"}).content.decode()
-    assert world.ada.get("/dashboard/history", {"status": "x", "before": "nonsense"}).status_code == 200
-
-
-def test_an_empty_history_offers_the_first_step(world):
-    body = world.ada.get("/dashboard/history").content.decode()
-    assert "No runs yet" in body
-    assert "Choose a model" in body
 
 
 def test_an_expired_picture_leaves_the_page_whole(world):
