@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from playground.models.asset import Asset
+from playground.models.example import Example
 from playground.models.prediction import IdempotencyKey, Prediction
 
-__all__ = ["Asset", "IdempotencyKey", "Prediction"]
+__all__ = ["Asset", "Example", "IdempotencyKey", "Prediction"]

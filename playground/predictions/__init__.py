@@ -8,7 +8,9 @@ Workers have a face of their own in `playground.predictions.work`.
 from __future__ import annotations
 
 from playground.predictions.cancel import cancel
+from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
 from playground.predictions.find import NotFound, documents, find, history, queue_position
+from playground.predictions.files import own_file
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
@@ -24,6 +26,7 @@ from playground.predictions.sweep import sweep, tidy, tidy_daily
 
 __all__ = [
     "Caller",
+    "CannotPin",
     "CannotRun",
     "CostAboveCap",
     "IdempotencyConflict",
@@ -33,8 +36,15 @@ __all__ = [
     "as_json",
     "cancel",
     "documents",
+    "example",
+    "examples",
     "find",
     "history",
+    "is_pinned",
+    "may_pin",
+    "move",
+    "own_file",
+    "pin",
     "queue_position",
     "quote",
     "state_of",
@@ -42,5 +52,6 @@ __all__ = [
     "sweep",
     "tidy",
     "tidy_daily",
+    "unpin",
     "waiting",
 ]

@@ -68,9 +68,11 @@ def tidy_daily() -> None:
 
 
 def forget_inputs(limit: int = 10_000) -> int:
-    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago; receipts and recipes without a caption stay."""
+    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago; receipts and recipes without a caption stay.
+    Examples keep theirs: their publisher shows them."""
     cutoff = timezone.now() - timedelta(days=settings.INPUT_DAYS)
-    old = Prediction.objects.filter(finished_at__lt=cutoff).exclude(input={}).values("pk")[:limit]
+    ended = Prediction.objects.filter(finished_at__lt=cutoff, example__isnull=True)
+    old = ended.exclude(input={}).values("pk")[:limit]
     return Prediction.objects.filter(pk__in=old).update(input={}, logs="")
 
 
