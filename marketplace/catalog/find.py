@@ -63,9 +63,7 @@ def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
     """The listing `publisher/name` if it is public or the workspace's own. Raises NotFound."""
     match = _MODEL_ID.fullmatch(model)
     found = (
-        _shelf()
-        .filter(_visible(workspace), publisher__name=match[1], name=match[2])
-        .first()
+        _shelf().filter(_visible(workspace), publisher__name=match[1], name=match[2]).first()
         if match
         else None
     )
@@ -111,7 +109,11 @@ def best(found: QuerySet[Listing], search: str) -> QuerySet[Listing]:
 def _query(search: str) -> SearchQuery | None:
     """The words of a search as beginnings, all of which must be there; None without a word."""
     words = _WORD.findall(search.replace("_", " "))[:MAX_WORDS]
-    return SearchQuery(" & ".join(f"'{word}':*" for word in words), config="simple", search_type="raw") if words else None
+    return (
+        SearchQuery(" & ".join(f"'{word}':*" for word in words), config="simple", search_type="raw")
+        if words
+        else None
+    )
 
 
 # What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.

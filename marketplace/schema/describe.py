@@ -82,6 +82,16 @@ def redact(schema: Schema, cleaned: Mapping[str, Any]) -> dict[str, Any]:
     return {name: REDACTED if name in secret and value else value for name, value in cleaned.items()}
 
 
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+    "multipleOf": "in steps of",
+    "minLength": "characters at least",
+}
+
+
 def _type(one: Schema) -> str:
     if "x-media" in one:
         return "file"
@@ -101,7 +111,9 @@ def _allowed(one: Schema) -> str:
             return f"{allowed['minimum']} to {allowed['maximum']}" + (
                 f", by {allowed['multipleOf']}" if "multipleOf" in allowed else ""
             )
-        return ", ".join(f"{name} {bound}" for name, bound in allowed.items())
+        if "maxLength" in allowed:
+            return f"{allowed.get('minLength', 0)} to {allowed['maxLength']} characters"
+        return ", ".join(f"{_BOUNDS.get(name, name)} {bound}" for name, bound in allowed.items())
     if "maxItems" in one or "minItems" in one:
         return f"{one.get('minItems', 0)} to {one.get('maxItems', 'any number of')} items"
     return ""

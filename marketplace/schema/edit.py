@@ -106,7 +106,9 @@ def _rows(values: dict[str, Any], names: list[str], schema: Schema) -> list[Any]
         if isinstance(at, dict):
             if not isinstance(at.get(name), list | dict):
                 begun = one.get("default")
-                at[name] = copy.deepcopy(begun) if begun is not None else ([] if one["type"] == "array" else {})
+                at[name] = (
+                    copy.deepcopy(begun) if begun is not None else ([] if one["type"] == "array" else {})
+                )
             at = at[name]
         elif isinstance(at, list) and name.isascii() and name.isdigit() and int(name[:6]) < len(at):
             at = at[int(name)]

@@ -250,8 +250,7 @@ def _error(name: str, control: str, inner: Sequence[Field], wrong: Mapping[str, 
     below = (
         text
         for path, text in wrong.items()
-        if path.startswith(f"{name}.")
-        and not any(path == one or path.startswith(f"{one}.") for one in shown)
+        if path.startswith(f"{name}.") and not any(path == one or path.startswith(f"{one}.") for one in shown)
     )
     return next(below, "")
 

@@ -292,7 +292,8 @@ class Hub:
     async def _place(self, waiting: dict[UUID, _Topic]) -> None:
         places = await in_thread(predictions.queue_position, list(waiting))
         engines = {
-            lane: await live.engines_async(self._redis, lane) for lane in {place.lane for place in places.values()}
+            lane: await live.engines_async(self._redis, lane)
+            for lane in {place.lane for place in places.values()}
         }
         for public_id, topic in waiting.items():
             present = topic.present

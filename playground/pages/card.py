@@ -123,9 +123,7 @@ def _document(state: State) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def _note(
-    state: State, media: tuple[Medium, ...], position: int | None, reason: str
-) -> tuple[str, str]:
+def _note(state: State, media: tuple[Medium, ...], position: int | None, reason: str) -> tuple[str, str]:
     status = state["status"]
     if status == "queued":
         return _place(position), reason or state["note"]

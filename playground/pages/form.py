@@ -97,7 +97,9 @@ def _used(request: HttpRequest, described: schema.Schema) -> dict[str, Any]:
     if asset is None:
         return {}
     for one in schema.fields(described):
-        if one.control == "file" and schema.takes(tuple(filter(None, one.media.split(","))), asset.media_type):
+        if one.control == "file" and schema.takes(
+            tuple(filter(None, one.media.split(","))), asset.media_type
+        ):
             return {one.name: asset.uid}
     return {}
 
@@ -156,7 +158,9 @@ def context(
     fields = schema.fields(described, given.values, list(errors))
     known = {one.name for one in fields}
     strange = [
-        error for error in errors if given.is_json or schema.dotted(error.field).partition(".")[0] not in known
+        error
+        for error in errors
+        if given.is_json or schema.dotted(error.field).partition(".")[0] not in known
     ]
     complete = {**schema.example(described), **given.values}
     quote, problem = model.quote(request, called, complete) if given.trouble is None else (None, "")

@@ -25,7 +25,7 @@ from playground.pages.access import allows
 from playground.pages.context import workspace_of
 from playground.pages.markdown import document
 from playground.pages.media import Medium, media_in
-from playground.pages.model import carry, called_of, name_of, page, quote, url_of
+from playground.pages.model import called_of, carry, name_of, page, quote, url_of
 from playground.snippets import KEY_VARIABLE, snippets
 
 
@@ -47,7 +47,9 @@ def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     called = called_of(request, publisher, name, request.GET.get("version", ""))
     described = called.endpoint.input_schema
     given = form.from_address(request, described)
-    secret = {one.name: f"[your {one.label.lower()}]" for one in schema.fields(described) if one.control == "secret"}
+    secret = {
+        one.name: f"[your {one.label.lower()}]" for one in schema.fields(described) if one.control == "secret"
+    }
     values = {**schema.example(described), **given.values}
     values = {key: secret.get(key, value) for key, value in values.items()}
     key_hint = _key_hint(request)
@@ -119,9 +121,13 @@ def _shipped(listing: Listing, described: schema.Schema, here: str) -> list[Show
         picture, values = shelf.static_of(one["picture"]), one["input"]
         if not picture:
             continue
-        texts: Mapping[str, Any] = {field.name: values[field.name] for field in fields if field.name in values}
+        texts: Mapping[str, Any] = {
+            field.name: values[field.name] for field in fields if field.name in values
+        }
         title = next((value for value in texts.values() if isinstance(value, str)), "No text input")
-        facts = tuple((f.label, values[f.name]) for f in fields if f.name in values and values[f.name] != title)
+        facts = tuple(
+            (f.label, values[f.name]) for f in fields if f.name in values and values[f.name] != title
+        )
         query = urlencode(form.as_query(values))
         found.append(Shown(title, facts, (), picture, f"{here}?{query}", None))
     return found

@@ -41,7 +41,11 @@ def model(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
 def model_runs(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """The strip of last runs alone, for a page whose run has just ended."""
     called = called_of(request, publisher, name)
-    context = {"model_url": url_of(called), "runs": _strip(request, called), "shown": request.GET.get("run", "")}
+    context = {
+        "model_url": url_of(called),
+        "runs": _strip(request, called),
+        "shown": request.GET.get("run", ""),
+    }
     return render(request, "playground/_strip.html", context)
 
 
@@ -91,9 +95,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(request, called, given, status=422, errors=error.errors)
     except ledger.InsufficientCredit as error:
         shortfall = Shortfall(error.needed_micros, error.available_micros, error.held_micros)
-        return _refused(
-            request, called, given, status=402, notice=reason_of(error), shortfall=shortfall
-        )
+        return _refused(request, called, given, status=402, notice=reason_of(error), shortfall=shortfall)
     except REFUSALS as error:
         status = 402 if isinstance(error, ledger.LimitReached) else 409
         return _refused(request, called, given, status=status, notice=reason_of(error))

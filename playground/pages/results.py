@@ -66,9 +66,7 @@ def card_of(row: Prediction) -> SafeString:
         found = queue_position([row.public_id]).get(row.public_id)
         if found is not None:
             position, lane, typical_ms = found
-            reason = waiting(
-                position, lane, live.engines(lane), note=state["note"], typical_ms=typical_ms
-            )
+            reason = waiting(position, lane, live.engines(lane), note=state["note"], typical_ms=typical_ms)
     return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from playground.predictions.cancel import cancel
 from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
-from playground.predictions.find import NotFound, documents, find, history, queue_position
 from playground.predictions.files import own_file
+from playground.predictions.find import NotFound, documents, find, history, queue_position
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
