@@ -14,6 +14,7 @@ from django.db.models import F, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
+from marketplace.models.shelf import ListingQuerySet
 
 _MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})")
 _VERSION_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -54,7 +55,7 @@ def _visible(workspace: Workspace | None) -> Q:
     return visible & Q(default_version__isnull=False)
 
 
-def _shelf() -> QuerySet[Listing]:
+def _shelf() -> ListingQuerySet:
     """Listings with what names them; the words that they are found by stay in the database."""
     return Listing.objects.select_related("publisher", "default_version").defer("search")
 

@@ -15,7 +15,7 @@ from marketplace.schema.describe import Parameter, example, media_taken, paramet
 from marketplace.schema.diff import Change, changes
 from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
 from marketplace.schema.files import Schema, replace_files, takes
-from marketplace.schema.form import Field, fields, from_form
+from marketplace.schema.form import Field, dotted, fields, from_form, label_of
 from marketplace.schema.measure import quantities
 
 __all__ = [
@@ -30,9 +30,11 @@ __all__ = [
     "changes",
     "check",
     "clean",
+    "dotted",
     "example",
     "fields",
     "from_form",
+    "label_of",
     "media_taken",
     "parameters",
     "quantities",

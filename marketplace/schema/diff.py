@@ -55,7 +55,9 @@ def _object(old: Schema, new: Schema, prefix: str) -> Iterator[Change]:
         yield from _field(before[name], one, at)
     for name, one in before.items():
         if name not in after:
-            yield Change(prefix + name, "removed", f"{one['type']}; a call that sends it is refused", is_breaking=True)
+            yield Change(
+                prefix + name, "removed", f"{one['type']}; a call that sends it is refused", is_breaking=True
+            )
 
 
 def _added(one: Schema, *, is_needed: bool) -> str:

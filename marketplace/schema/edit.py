@@ -70,7 +70,8 @@ def rearranged(schema: Schema, values: Mapping[str, Any], act: str) -> tuple[dic
         if one is None or rows is None:
             return changed, ""
         rows.append(_fresh(one["items"]))
-        return changed, f"{path}.{len(rows) - 1}"
+        first = next((f".{name}" for name, _ in ordered(one["items"])), "")
+        return changed, f"{path}.{len(rows) - 1}{first}"
     rows = _rows(changed, names[:-1], schema)
     at = int(names[-1]) if names[-1].isascii() and names[-1].isdigit() and len(names[-1]) < 6 else -1
     if rows is None or not 0 <= at < len(rows):

@@ -80,6 +80,20 @@ def dotted(path: str) -> str:
     return path.replace("[", ".").replace("]", "")
 
 
+def label_of(schema: Schema, path: str) -> str:
+    """What people read for a field that `clean` names, `loras[0].weight`: the titles down to it."""
+    said: list[str] = []
+    one: Schema | None = schema
+    for name in dotted(path).split("."):
+        if one is not None and one.get("type") == "array":
+            one = one.get("items")
+            said.append(str(int(name) + 1) if name.isdigit() else name)
+            continue
+        one = one.get("properties", {}).get(name) if one is not None else None
+        said.append(str(one.get("title") or name.replace("_", " ").capitalize()) if one is not None else name)
+    return " › ".join(said)
+
+
 def _fields(schema: Schema, values: Mapping[str, Any], prefix: str, wrong: Mapping[str, str]) -> list[Field]:
     required = set(schema.get("required", ()))
     return [

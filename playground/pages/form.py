@@ -187,6 +187,11 @@ def _holds(name: str, path: str) -> bool:
     return path == name or path.startswith(f"{name}.")
 
 
+def knows_words(called: catalog.Callable) -> bool:
+    """Whether the form has a place for what the model never learned."""
+    return vocabulary(called.version.manifest) is not None
+
+
 def unknown(called: catalog.Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """The words of the prompt that the model never learned."""
     words: Vocabulary | None = vocabulary(called.version.manifest)

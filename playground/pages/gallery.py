@@ -45,11 +45,20 @@ class Filters:
 
     @property
     def is_plain(self) -> bool:
-        return not self.search and not self.task and self.sort == "featured" and self.page == 1 and not self.use
+        return (
+            not self.search and not self.task and self.sort == "featured" and self.page == 1 and not self.use
+        )
 
     def link(self, **changes: str | int) -> str:
         """The address of the gallery with some of this changed; defaults are left out."""
-        values = {"q": self.search, "task": self.task, "sort": self.sort, "page": self.page, "use": self.use, **changes}
+        values = {
+            "q": self.search,
+            "task": self.task,
+            "sort": self.sort,
+            "page": self.page,
+            "use": self.use,
+            **changes,
+        }
         kept = {k: v for k, v in values.items() if v and (k, v) not in {("sort", "featured"), ("page", 1)}}
         return f"?{urlencode(kept)}"
 

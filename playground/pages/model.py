@@ -82,7 +82,7 @@ def page(request: HttpRequest, called: catalog.Callable, tab: str) -> dict[str, 
 
 def _tabs(request: HttpRequest, called: catalog.Callable) -> list[Tab]:
     """The tabs, which carry what stands in the address, so that a form survives a look at another one."""
-    carried = carry(request.GET)
+    carried = carry(request.GET, {"l", *secret_fields(called)})
     here = url_of(called)
     examples = len(called.listing.examples) + called.listing.pinned.count()
     return [
@@ -92,6 +92,11 @@ def _tabs(request: HttpRequest, called: catalog.Callable) -> list[Tab]:
         Tab("readme", "README", f"{here}/readme{carried}"),
         Tab("versions", "Versions", f"{here}/versions{carried}", called.listing.versions.count()),
     ]
+
+
+def secret_fields(called: catalog.Callable) -> list[str]:
+    """The fields whose values no page and no address may repeat."""
+    return [field.name for field in schema.fields(called.endpoint.input_schema) if field.control == "secret"]
 
 
 def carry(values: Mapping[str, Any], leave_out: Iterable[str] = ("l",)) -> str:
@@ -133,7 +138,6 @@ def quote(
         return predictions.quote(caller_of(request), model=name_of(called), data=values), ""
     except schema.InvalidInput as error:
         first = error.errors[0]
-        labels = {field.name: field.label for field in schema.fields(called.endpoint.input_schema)}
-        return None, f"{labels.get(first.field, first.field)} {first.message}"
+        return None, f"{schema.label_of(called.endpoint.input_schema, first.field)} {first.message}"
     except pricing.CannotPrice as error:
         return None, str(error)

@@ -25,7 +25,7 @@ from playground.pages.access import allows
 from playground.pages.context import workspace_of
 from playground.pages.markdown import document
 from playground.pages.media import Medium, media_in
-from playground.pages.model import called_of, carry, name_of, page, quote, url_of
+from playground.pages.model import called_of, carry, name_of, page, quote, secret_fields, url_of
 from playground.snippets import KEY_VARIABLE, snippets
 
 
@@ -47,17 +47,15 @@ def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     called = called_of(request, publisher, name, request.GET.get("version", ""))
     described = called.endpoint.input_schema
     given = form.from_address(request, described)
-    secret = {
-        one.name: f"[your {one.label.lower()}]" for one in schema.fields(described) if one.control == "secret"
-    }
+    secret = secret_fields(called)
     values = {**schema.example(described), **given.values}
-    values = {key: secret.get(key, value) for key, value in values.items()}
+    values = {name: f"[your {name}]" if name in secret else value for name, value in values.items()}
     key_hint = _key_hint(request)
     every = snippets(settings.PUBLIC_URL, name_of(called), values, key_hint or KEY_VARIABLE)
     wanted = request.GET.get("l", "")
     chosen = next((one for one in every if one["language"] == wanted), every[0])
     context = page(request, called, "api") | {
-        "snippets": [(one, carry({**request.GET.dict(), "l": one["language"]}, ())) for one in every],
+        "snippets": [(one, carry({**request.GET.dict(), "l": one["language"]}, secret)) for one in every],
         "snippet": chosen,
         "code": _with_values_marked(chosen["code"], values),
         "key_hint": key_hint,

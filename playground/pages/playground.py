@@ -68,7 +68,13 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     called = _posted_to(request, publisher, name)
     given = form.read(request, called.endpoint.input_schema)
     quote, problem = (None, str(given.trouble)) if given.trouble else quote_of(request, called, given.values)
-    context = {"quote": quote, "problem": problem, **form.unknown(called, given.values), "is_update": True}
+    context = {
+        "quote": quote,
+        "problem": problem,
+        "words": not given.is_json and form.knows_words(called),
+        **form.unknown(called, given.values),
+        "is_update": True,
+    }
     return render(request, "playground/_estimate.html", context)
 
 

@@ -2,32 +2,38 @@
    link to itself. */
 
 /** Put a face in the place of a medium that did not load; Retry puts the medium back. */
-document.addEventListener(
-  "error",
-  ({ target }) => {
-    const medium = target.closest?.("[data-medium]");
-    if (!medium || medium.closest("dialog")) return;
-    const face = document.createElement("div");
-    face.className = "medium broken";
-    face.setAttribute("role", "status");
-    const text = document.createElement("b");
-    text.textContent = "This file did not load.";
-    const retry = document.createElement("button");
-    retry.type = "button";
-    retry.className = "button";
-    retry.dataset.size = "s";
-    retry.textContent = "Retry";
-    retry.addEventListener("click", () => {
-      delete target.dataset.arriving;
-      face.replaceWith(medium);
-      target.src = target.getAttribute("src");
-      target.load?.();
-    });
-    face.append(text, retry);
-    medium.replaceWith(face);
-  },
-  true,
-);
+function give(target) {
+  const medium = target.closest?.("[data-medium]");
+  if (!medium || medium.closest("dialog")) return;
+  const face = document.createElement("div");
+  face.className = "medium broken";
+  face.setAttribute("role", "status");
+  const text = document.createElement("b");
+  text.textContent = "This file did not load.";
+  const retry = document.createElement("button");
+  retry.type = "button";
+  retry.className = "button";
+  retry.dataset.size = "s";
+  retry.textContent = "Retry";
+  retry.addEventListener("click", () => {
+    delete target.dataset.arriving;
+    face.replaceWith(medium);
+    target.src = target.getAttribute("src");
+    target.load?.();
+  });
+  face.append(text, retry);
+  medium.replaceWith(face);
+}
+document.addEventListener("error", ({ target }) => give(target), true);
+
+/** Those that failed before anybody listened. */
+function look() {
+  for (const one of document.querySelectorAll("[data-medium] :is(img, video, audio)")) {
+    if (one.error || (one.localName === "img" && one.complete && !one.naturalWidth && one.currentSrc)) give(one);
+  }
+}
+document.addEventListener("htmx:load", look);
+look();
 
 let box = null;
 let shown = [];
