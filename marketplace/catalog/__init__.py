@@ -6,6 +6,7 @@ from marketplace.catalog.find import (
     SORTS,
     Callable,
     NotFound,
+    best,
     callable_endpoint,
     endpoint,
     forget,
@@ -15,12 +16,16 @@ from marketplace.catalog.find import (
     record_stats,
 )
 from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
+from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
 
 __all__ = [
+    "MAX_REVISIONS",
     "SORTS",
     "Callable",
     "InvalidManifest",
     "NotFound",
+    "Revision",
+    "best",
     "callable_endpoint",
     "endpoint",
     "forget",
@@ -30,4 +35,5 @@ __all__ = [
     "publish",
     "read_manifest",
     "record_stats",
+    "revisions",
 ]

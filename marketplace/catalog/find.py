@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import transaction
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
+from marketplace.models.shelf import ListingQuerySet
 
 _MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})")
 _VERSION_ID = re.compile(r"[0-9a-f]{8,64}")
+_WORD = re.compile(r"\w+")
+MAX_WORDS = 8
+RANKED = 480  # of so many that a search finds, the order is by how close they are
 SORTS = {
     "featured": ("-featured", "-run_count", "id"),
     "runs": ("-run_count", "id"),
     "newest": ("-created_at", "id"),
+    "cheapest": ("typical_micros", "id"),
 }
 
 
@@ -49,13 +55,16 @@ def _visible(workspace: Workspace | None) -> Q:
     return visible & Q(default_version__isnull=False)
 
 
+def _shelf() -> ListingQuerySet:
+    """Listings with what names them; the words that they are found by stay in the database."""
+    return Listing.objects.select_related("publisher", "default_version").defer("search")
+
+
 def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
     """The listing `publisher/name` if it is public or the workspace's own. Raises NotFound."""
     match = _MODEL_ID.fullmatch(model)
     found = (
-        Listing.objects.select_related("publisher", "default_version")
-        .filter(_visible(workspace), publisher__name=match[1], name=match[2])
-        .first()
+        _shelf().filter(_visible(workspace), publisher__name=match[1], name=match[2]).first()
         if match
         else None
     )
@@ -65,17 +74,47 @@ def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
 
 
 def listings(
-    *, search: str = "", task: str = "", sort: str = "featured", workspace: Workspace | None = None
+    *,
+    search: str = "",
+    task: str = "",
+    sort: str = "featured",
+    takes: str = "",
+    workspace: Workspace | None = None,
 ) -> QuerySet[Listing]:
-    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured."""
-    found = Listing.objects.select_related("publisher", "default_version").filter(_visible(workspace))
+    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured.
+
+    Every word of `search` must begin a word of name, publisher, tagline or task. `takes` is a kind of media that the
+    input takes.
+    """
+    found = _shelf().filter(_visible(workspace))
     if task:
         found = found.for_task(task)
-    for word in search.split()[:8]:
-        found = found.filter(
-            Q(name__icontains=word) | Q(publisher__name__icontains=word) | Q(tagline__icontains=word)
-        )
+    if takes:
+        found = found.exclude(takes="").filter(Q(takes__contains=f" {takes} ") | Q(takes=" any "))
+    if search.strip():
+        query = _query(search)
+        found = found.filter(search=query) if query is not None else found.none()
     return found.order_by(*SORTS.get(sort, SORTS["featured"]))
+
+
+def best(found: QuerySet[Listing], search: str) -> QuerySet[Listing]:
+    """What was found, the closest first: name before publisher before tagline. Of very many, the most run ones."""
+    query = _query(search)
+    if query is None:
+        return found
+    popular = found.order_by(*SORTS["featured"]).values("pk")[:RANKED]
+    ranked = _shelf().filter(pk__in=popular)
+    return ranked.annotate(rank=SearchRank(F("search"), query)).order_by("-rank", *SORTS["featured"])
+
+
+def _query(search: str) -> SearchQuery | None:
+    """The words of a search as beginnings, all of which must be there; None without a word."""
+    words = _WORD.findall(search.replace("_", " "))[:MAX_WORDS]
+    return (
+        SearchQuery(" & ".join(f"'{word}':*" for word in words), config="simple", search_type="raw")
+        if words
+        else None
+    )
 
 
 # What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.

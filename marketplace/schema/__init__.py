@@ -11,27 +11,39 @@ from __future__ import annotations
 
 from marketplace.schema.check import InvalidSchema, check
 from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
-from marketplace.schema.describe import Parameter, example, parameters, redact
+from marketplace.schema.describe import Parameter, example, media_taken, parameters, redact
+from marketplace.schema.diff import Change, changes
+from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
 from marketplace.schema.files import Schema, replace_files, takes
-from marketplace.schema.form import Field, fields, from_form
+from marketplace.schema.form import Field, dotted, fields, from_form, label_of
 from marketplace.schema.measure import quantities
 
 __all__ = [
+    "Change",
     "Field",
     "FieldError",
     "InvalidInput",
+    "InvalidJson",
     "InvalidSchema",
     "Parameter",
     "Schema",
+    "changes",
     "check",
     "clean",
+    "dotted",
     "example",
     "fields",
     "from_form",
+    "label_of",
+    "media_taken",
     "parameters",
     "quantities",
+    "read_json",
+    "rearranged",
     "redact",
     "replace_files",
+    "secrets_in",
     "takes",
     "with_seeds",
+    "write_json",
 ]

@@ -292,7 +292,8 @@ class Hub:
     async def _place(self, waiting: dict[UUID, _Topic]) -> None:
         places = await in_thread(predictions.queue_position, list(waiting))
         engines = {
-            lane: await live.engines_async(self._redis, lane) for lane in {p[1] for p in places.values()}
+            lane: await live.engines_async(self._redis, lane)
+            for lane in {place.lane for place in places.values()}
         }
         for public_id, topic in waiting.items():
             present = topic.present
@@ -301,8 +302,9 @@ class Hub:
             if public_id not in places:  # it waits no more
                 self._mark([public_id])
                 continue
-            ahead, lane = places[public_id]
-            reason = predictions.waiting(ahead, lane, engines[lane], note=present.state["note"])
+            ahead, lane, typical_ms = places[public_id]
+            note = present.state["note"]
+            reason = predictions.waiting(ahead, lane, engines[lane], note=note, typical_ms=typical_ms)
             if (ahead, reason) != (present.position, present.reason):
                 topic.show(Present(present.state, present.seq, ahead, reason))
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from playground.models.asset import Asset
 from playground.models.deletion import Deletion
+from playground.models.example import Example
 from playground.models.prediction import IdempotencyKey, Prediction
 from playground.models.share import Share
 from playground.models.source import Source
 
-__all__ = ["Asset", "Deletion", "IdempotencyKey", "Prediction", "Share", "Source"]
+__all__ = [
+    "Asset",
+    "Deletion",
+    "Example",
+    "IdempotencyKey",
+    "Prediction",
+    "Share",
+    "Source",
+]

@@ -17,6 +17,7 @@ from playground.models import Asset, Prediction
 from playground.pages import card
 from playground.pages.tags import size
 from playground.predictions import queue_position, state_of, waiting
+from playground.predictions.find import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def card_of(row: Prediction) -> SafeString:
     if state["status"] == Prediction.Status.QUEUED:
         found = queue_position([row.public_id]).get(row.public_id)
         if found is not None:
-            position, lane = found
-            reason = waiting(position, lane, live.engines(lane), note=state["note"])
+            position, lane, typical_ms = found
+            reason = waiting(position, lane, live.engines(lane), note=state["note"], typical_ms=typical_ms)
     return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
 
 
@@ -83,8 +84,8 @@ def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line
     ]
 
 
-def _place(found: tuple[int, str] | None) -> str:
-    return card.place(found[0]) if found is not None else ""
+def _place(found: Place | None) -> str:
+    return card.place(found.position) if found is not None else ""
 
 
 def summary(row: Prediction) -> str:

@@ -60,6 +60,32 @@ def seconds(milliseconds: float | None) -> str:
     return f"{minutes} min {rest:02} s"
 
 
+MEDIA_NAMES = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WebP",
+    "gif": "GIF",
+    "mp4": "MP4",
+    "webm": "WebM",
+    "mpeg": "MP3",
+    "wav": "WAV",
+}
+
+
+@register.filter
+def media_names(types: str) -> str:
+    """`image/png,image/jpeg` as `PNG or JPEG`, `video/*` as `any video`."""
+    parts = [name.partition("/") for name in types.split(",") if name]
+    named = [f"any {kind}" if sub == "*" else MEDIA_NAMES.get(sub, f"{kind}/{sub}") for kind, _, sub in parts]
+    return " or ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+
+
+@register.filter
+def in_seconds(milliseconds: float) -> str:
+    """As JSON has it: `1.2`."""
+    return f"{milliseconds / 1000:.1f}"
+
+
 @register.filter
 def count(number: int) -> str:
     """`842`, `311k`, `1.2M`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from playground.pages.account import account_delete, invitation, profile
+from playground.pages.acts import prediction_acts, prediction_example, prediction_zip
 from playground.pages.gallery import gallery
 from playground.pages.history import (
     history,
@@ -23,8 +24,17 @@ from playground.pages.members import (
     member_role,
     members,
 )
-from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
-from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
+from playground.pages.model_tabs import model_api, model_examples, model_readme, model_versions
+from playground.pages.playground import estimate, model, model_form, model_runs, run
+from playground.pages.runs import (
+    again,
+    balance,
+    cancel,
+    delete,
+    prediction,
+    prediction_card,
+    receipt,
+)
 from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
 from playground.pages.workspaces import (
@@ -63,10 +73,16 @@ __all__ = [
     "members",
     "model",
     "model_api",
+    "model_examples",
+    "model_form",
     "model_readme",
     "model_runs",
+    "model_versions",
     "prediction",
+    "prediction_acts",
     "prediction_card",
+    "prediction_example",
+    "prediction_zip",
     "profile",
     "receipt",
     "revoke",

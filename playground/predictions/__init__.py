@@ -11,6 +11,8 @@ from __future__ import annotations
 from playground.predictions.browse import ORDER, Filters, TooBroad, anchors, bounded, history, matching
 from playground.predictions.cancel import cancel, end_all
 from playground.predictions.delete import StillOpen, delete_one
+from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
+from playground.predictions.files import own_file
 from playground.predictions.find import NotFound, attach_model, documents, find, queue_position
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
 from playground.predictions.present import as_json, state_of
@@ -29,6 +31,7 @@ from playground.predictions.sweep import sweep, tidy, tidy_daily
 __all__ = [
     "ORDER",
     "Caller",
+    "CannotPin",
     "CannotRun",
     "CostAboveCap",
     "Filters",
@@ -47,9 +50,16 @@ __all__ = [
     "delete_one",
     "documents",
     "end_all",
+    "example",
+    "examples",
     "find",
     "history",
+    "is_pinned",
     "matching",
+    "may_pin",
+    "move",
+    "own_file",
+    "pin",
     "queue_position",
     "quote",
     "state_of",
@@ -57,5 +67,6 @@ __all__ = [
     "sweep",
     "tidy",
     "tidy_daily",
+    "unpin",
     "waiting",
 ]

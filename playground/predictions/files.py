@@ -48,6 +48,11 @@ def check_files(
         raise schema.InvalidInput(errors)
 
 
+def own_file(workspace: Workspace, uid: str) -> Asset | None:
+    """A stored file of the workspace that is still there."""
+    return _asset(workspace.pk, uid)
+
+
 def with_files(row: Prediction) -> dict[str, Any]:
     """The input of a run with the bytes of its files, as `data:` addresses: what a worker gets needs no storage.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -54,13 +55,21 @@ SELECT me.public_id, (
     SELECT count(*) FROM playground_prediction other
     WHERE other.status = 'queued' AND other.lane = me.lane
       AND (other.priority > me.priority OR (other.priority = me.priority AND other.fair_at < me.fair_at))
-), me.lane FROM playground_prediction me
+), me.lane, e.typical_ms FROM playground_prediction me JOIN marketplace_endpoint e ON e.id = me.endpoint_id
 WHERE me.public_id = ANY(%s) AND me.status = 'queued'
 """
 
 
-def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, tuple[int, str]]:
-    """For each id that still waits: how many runs are ahead of it, and on which lane. One statement for all."""
+class Place(NamedTuple):
+    """How many runs are ahead, on which lane, and how long a run of this kind typically takes."""
+
+    ahead: int
+    lane: str
+    typical_ms: int
+
+
+def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, Place]:
+    """The place of each id that still waits. One statement for all."""
     with connection.cursor() as cursor:
         cursor.execute(_POSITIONS, [list(public_ids)])
-        return {public_id: (ahead, lane) for public_id, ahead, lane in cursor.fetchall()}
+        return {public_id: Place(ahead, lane, ms) for public_id, ahead, lane, ms in cursor.fetchall()}

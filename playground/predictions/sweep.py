@@ -72,10 +72,10 @@ def tidy_daily() -> None:
 
 def forget_inputs(limit: int = 10_000) -> int:
     """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago, or whose workspace was closed; receipts and
-    recipes without a caption stay."""
+    recipes without a caption stay. Examples keep theirs: their publisher shows them."""
     cutoff = timezone.now() - timedelta(days=settings.INPUT_DAYS)
     is_over = Q(finished_at__lt=cutoff) | Q(workspace__closed_at__isnull=False, finished_at__isnull=False)
-    old = Prediction.objects.filter(is_over).exclude(input={}).values("pk")[:limit]
+    old = Prediction.objects.filter(is_over, example__isnull=True).exclude(input={}).values("pk")[:limit]
     return Prediction.objects.filter(pk__in=old).update(input={}, logs="")
 
 

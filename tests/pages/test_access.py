@@ -11,13 +11,21 @@ from playground.models import Prediction
 from playground.predictions import cancel
 from tests.predictions import cast
 
-OPEN_PAGES = ("/", "{page}", "{page}/api", "{page}/readme", "/accounts/login")
-OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/receipt")
+OPEN_PAGES = (
+    "/",
+    "{page}",
+    "{page}/api",
+    "{page}/readme",
+    "{page}/examples",
+    "{page}/versions",
+    "/accounts/login",
+)
+OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/acts", "/p/{uid}/zip", "/p/{uid}/receipt")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|=\"?javascript:", re.IGNORECASE)
 
 
 def addresses(world, row):
-    every = [*OPEN_PAGES, *OWN_PAGES, "/dashboard/history", "/dashboard/balance", "{page}/runs"]
+    every = [*OPEN_PAGES, *OWN_PAGES[:-1], "/dashboard/history", "/dashboard/balance", "{page}/runs"]
     return [address.format(page=world.page, uid=row.uid) for address in every]
 
 

@@ -103,3 +103,90 @@ def test_health_names_what_is_broken_and_keeps_its_secrets(world, monkeypatch):
     monkeypatch.setattr(health, "_checked", (float("-inf"), []))
     assert "database: does not answer" in said
     assert "password" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("cela", ["kiln/celadon-xl"]),
+        ("XL", ["kiln/celadon-xl"]),
+        ("foggy hil", ["kiln/mist"]),
+        ("kiln hills", ["kiln/mist"]),
+        ("mist celadon", []),
+        ("adon", []),  # a word begins with what is searched for
+        ("upscale", ["kiln/larger"]),
+        ("' | :* & !", []),
+        ("it's", []),
+        ("\\", []),
+        ("celadon:*", ["kiln/celadon-xl"]),
+    ],
+)
+def test_search_finds_beginnings_of_words(world, words, found):
+    cast.shelve(name="celadon-xl", tagline="Glazes that do not exist yet", recipe__n=1)
+    cast.shelve(name="mist", tagline="Foggy hills", recipe__n=2)
+    cast.shelve(name="larger", tagline="Four times the edge", task="upscale", recipe__n=3)
+    page = world.nobody.get("/", {"q": words})
+    assert [card.listing.model_id for card in page.context["cards"]] == found
+    api = world.nobody.get("/api/v1/models", {"search": words}).json()["results"]
+    assert [one["id"] for one in api] == found
+
+
+def test_the_closest_comes_first_and_what_is_edited_is_found_anew(world):
+    from marketplace.models import Listing, Publisher
+
+    cast.shelve(name="amber", tagline="Like honey", recipe__n=1)
+    cast.shelve(name="honey", tagline="Like amber", recipe__n=2)
+    page = world.nobody.get("/", {"q": "honey"})
+    assert [card.listing.name for card in page.context["cards"]] == ["honey", "amber"]
+    Listing.objects.filter(name="amber").update(tagline="Like resin")
+    assert [c.listing.name for c in world.nobody.get("/", {"q": "resin"}).context["cards"]] == ["amber"]
+    Publisher.objects.filter(name="kiln").update(title="Oven House")
+    assert len(world.nobody.get("/", {"q": "oven"}).context["cards"]) == 3
+
+
+def test_the_cheapest_comes_first(world):
+    cast.shelve(name="dear", prices=[{"unit": "image", "unit_price": "1"}], recipe__n=1)
+    cast.shelve(name="cheap", prices=[{"unit": "image", "unit_price": "0.0001"}], recipe__n=2)
+    cast.shelve(
+        name="both",
+        prices=[{"unit": "image", "unit_price": "0.001"}, {"unit": "request", "unit_price": "0.01"}],
+        recipe__n=3,
+    )
+    page = world.nobody.get("/", {"sort": "cheapest"})
+    assert [card.listing.name for card in page.context["cards"]] == ["cheap", "vase", "both", "dear"]
+    cast.shelve(name="dear", prices=[{"unit": "image", "unit_price": "0"}], recipe__n=1)
+    api = world.nobody.get("/api/v1/models", {"sort": "cheapest", "limit": 2}).json()["results"]
+    assert [one["id"] for one in api] == ["kiln/dear", "kiln/cheap"]
+
+
+def test_ones_own_private_models_are_on_the_shelf_for_oneself_only(world):
+    from marketplace.models import Publisher
+
+    cast.shelve(name="hidden", visibility="private", recipe__n=1)
+    from tests.pages.world import person
+
+    pia = person(Publisher.objects.get(name="kiln").workspace, "pia@example.test")
+    assert "hidden" in pia.get("/", {"q": "hidden"}).content.decode().split('id="shelf"')[1]
+    assert "No model matches" in world.ada.get("/", {"q": "hidden"}).content.decode()
+    for tab in ("", "/api", "/examples", "/readme", "/versions"):
+        assert pia.get(f"/m/kiln/hidden{tab}").status_code == 200
+        assert world.ada.get(f"/m/kiln/hidden{tab}").status_code == 404
+
+
+def test_pages_follow_by_themselves_and_then_on_request(world):
+    shelve(gallery.PAGE * 2)
+    assert 'hx-trigger="click, intersect once"' in world.nobody.get("/?sort=newest").content.decode()
+    monkey = world.nobody.get(f"/?sort=newest&page={gallery.AUTOMATIC_PAGES + 1}").content.decode()
+    assert "intersect" not in monkey
+
+
+def test_all_files_of_a_run_are_one_archive(world):
+    import io
+    import zipfile
+
+    row = world.made(num_images=3)
+    answer = world.ada.get(f"/p/{row.uid}/zip")
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert names[0] == "manifest.json"
+    assert len(names) == 4
+    assert world.ada.get(f"/p/{world.failed().uid}/zip").status_code == 404
