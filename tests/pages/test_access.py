@@ -137,9 +137,7 @@ def short_tempered(monkeypatch):
 
 
 def sign_in_as(world, email, *, password="wrong", address):
-    answer = world.nobody.post(
-        "/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address
-    )
+    answer = world.nobody.post("/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address)
     return "in" if answer.status_code == 302 else "held up" if b"Too many" in answer.content else "wrong"
 
 
