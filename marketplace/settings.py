@@ -277,6 +277,7 @@ ACCOUNT_RATE_LIMITS = {"login_failed": None}
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("TRUSTED_PROXIES", 0)
 # Passkeys need a script with data inside the page, which the content security policy has no place for.
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ADAPTER = "playground.pages.adapter.SecondFactors"
 MFA_FORMS = {
     "authenticate": "playground.pages.sign_in.SecondFactor",
     "reauthenticate": "playground.pages.sign_in.SecondFactorAgain",

@@ -124,9 +124,14 @@ def accept(token: str, user: User, *, addresses: set[str]) -> Membership:
     found = find(token)
     with transaction.atomic():
         locked(found.workspace_id)
-        row = Invitation.objects.select_for_update().get(pk=found.pk)
+        # The person before the invitation: the order in which an account is deleted with what it was asked into.
         person = User.objects.select_for_update(no_key=True).filter(pk=user.pk, closed_at=None).first()
-        if row.accepted_at or row.revoked_at or row.token_sha256 != _digest(token) or person is None:
+        row = (
+            Invitation.objects.select_for_update()
+            .filter(pk=found.pk, token_sha256=_digest(token), accepted_at=None, revoked_at=None)
+            .first()
+        )
+        if row is None or person is None:
             raise NoSuchInvitation("This invitation was used, withdrawn, or has expired.")
         if not is_for(row, addresses):
             raise ForSomebodyElse

@@ -9,6 +9,7 @@ from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.ratelimit import respond_429
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -96,6 +97,15 @@ class Accounts(DefaultAccountAdapter):
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         message = self.render_mail(template_prefix, email, {"email": email, **context})
         mail.post(email, subject=str(message.subject), body=f"{message.body}\n")
+
+
+class SecondFactors(DefaultMFAAdapter):
+    """What the second factor says."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "incorrect_code": "This code is not right, or no longer.",
+        "unverified_email": "Confirm your email address first: it is the way back in.",
+    }
 
 
 def _invited(request: HttpRequest) -> str | None:
