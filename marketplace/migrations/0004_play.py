@@ -42,7 +42,7 @@ DROP FUNCTION marketplace_listing_words();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketplace", "0001_initial")]
+    dependencies = [("marketplace", "0003_keys")]
 
     operations = [
         migrations.AddField(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketplace", "0002_play")]
+    dependencies = [("marketplace", "0004_play")]
 
     operations = [
         migrations.RemoveIndex(model_name="listing", name="listing_shelf"),

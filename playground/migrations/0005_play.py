@@ -6,8 +6,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("marketplace", "0003_play_orders"),
-        ("playground", "0001_initial"),
+        ("marketplace", "0005_play_orders"),
+        ("playground", "0004_history_indexes"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('playground', '0002_history'),
+        ('playground', '0003_history'),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('marketplace', '0001_initial'),
-        ('playground', '0001_initial'),
+        ('playground', '0002_people'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
