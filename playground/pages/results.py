@@ -85,7 +85,7 @@ def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line
 
 
 def _place(found: Place | None) -> str:
-    return card.place(found.position) if found is not None else ""
+    return card.place(found.ahead) if found is not None else ""
 
 
 def summary(row: Prediction) -> str:

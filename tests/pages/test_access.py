@@ -20,7 +20,7 @@ OPEN_PAGES = (
     "{page}/versions",
     "/accounts/login",
 )
-OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/acts", "/p/{uid}/zip", "/p/{uid}/receipt")
+OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/acts", "/p/{uid}/receipt")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|=\"?javascript:", re.IGNORECASE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_a_visitor_comes_back_to_nested_values(every):
     }
     answer = post(every, values, client=every.nobody)
     assert "xyzzy" not in answer["Location"]
-    back = every.nobody.get(every.nobody.get(answer["Location"]).context["next"]).content.decode()
+    back = every.nobody.get(parse_qs(urlsplit(answer["Location"]).query)["next"][0]).content.decode()
     for piece in (
         "mine</textarea>",
         'value="red"',
@@ -243,7 +244,7 @@ def test_use_as_input_fills_the_file_field(every):
     row = every.made()
     asset = row.assets.get()
     assert f'value="{asset.uid}"' in every.ada.get(every.page, {"use": asset.uid}).content.decode()
-    assert asset.uid not in every.mal.get(every.page, {"use": asset.uid}).content.decode().split("<main")[1]
+    assert f'value="{asset.uid}"' not in every.mal.get(every.page, {"use": asset.uid}).content.decode()
     shelf = every.ada.get("/", {"use": asset.uid}).content.decode()
     assert f'href="{every.page}?use={asset.uid}"' in shelf
     assert "Where should it go?" in shelf

@@ -186,7 +186,7 @@ def test_all_files_of_a_run_are_one_archive(world):
 
     row = world.made(num_images=3)
     answer = world.ada.get(f"/p/{row.uid}/zip")
-    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    names = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))).namelist()
     assert names[0] == "manifest.json"
     assert len(names) == 4
-    assert world.ada.get(f"/p/{world.failed().uid}/zip").status_code == 404
+    assert world.ada.get(f"/p/{world.failed().uid}/zip").status_code == 302
