@@ -178,7 +178,7 @@ def test_tabs_carry_what_is_filled_in_and_no_secret(every):
             "form-json": '{"tags": {"a": 1}, "adapters": [1, null, []]}',
         },
         {"form-act": "json", "form-version": "0" * 400},
-        {"form-act": "json", "form-version": "\0"},
+        {"form-act": "json", "form-version": "\0abc"},
     ],
 )
 def test_garbage_is_an_answer_and_no_crash(every, values):
@@ -243,7 +243,7 @@ def test_use_as_input_fills_the_file_field(every):
     row = every.made()
     asset = row.assets.get()
     assert f'value="{asset.uid}"' in every.ada.get(every.page, {"use": asset.uid}).content.decode()
-    assert asset.uid not in every.mal.get(every.page, {"use": asset.uid}).content.decode().split("<main")[1]
+    assert f'value="{asset.uid}"' not in every.mal.get(every.page, {"use": asset.uid}).content.decode()
     shelf = every.ada.get("/", {"use": asset.uid}).content.decode()
     assert f'href="{every.page}?use={asset.uid}"' in shelf
     assert "Where should it go?" in shelf
