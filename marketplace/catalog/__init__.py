@@ -14,6 +14,7 @@ from marketplace.catalog.find import (
     listings,
     prices_now,
     record_stats,
+    tasks,
 )
 from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
 from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
@@ -36,4 +37,5 @@ __all__ = [
     "read_manifest",
     "record_stats",
     "revisions",
+    "tasks",
 ]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.utils import timezone
 
@@ -105,6 +105,27 @@ def best(found: QuerySet[Listing], search: str) -> QuerySet[Listing]:
     popular = found.order_by(*SORTS["featured"]).values("pk")[:RANKED]
     ranked = _shelf().filter(pk__in=popular)
     return ranked.annotate(rank=SearchRank(F("search"), query)).order_by("-rank", *SORTS["featured"])
+
+
+# From one task to the next through the index, whatever number of listings each has.
+_TASKS = """
+WITH RECURSIVE tasks AS (
+    (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+      ORDER BY task LIMIT 1)
+    UNION ALL
+    SELECT (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+               AND task > tasks.task ORDER BY task LIMIT 1)
+      FROM tasks WHERE tasks.task IS NOT NULL
+)
+SELECT task FROM tasks WHERE task IS NOT NULL
+"""
+
+
+def tasks() -> list[str]:
+    """The tasks that public listings have, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TASKS)
+        return [task for (task,) in cursor.fetchall()]
 
 
 def _query(search: str) -> SearchQuery | None:

@@ -166,7 +166,4 @@ def static_of(path: str) -> str:
 def tasks() -> list[str]:
     """The tasks that public listings have; up to half a minute old."""
 
-    def ask() -> list[str]:
-        return list(Listing.objects.public().order_by("task").values_list("task", flat=True).distinct())
-
-    return list(cache.get_or_set("shelf:tasks", ask, TASKS_SECONDS) or [])
+    return list(cache.get_or_set("shelf:tasks", catalog.tasks, TASKS_SECONDS) or [])
