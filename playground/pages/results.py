@@ -83,7 +83,7 @@ def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line
     ]
 
 
-def _place(found: tuple[int, str] | None) -> str:
+def _place(found: tuple[int, *tuple[object, ...]] | None) -> str:
     return card.place(found[0]) if found is not None else ""
 
 
