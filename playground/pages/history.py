@@ -71,7 +71,7 @@ def history_rows(request: HttpRequest) -> HttpResponse:
     """Some rows as they are now, for a page that shows them and knows they were open."""
     rows = predictions.history(own(request)).filter(public_id__in=_ids(request.GET)[:PAGE])
     context = {"lines": results.lines(rows, with_places=True), "may_run": allows(request, Act.RUN)}
-    response = render(request, "playground/_rows.html", context)
+    response = render(request, "playground/_history_rows.html", context)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -22,7 +22,7 @@ class Kin:
 
 
 def note_sources(row: Prediction) -> None:
-    """Remember the stored files in the row's input, in the transaction that makes the row."""
+    """Remember the stored files in the row's input, in the transaction that makes the row. Safe to repeat."""
     found: dict[str, UUID] = {}
 
     def see(path: str, value: str, types: tuple[str, ...]) -> str:
@@ -36,11 +36,12 @@ def note_sources(row: Prediction) -> None:
         return
     own = Asset.objects.filter(workspace_id=row.workspace_id, public_id__in=set(found.values()))
     known = {asset.public_id: asset for asset in own}
-    Source.objects.bulk_create(
+    sources = [
         Source(prediction=row, path=path, asset=known[number], made_by_id=known[number].prediction_id)
         for path, number in found.items()
         if number in known
-    )
+    ]
+    Source.objects.bulk_create(sources, ignore_conflicts=True)
 
 
 def made_from(row: Prediction) -> list[Kin]:

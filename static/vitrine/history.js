@@ -63,7 +63,7 @@ addEventListener("popstate", (event) => {
 
 function count() {
   const chosen = rows().filter((row) => tick(row).checked).length;
-  list.querySelector("[data-chosen]").textContent = chosen ? `${chosen} selected` : "";
+  list.querySelector("[data-chosen]").textContent = chosen;
   const all = list.querySelector("[data-all]");
   all.checked = chosen > 0 && chosen === rows().length;
   all.indeterminate = chosen > 0 && !all.checked;
@@ -149,4 +149,7 @@ function renew(row, fresh) {
   });
 }
 
-if (list) setInterval(look, POLL_MS);
+if (list) {
+  count(); // a browser may bring back ticks with the page
+  setInterval(look, POLL_MS);
+}
