@@ -14,6 +14,7 @@
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
+| OUTBOUND_PRIVATE | - | loopback: requests to addresses that users name (input URLs, webhooks) may reach this machine |
 | LEDGER_BOOK | test | the book that money is written to: test or live |
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
@@ -208,6 +209,10 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+OUTBOUND_PRIVATE = env("OUTBOUND_PRIVATE")
+if OUTBOUND_PRIVATE not in {"", "loopback"}:
+    raise ImproperlyConfigured("OUTBOUND_PRIVATE must be loopback or nothing")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["playground.api.authentication.KeyAuthentication"],
