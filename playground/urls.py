@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
+from playground.api import media as api_media
 from playground.api import views as api
 from playground.pages import views as pages
 
@@ -39,4 +40,18 @@ urlpatterns = [
     path("api/v1/predictions/<str:prediction_id>", api.Prediction.as_view(), name="api-prediction"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
+    path("api/v1/assets", api_media.Assets.as_view(), name="api-assets"),
+    path("api/v1/assets/uploads", api_media.Uploads.as_view(), name="api-uploads"),
+    path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/parts/<int:number>",
+        api_media.Part.as_view(),
+        name="api-upload-part",
+    ),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/complete",
+        api_media.Complete.as_view(),
+        name="api-upload-complete",
+    ),
+    path("api/v1/assets/<str:asset_id>", api_media.Asset.as_view(), name="api-asset"),
 ]

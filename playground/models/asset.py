@@ -21,6 +21,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def live(self) -> Self:
         return self.filter(expires_at__gt=timezone.now())
 
+    def needed(self) -> Self:
+        """Those that a run which is not over takes in."""
+        return self.filter(used_by__status__in=Prediction.OPEN)
+
 
 class Asset(models.Model):
     """One medium: what it is (sniffed, not believed), where it is kept, how long, and what made it."""
@@ -33,7 +37,11 @@ class Asset(models.Model):
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="assets")
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="assets")
     position = models.PositiveSmallIntegerField(default=0, help_text="place among the prediction's outputs")
+    used_by = models.ManyToManyField(
+        Prediction, related_name="sources", help_text="runs that it is an input of"
+    )
     kind = models.CharField(max_length=10, choices=Kind.choices)
+    filename = models.CharField(max_length=120, blank=True, help_text="what whoever uploaded it calls it")
     sha256 = models.CharField(max_length=64)
     media_type = models.CharField(max_length=60)
     size = models.PositiveBigIntegerField(help_text="bytes")
@@ -55,6 +63,9 @@ class Asset(models.Model):
                 fields=["prediction", "position"],
                 name="asset_position",
                 condition=models.Q(prediction__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "sha256"], name="asset_upload_once", condition=models.Q(kind="upload")
             ),
         ]
         indexes = [

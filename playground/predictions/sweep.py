@@ -77,6 +77,7 @@ def forget_inputs(limit: int = 10_000) -> int:
 def tidy() -> None:
     """The slower half: expired media, old idempotency keys, statistics. Once a minute is enough."""
     assets.purge_expired()
+    assets.purge_uploads()
     idempotency.forget_old()
     count_runs()
 
