@@ -60,7 +60,7 @@ class Arrival:
         self.path.unlink(missing_ok=True)
 
 
-class _OnDisk(File[bytes]):
+class _OnDisk(File):  # type: ignore[type-arg] # generic for the checker alone
     """What storage takes by its path where it can."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
