@@ -9,6 +9,6 @@ redirect is a new request under the same rules. Only http and https on ordinary 
 from __future__ import annotations
 
 from marketplace.outbound.exchange import Answer, Fetched, get, post
-from marketplace.outbound.guard import Failed
+from marketplace.outbound.guard import Failed, check
 
-__all__ = ["Answer", "Failed", "Fetched", "get", "post"]
+__all__ = ["Answer", "Failed", "Fetched", "check", "get", "post"]

@@ -134,6 +134,11 @@ def target_of(url: str) -> Target:
     return Target(parts.scheme, host, port, path if path.startswith("/") else f"/{path}", url)
 
 
+def check(url: str) -> None:
+    """Raises Failed for a URL that is never asked, whatever it resolves to; asks nobody."""
+    target_of(url)
+
+
 def addresses_of(target: Target, *, until: float) -> list[str]:
     """The addresses behind the target, all of them checked, resolved by `until` (monotonic). Raises Failed."""
     found = _resolved(target, until)

@@ -6,6 +6,7 @@ The same bytes twice are one asset of a workspace, whose time starts anew.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypedDict
 
@@ -126,10 +127,10 @@ def used_bytes(workspace: Workspace) -> int:
     return int(kept + coming)
 
 
-def fetch(url: str, *, seconds: float, max_bytes: int | None = None) -> Arrival:
+def fetch(url: str, *, seconds: float, max_bytes: int | None = None, accept: Sequence[str] = ()) -> Arrival:
     """The file at an address of somebody's. Raises outbound.Failed."""
     limit = min(settings.MAX_UPLOAD_BYTES, max_bytes or settings.MAX_UPLOAD_BYTES)
-    with outbound.get(url, max_bytes=limit, seconds=seconds).file as file:
+    with outbound.get(url, max_bytes=limit, seconds=seconds, accept=accept).file as file:
         arrival = Arrival()
         try:
             arrival.copy(file)

@@ -18,7 +18,8 @@ from billing import ledger, pricing
 from marketplace import catalog, schema
 from marketplace.models import ApiKey
 from marketplace.people import Act
-from playground import predictions
+from playground import examiner, predictions
+from playground.assets import uploads
 from playground.models import Prediction
 from playground.pages import results, shelf
 from playground.pages.access import allows
@@ -30,7 +31,10 @@ from playground.snippets import KEY_VARIABLE, snippets
 
 STRIP = 8
 MAX_PREFILL = 4000
-REFUSALS = (ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun)
+REFUSALS = (
+    *(ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun),
+    *(examiner.Busy, uploads.QuotaReached, uploads.TooManyUploads),
+)
 
 
 @require_safe
