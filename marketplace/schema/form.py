@@ -47,6 +47,10 @@ class Field:
     media: str
     error: str
 
+    @property
+    def id(self) -> str:
+        return "f-" + self.name.replace(".", "-")
+
 
 def fields(
     schema: Schema, values: Mapping[str, Any] | None = None, errors: list[FieldError] | None = None

@@ -24,6 +24,7 @@ from playground.models import Prediction
 from playground.pages import results, shelf
 from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
+from playground.pages.files import files_refused, with_files
 from playground.pages.markdown import to_html
 from playground.pages.tags import dollars
 from playground.pages.words import MAX_UNKNOWN_SHOWN, Vocabulary, vocabulary
@@ -101,6 +102,7 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
 
 
 @require_POST
+@with_files
 def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """Run it: htmx gets the live card, a plain form goes on to the run's page; errors come back in the form."""
     called = _called(request, publisher, name)
@@ -115,6 +117,8 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     if not allows(request, Act.RUN):
         notice = f"Your role in {caller.workspace.name}, {caller.role}, may look at runs and not make any."
         return _refused(request, called, values, status=403, notice=notice)
+    if unusable := files_refused(request):
+        return _refused(request, called, values, status=422, errors=unusable)
     wanted = predictions.Request(model=called.model_id, input=values, via=Prediction.Via.PAGE)
     try:
         row = predictions.submit(caller, wanted)

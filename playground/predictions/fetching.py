@@ -80,9 +80,10 @@ def fetch_inputs(uid: str) -> None:
 
 
 def _waiting(uid: str) -> Prediction | None:
-    rows = Prediction.objects.filter(
-        public_id=parse(uid, "p"), status=Prediction.Status.QUEUED, lane=FETCH_LANE
-    )
+    public_id = parse(uid, "p")
+    if public_id is None:
+        return None
+    rows = Prediction.objects.filter(public_id=public_id, status=Prediction.Status.QUEUED, lane=FETCH_LANE)
     return rows.select_related("workspace", "created_by", "endpoint", "offer").first()
 
 
