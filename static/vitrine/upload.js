@@ -38,7 +38,7 @@ function paint(control) {
   part(control, "sent").hidden = !isBusy(job);
   const trouble = part(control, "trouble");
   trouble.hidden = !job?.trouble;
-  trouble.textContent = job?.trouble ?? "";
+  trouble.textContent = job?.trouble ? `${job.name}: ${job.trouble}` : "";
   if (isBusy(job)) {
     part(control, "name").textContent = job.name;
     part(control, "facts").textContent = job.word || progressOf(job);
