@@ -14,6 +14,10 @@
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
+| MAX_UPLOAD_BYTES | 536870912 | largest file that can be uploaded |
+| UPLOAD_QUOTA_BYTES | 10737418240 | bytes of uploads that a workspace may keep |
+| UPLOAD_DAYS | 7 | days until an upload expires, from its last use |
+| OUTBOUND_PRIVATE | - | loopback: requests to addresses that users name (input URLs, webhooks) may reach this machine |
 | LEDGER_BOOK | test | the book that money is written to: test or live |
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
@@ -311,6 +315,14 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_BYTES", 512 * 1024 * 1024)
+UPLOAD_QUOTA_BYTES = env_int("UPLOAD_QUOTA_BYTES", 10 * 1024**3)
+UPLOAD_DAYS = env_int("UPLOAD_DAYS", 7)
+
+OUTBOUND_PRIVATE = env("OUTBOUND_PRIVATE")
+if OUTBOUND_PRIVATE not in {"", "loopback"}:
+    raise ImproperlyConfigured("OUTBOUND_PRIVATE must be loopback or nothing")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["playground.api.authentication.KeyAuthentication"],

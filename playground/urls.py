@@ -10,6 +10,7 @@ from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
 from playground.api import keys as api_keys
+from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.pages import keys as key_pages
@@ -139,4 +140,18 @@ urlpatterns = [
     path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
     path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),
     path("api/v1/receipts/<str:prediction_id>", api_usage.Receipt.as_view(), name="api-receipt"),
+    path("api/v1/assets", api_media.Assets.as_view(), name="api-assets"),
+    path("api/v1/assets/uploads", api_media.Uploads.as_view(), name="api-uploads"),
+    path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/parts/<int:number>",
+        api_media.Part.as_view(),
+        name="api-upload-part",
+    ),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/complete",
+        api_media.Complete.as_view(),
+        name="api-upload-complete",
+    ),
+    path("api/v1/assets/<str:asset_id>", api_media.Asset.as_view(), name="api-asset"),
 ]

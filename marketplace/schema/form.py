@@ -56,13 +56,13 @@ class Field:
     can_add: bool = False
 
     @property
-    def id(self) -> str:
-        return "f-" + self.name.replace(".", "-")
-
-    @property
     def is_wrong(self) -> bool:
         """Whether it or anything in it has an error."""
         return bool(self.error) or any(one.is_wrong for one in self.fields)
+
+    @property
+    def id(self) -> str:
+        return "f-" + self.name.replace(".", "-")
 
 
 def fields(

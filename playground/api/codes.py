@@ -93,7 +93,7 @@ _ALL = (
         "not_found",
         404,
         "Not found",
-        "No such model, prediction or address that this workspace can see.",
+        "No such model, prediction, asset or address that this workspace can see.",
     ),
     Code(
         "method_not_allowed",
@@ -106,6 +106,32 @@ _ALL = (
         409,
         "Still open",
         "The prediction is queued or running. Cancel it before it is deleted, or delete with `?cancel=true`.",
+    ),
+    Code(
+        "upload_stalled",
+        408,
+        "Upload stalled",
+        "No byte of the file came for a minute. Send it again; of an upload in parts, only the missing ones.",
+    ),
+    Code(
+        "asset_in_use",
+        409,
+        "Asset in use",
+        "A run that is not over takes the asset in. Wait for its end, or cancel it.",
+    ),
+    Code(
+        "upload_incomplete",
+        409,
+        "Upload incomplete",
+        "Parts are missing; `missing_parts` names up to a hundred of them.",
+        ("missing_parts",),
+    ),
+    Code(
+        "quota_reached",
+        409,
+        "Quota reached",
+        "The workspace keeps as many bytes of uploads as it may. Delete some, or wait until they expire.",
+        ("used_bytes", "quota_bytes", "needed_bytes"),
     ),
     Code(
         "idempotency_conflict",
@@ -135,6 +161,22 @@ _ALL = (
         "Bodies are JSON: send `Content-Type: application/json`.",
     ),
     Code(
+        "unusable_file",
+        422,
+        "Unusable file",
+        "The file cannot be kept. `reason` is `empty`, `truncated`, `broken`, `unsupported`, `mismatch` (not what it "
+        "was declared as), `checksum`, `too_many_pixels`, `too_many_frames` or `too_complex`.",
+        ("reason",),
+    ),
+    Code(
+        "url_not_fetched",
+        422,
+        "URL not fetched",
+        "The file at the address could not be fetched. `reason` says why: `private`, `unknown_host`, `refused`, `tls`, "
+        "`timeout`, `too_large`, `redirects`, `status`, `media_type`, `encoding`, `broken`, `url`, `scheme` or `port`.",
+        ("reason",),
+    ),
+    Code(
         "invalid_input",
         422,
         "Invalid input",
@@ -149,6 +191,12 @@ _ALL = (
         429,
         "Too many requests",
         "The key sends more requests than it may. Go on after `Retry-After` seconds.",
+    ),
+    Code(
+        "too_many_uploads",
+        429,
+        "Too many uploads",
+        "The workspace has as many unfinished uploads, or as many at once, as it may.",
     ),
     Code(
         "internal_error",
@@ -168,6 +216,12 @@ _ALL = (
         "Unavailable",
         "A part of the server does not answer. Repeat after `Retry-After` seconds.",
     ),
+    Code(
+        "storage_full",
+        507,
+        "Storage full",
+        "The server has no room for the file. Nothing was kept; the operator must make some.",
+    ),
 )
 
 CODES: dict[str, Code] = {one.code: one for one in _ALL}
@@ -178,6 +232,7 @@ PREDICTION_CODES: dict[str, str] = {
     "timeout": "The run took longer than its endpoint allows.",
     "worker_lost": "The run was lost several times with its worker.",
     "unusable_output": "What the model made is no picture that can be opened.",
+    "unusable_input": "A file of the input could not be fetched from its address, or is no file that the field takes.",
 }
 
 # What `errors[].code` may be.
@@ -194,4 +249,7 @@ FIELD_CODES: dict[str, str] = {
     "too_many": "Too many items.",
     "pattern": "Does not match the pattern.",
     "not_allowed": "None of the choices.",
+    "file": "No file: a data: address, an http(s) address, an address of our media, or the id of an asset is.",
+    "media_type": "The file has another type than the field takes.",
+    "not_found": "There is no such asset in this workspace, or it has expired.",
 }

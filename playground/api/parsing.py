@@ -209,6 +209,34 @@ class PredictionRequest(QuoteRequest):
     exact = _YesNo(default=False, help_text="run alone, for the same bytes from the same seed")
 
 
+class AssetFromUrl(serializers.Serializer[Any]):
+    """The JSON body of `POST /api/v1/assets`."""
+
+    url = Text(max_length=2048, help_text="http or https address of a file, which is fetched")
+    filename = Text(max_length=255, required=False, default="", allow_blank=True)
+
+
+class UploadRequest(serializers.Serializer[Any]):
+    """The body of `POST /api/v1/assets/uploads`."""
+
+    size = Whole(min_value=1, max_value=MICROS_MAXIMUM, help_text="bytes of the whole file")
+    filename = Text(max_length=255, required=False, default="", allow_blank=True)
+    content_type = Text(
+        max_length=100,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="refused if the file is of another type",
+    )
+    sha256 = Text(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="in lower-case hex; the file is refused if it has another",
+    )
+
+
 class Nothing(serializers.Serializer[Any]):
     """The body of a request that takes none."""
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from django.core.files.storage import default_storage
 
-from playground.assets.intake import EXTENSIONS
+from playground import examiner
 from playground.models import Asset
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def archive(folders: Sequence[tuple[str, Sequence[Asset], Mapping[str, Any]]]) -
         for folder, media, about in folders:
             files: list[dict[str, Any]] = []
             for number, asset in enumerate(media, 1):
-                name = f"{folder}/{number}.{EXTENSIONS.get(asset.media_type, 'bin')}"
+                name = f"{folder}/{number}.{examiner.extension_of(asset.media_type)}"
                 yield from _pack(packed, sink, name, asset, files)
             listed.append({**about, "files": files})
         document = {"made_at": datetime.now(UTC).isoformat(), "predictions": listed}

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import events, gate, media, waits
+from playground.edge import events, gate, media, uploads, waits
 from playground.edge.answers import answer_problem, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
@@ -50,12 +50,14 @@ class Site:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        refused = gate.refusal(path, scope["headers"])
+        refused = gate.refusal(path, scope["headers"], scope["method"])
         if refused is not None:
             raise refused
         receive = await gate.admit(scope, receive)
         if path.startswith(media.PREFIX):
             await media.serve(scope, receive, send)
+        elif uploads.is_errand(scope):
+            await uploads.serve(self._inner, scope, receive, send)
         elif path.startswith(PREDICTIONS):
             await self._predictions(path, scope, receive, send)
         else:

@@ -8,6 +8,7 @@ from playground.models.example import Example
 from playground.models.prediction import IdempotencyKey, Prediction
 from playground.models.share import Share
 from playground.models.source import Source
+from playground.models.upload import Upload, UploadPart
 
 __all__ = [
     "Asset",
@@ -17,4 +18,6 @@ __all__ = [
     "Prediction",
     "Share",
     "Source",
+    "Upload",
+    "UploadPart",
 ]

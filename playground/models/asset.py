@@ -23,6 +23,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         """What is there for those who may see it: neither expired nor deleted."""
         return self.filter(expires_at__gt=timezone.now(), deletion=None)
 
+    def needed(self) -> Self:
+        """Those that a run which is not over takes in."""
+        return self.filter(uses__prediction__status__in=Prediction.OPEN)
+
 
 class Asset(models.Model):
     """One medium: what it is (sniffed, not believed), where it is kept, how long, and what made it."""
@@ -36,6 +40,7 @@ class Asset(models.Model):
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="assets")
     position = models.PositiveSmallIntegerField(default=0, help_text="place among the prediction's outputs")
     kind = models.CharField(max_length=10, choices=Kind.choices)
+    filename = models.CharField(max_length=120, blank=True, help_text="what whoever uploaded it calls it")
     sha256 = models.CharField(max_length=64)
     media_type = models.CharField(max_length=60)
     size = models.PositiveBigIntegerField(help_text="bytes")
@@ -60,6 +65,9 @@ class Asset(models.Model):
                 fields=["prediction", "position"],
                 name="asset_position",
                 condition=models.Q(prediction__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "sha256"], name="asset_upload_once", condition=models.Q(kind="upload")
             ),
         ]
         indexes = [

@@ -14,18 +14,23 @@ from django.views.decorators.http import require_POST, require_safe
 from billing import ledger, pricing
 from marketplace import catalog, schema
 from marketplace.people import Act
-from playground import predictions
+from playground import examiner, predictions
+from playground.assets import uploads
 from playground.models import Prediction
 from playground.pages import acts, form, results
 from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
+from playground.pages.files import files_refused, with_files
 from playground.pages.form import Given, Shortfall
 from playground.pages.model import called_of, name_of, page, url_of
 from playground.pages.model import quote as quote_of
 from playground.pages.tags import dollars
 
 STRIP = 12
-REFUSALS = (ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun)
+REFUSALS = (
+    *(ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun),
+    *(examiner.Busy, uploads.QuotaReached, uploads.TooManyUploads),
+)
 
 
 @require_safe
@@ -79,6 +84,7 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
 
 
 @require_POST
+@with_files
 def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """Run it: htmx gets the live card, a plain form goes on to the run's page; errors come back in the form."""
     called = _posted_to(request, publisher, name)
@@ -94,6 +100,8 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     if not allows(request, Act.RUN):
         notice = f"Your role in {caller.workspace.name}, {caller.role}, may look at runs and not make any."
         return _refused(request, called, given, status=403, notice=notice)
+    if unusable := files_refused(request):
+        return _refused(request, called, given, status=422, errors=unusable)
     wanted = predictions.Request(model=name_of(called), input=given.values, via=Prediction.Via.PAGE)
     try:
         row = predictions.submit(caller, wanted)

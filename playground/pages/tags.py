@@ -6,13 +6,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django import template
+from django.conf import settings
+from django.template import Context
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from marketplace.ids import parse
 from playground import assets
 from playground.models import Asset
+from playground.predictions.files import MAX_BYTES
 
 register = template.Library()
 
@@ -194,6 +198,34 @@ def thumbnail(asset: Asset) -> str:
 def spaced(name: str) -> str:
     """`text-to-image` as `text to image`."""
     return name.replace("-", " ").replace("_", " ")
+
+
+@register.simple_tag(takes_context=True)
+def stored(context: Context, value: str) -> dict[str, str] | None:
+    """What there is to show of the file that a field holds by its id, if it is one of the workspace's."""
+    workspace = getattr(context.get("request"), "workspace", None)
+    public_id = parse(value, "a") if value and len(value) < 64 else None
+    if not workspace or public_id is None:
+        return None
+    asset = Asset.objects.of(workspace).live().filter(public_id=public_id).first()
+    if asset is None:
+        return None
+    facts = [asset.media_type.rpartition("/")[2].upper()]
+    if asset.width and asset.height:
+        facts.append(f"{asset.width} × {asset.height}")
+    facts.append(size(asset.size))
+    is_picture = asset.media_type.startswith("image/")
+    return {
+        "name": asset.filename or asset.uid,
+        "facts": " · ".join(facts),
+        "thumbnail": assets.thumbnail_address(asset) if is_picture else "",
+    }
+
+
+@register.simple_tag
+def most_file_bytes() -> int:
+    """The most bytes that a file of a run may have."""
+    return int(min(MAX_BYTES, settings.MAX_UPLOAD_BYTES))
 
 
 @register.simple_tag

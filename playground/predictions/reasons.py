@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from playground.live import Engine
+from playground.predictions.files import FETCH_LANE
 
 UNKNOWN_LOAD_SECONDS = 20.0
 
@@ -19,6 +20,8 @@ def waiting(ahead: int, lane: str, engines: Sequence[Engine], *, note: str = "",
 
 
 def _reason(ahead: int, lane: str, engines: Sequence[Engine], typical_ms: int) -> str:
+    if lane == FETCH_LANE:
+        return "Fetching its input files."
     working = [engine for engine in engines if not engine["draining"]]
     if not working:
         return f"No worker is running on lane {lane}. The run starts when one is there."

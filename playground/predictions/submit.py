@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,8 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import DateTimeField
-from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from billing import ledger, pricing
@@ -23,8 +20,9 @@ from marketplace.models import ApiKey, Offer, User, Workspace
 from playground import live
 from playground.models import Prediction
 from playground.predictions import idempotency
-from playground.predictions.files import check_files
-from playground.predictions.lineage import note_sources
+from playground.predictions.fetching import hint_on_commit
+from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
+from playground.predictions.places import batch_key, fair_at
 from playground.predictions.present import state_of
 
 QUOTE_LIFETIME = timedelta(minutes=10)
@@ -105,7 +103,8 @@ def submit(caller: Caller, request: Request) -> Prediction:
 
     The same idempotency key and body give the same prediction again. Raises catalog.NotFound, schema.InvalidInput,
     pricing.CannotPrice, CannotRun, ModelNotAllowed, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
-    IdempotencyConflict, IdempotencyInFlight; after any of them nothing is held and nothing was written.
+    IdempotencyConflict, IdempotencyInFlight, and for files that are sent in it examiner.Busy and
+    uploads.QuotaReached; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
     body = idempotency.digest(request.body()) if request.idempotency_key else ""
@@ -117,25 +116,26 @@ def submit(caller: Caller, request: Request) -> Prediction:
     called = catalog.callable_endpoint(request.model, workspace=caller.workspace, now=now)
     _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, request.input)
-    check_files(caller.workspace, called.endpoint.input_schema, cleaned, key=caller.key)
     priced = _priced(called, cleaned)
     if request.max_cost_micros is not None and priced.amount_micros > request.max_cost_micros:
         raise CostAboveCap(priced.amount_micros, request.max_cost_micros)
     offer = _choose(called)
-    row = _row(
-        caller, request, called, offer, schema.with_seeds(called.endpoint.input_schema, cleaned), priced, now
-    )
+    taken = take_files(caller.workspace, caller.user, called.endpoint.input_schema, cleaned, key=caller.key)
+    row = _row(caller, request, called, offer, taken, priced, now)
     with _while_open(), transaction.atomic():
         if once:
             known = idempotency.claim(caller.workspace, once, body)
             if known is not None:
                 return known
         row.save(force_insert=True)
-        note_sources(row)
+        pin(row, taken.sources)
         if once:
             idempotency.remember(row, once, body)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
-        dispatch.wake(offer.lane)
+        if taken.is_complete:
+            dispatch.wake(offer.lane)
+        else:
+            hint_on_commit(row)
         # Last, so that the workspace's balance is locked for the shortest time.
         ledger.hold(
             workspace_id=caller.workspace.pk,
@@ -204,11 +204,13 @@ def _row(
     request: Request,
     called: catalog.Callable,
     offer: Offer,
-    cleaned: dict[str, Any],
+    taken: Taken,
     priced: pricing.Quote,
     now: datetime,
 ) -> Prediction:
     endpoint = called.endpoint
+    cleaned = schema.with_seeds(endpoint.input_schema, taken.values)
+    lane = offer.lane if taken.is_complete else FETCH_LANE
     patience = min(request.start_within or endpoint.start_within_seconds, MAX_START_WITHIN_SECONDS)
     row = Prediction(
         workspace=caller.workspace,
@@ -221,36 +223,13 @@ def _row(
         via=request.via,
         input=cleaned,
         held_micros=priced.amount_micros,
-        lane=offer.lane,
-        batch_key=_batch_key(called, cleaned, exact=request.exact),
+        lane=lane,
+        batch_key=batch_key(endpoint, cleaned, exact=request.exact),
         exact=request.exact,
         priority=request.priority,
         start_by=now + timedelta(seconds=patience),
         created_at=now,
     )
     row.quote = priced.as_json(quote_id=encode(row.public_id, "q"), model=called.model_id)
-    row.fair_at = _fair_at(caller.workspace, offer.lane, endpoint.typical_ms, now)
+    row.fair_at = fair_at(caller.workspace.pk, lane, endpoint.typical_ms, now)
     return row
-
-
-# The status is written out: with a parameter there, a plan that is kept could not use the index of what is queued.
-_FAIR_AT = """
-greatest(%s::timestamptz, (
-    SELECT fair_at FROM playground_prediction WHERE workspace_id = %s AND lane = %s AND status = 'queued'
-     ORDER BY fair_at DESC LIMIT 1) + %s * interval '1 millisecond')
-"""
-
-
-def _fair_at(workspace: Workspace, lane: str, typical_ms: int, now: datetime) -> Any:
-    """The place in the queue, by start-time fair queuing: a workspace's own waiting runs are spaced by the time that
-    they take, so a newcomer goes between the runs of one that sent hundreds, and the index alone gives the order."""
-    return RawSQL(_FAIR_AT, [now, workspace.pk, lane, typical_ms], output_field=DateTimeField())  # noqa: S611 - a constant text; values are parameters
-
-
-def _batch_key(called: catalog.Callable, cleaned: Mapping[str, Any], *, exact: bool) -> str:
-    """Equal for runs that may share a batch: same version, same values of the fields the endpoint batches on."""
-    if exact or called.endpoint.max_batch == 1:
-        return ""
-    same = {name: cleaned.get(name) for name in called.endpoint.batch_on}
-    text = json.dumps([called.endpoint.pk, same], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

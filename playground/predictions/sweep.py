@@ -19,7 +19,8 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import delete, idempotency
+from playground.predictions import delete, fetching, idempotency
+from playground.predictions.files import FETCH_LANE
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Swept(TypedDict):
     expired: int
     resent: int
     woken: int
+    fetched: int
 
 
 def sweep() -> Swept | None:
@@ -57,6 +59,7 @@ def sweep() -> Swept | None:
                 "expired": _each(_expired),
                 "resent": _each(dispatch.resend_due),
                 "woken": _each(_wake_waiting),
+                "fetched": _each(fetching.hint_waiting),
             }
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
@@ -83,6 +86,7 @@ def tidy() -> None:
     """The slower half: expired and deleted media, old idempotency keys, statistics. Once a minute is enough."""
     assets.purge_expired()
     delete.purge()
+    assets.purge_uploads()
     idempotency.forget_old()
     count_runs()
 
@@ -196,9 +200,8 @@ def _first(statement: str, parameters: Mapping[str, int]) -> Prediction | None:
 
 def _wake_waiting() -> int:
     """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
-    lanes = list(
-        Prediction.objects.filter(status=Prediction.Status.QUEUED).values_list("lane", flat=True).distinct()
-    )
+    waiting = Prediction.objects.filter(status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
+    lanes = list(waiting.values_list("lane", flat=True).distinct())
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
         pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS

@@ -31,7 +31,7 @@ def test_the_form_shows_every_control(world):
         'type="checkbox" role="switch" id="f-tile"',
         'data-dice="f-seed"',
         '<input id="f-token" name="token" type="password"',
-        '<input id="f-picture" name="picture" type="text"',
+        '<input class="pick" id="f-picture" name="picture.file" type="file"',
         'name="extra.rows" value="0"',
         "$0.0040",
     ):
