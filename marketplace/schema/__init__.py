@@ -1,5 +1,5 @@
-"""One JSON Schema per endpoint, five uses: it draws the form, cleans input from every door, documents the API,
-feeds the snippets, and gives pricing its quantities.
+"""One JSON Schema per endpoint, six uses: it draws the form, cleans input from every door, documents the API,
+feeds the snippets, gives pricing its quantities, and says what changed from one version to the next.
 
 The dialect is a subset of JSON Schema 2020-12 that a form can show in full: an object whose properties are strings,
 numbers, integers, booleans, arrays and objects with bounds, choices and defaults. Hints are `x-` keys: `x-order`

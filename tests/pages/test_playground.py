@@ -53,7 +53,8 @@ def test_a_plain_post_runs_and_leads_to_the_result(world):
     done = world.ada.get(answer["Location"]).content.decode()
     assert "http-equiv" not in done
     assert "$0.0080 charged" in done
-    assert done.count("download>") == 2
+    assert done.count("data-zoom") == 2
+    assert f'href="/p/{row.uid}/zip" download>' in done
 
 
 def test_htmx_gets_the_card_in_place(world):

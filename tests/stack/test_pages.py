@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Stack
 from tests.screenshots import MODEL, PROMPTS, sign_in
@@ -83,7 +83,7 @@ def test_rows_json_and_tabs_keep_what_was_filled_in(page: Page, stack: Stack, ev
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(stack.url + every)
     page.click("button:has-text('Add to adapters')")
-    page.wait_for_function("document.activeElement.name === 'adapters.0.path'")
+    expect(page.locator("[name='adapters.0.path']")).to_be_focused()
     page.keyboard.type("mine/light")
     page.check("[name='frame.on']")
     page.fill("[name='frame.width']", "7")
@@ -115,7 +115,7 @@ def test_the_first_error_has_the_focus_and_is_described(page: Page, stack: Stack
     page.fill("[name=num_images]", "99")
     page.fill("[name=num_inference_steps]", "99")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.activeElement.name === 'num_images'")
+    expect(page.locator("[name=num_images]")).to_be_focused()
     described = page.get_attribute("[name=num_images]", "aria-describedby") or ""
     assert "at most 50" in page.inner_text(f"#{described.split()[0]}")
 
@@ -151,7 +151,7 @@ def test_a_picture_that_does_not_load_can_be_tried_again(page: Page, stack: Stac
     page.unroute("**/media/**")
     page.click(".made .broken button")
     page.wait_for_selector(".made a[data-zoom] img")
-    page.wait_for_function("document.querySelector('.made img').naturalWidth > 0")
+    page.locator(".made img").evaluate("image => image.decode()")
 
 
 def test_nothing_jumps_while_a_run_forms(page: Page, stack: Stack) -> None:
