@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from django.db import transaction
+from django.db.models import Count
 
 from marketplace.models import Membership, User, Workspace
 
@@ -40,6 +41,13 @@ def membership_of(user: User, chosen: str | None = None) -> Membership | None:
         if found is not None:
             return found
     return mine.first()
+
+
+def count_roles(workspace: Workspace) -> dict[str, int]:
+    """How many people have each role in the workspace; roles that nobody has are left out."""
+    found = workspace.memberships.order_by().values_list("role").annotate(count=Count("pk"))
+    counts = dict(found)
+    return {role: counts[role] for role in Membership.Role.values if role in counts}
 
 
 def workspace_of(user: User, chosen: str | None = None) -> Workspace | None:

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from billing import ledger, pricing
 from marketplace import catalog, schema
-from playground import predictions
+from playground import predictions, webhooks
 from playground.api.codes import CODES
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,9 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((catalog.NotFound, predictions.NotFound), _plain("not_found")),
+    ((catalog.NotFound, predictions.NotFound, webhooks.NotFound), _plain("not_found")),
+    ((webhooks.InvalidWebhook,), lambda error: invalid(error.errors)),
+    ((webhooks.TooMany,), _plain("too_many")),
     ((pricing.CannotPrice,), _plain("cannot_price")),
     ((predictions.CannotRun,), _plain("model_unavailable")),
     ((predictions.CostAboveCap,), _above_cap),

@@ -38,7 +38,24 @@ LINGER_SECONDS = 2  # for a refused client to notice, before the connection is c
 GRACE_SECONDS = 4  # for what is being answered at a stop
 SOCKET_MESSAGE_BYTES = 256 * 1024  # both ways: a card with its preview fits, and nobody has more to say to us
 
+REASONS = {431: b"Request Header Fields Too Large"}
+
 log = logging.getLogger(__name__)
+
+
+def refuse(transport: Any, problem: Any, request_id: bytes = b"") -> None:
+    """Answer with `problem` and cut the connection soon, when the client has had time to notice."""
+    from playground.edge import cors
+    from playground.edge.answers import name_request, problem_parts
+
+    named = name_request({"headers": [(b"x-request-id", request_id)]})
+    status, headers, body = problem_parts(problem, named)
+    reason = http.RESPONSES.get(status, REASONS.get(status, b"Refused"))
+    lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in [*headers, *cors.OPEN])]
+    lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+    transport.write(b"\r\n".join(lines))
+    transport.loseWriteConnection()
+    asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
 
 
 class Channel(http.HTTPChannel):
@@ -62,6 +79,38 @@ class Channel(http.HTTPChannel):
     def stopProducing(self) -> None:
         self.drained.set()
         super().stopProducing()  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._turn_away(is_line=True)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._turn_away(is_line=False)
+        else:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderCount > self.maxHeaders:
+            self._turn_away(is_line=False)
+        else:
+            from playground.api.problems import Problem
+
+            refuse(self.transport, Problem("malformed_request", "This is no HTTP that can be read."))
+            self._listen_no_more()
+
+    def _turn_away(self, *, is_line: bool) -> None:
+        """There is more before the body than fits: of the address if that is not over, else of the headers."""
+        from playground.api.problems import Problem
+
+        in_address = bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
+        limit = self.MAX_LENGTH if is_line else self.totalHeadersSize
+        code, what = ("uri_too_long", "address") if in_address else ("headers_too_large", "headers")
+        detail = f"The {what} may have at most {limit:,} bytes."
+        refuse(self.transport, Problem(code, detail, members={"max_bytes": limit}))
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
+        self.dataReceived = self.lineReceived = lambda *_: None  # type: ignore[method-assign]
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -114,19 +163,9 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def _refuse(self, problem: Any) -> None:
         """Answer now, read on only to throw away, and cut the connection soon."""
-        from playground.edge.answers import name_request, problem_parts
-
         self.is_refused = True
         given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
-        request_id = name_request({"headers": [(b"x-request-id", given)]})
-        status, headers, body = problem_parts(problem, request_id)
-        reason = http.RESPONSES.get(status, b"Refused")
-        lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in headers)]
-        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
-        transport = self.channel.transport
-        transport.write(b"\r\n".join(lines))
-        transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
+        refuse(self.channel.transport, problem, given)
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

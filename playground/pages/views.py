@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from playground.pages.docs import docs, llms, llms_full
 from playground.pages.gallery import gallery
 from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
 from playground.pages.runs import again, balance, cancel, history, prediction, prediction_card
 from playground.pages.sign_in import sign_in
 from playground.pages.site import healthz
+from playground.pages.webhooks import delivery, redeliver, request_secret, webhook, webhook_act, webhooks
 
 __all__ = [
     "again",
     "balance",
     "cancel",
+    "delivery",
+    "docs",
     "estimate",
     "gallery",
     "healthz",
     "history",
+    "llms",
+    "llms_full",
     "model",
     "model_api",
     "model_readme",
     "model_runs",
     "prediction",
     "prediction_card",
+    "redeliver",
+    "request_secret",
     "run",
     "sign_in",
+    "webhook",
+    "webhook_act",
+    "webhooks",
 ]

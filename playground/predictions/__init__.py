@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from playground.predictions.cancel import cancel
 from playground.predictions.find import NotFound, documents, find, history, queue_position
-from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
+from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight, once
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
 from playground.predictions.submit import (
@@ -35,6 +35,7 @@ __all__ = [
     "documents",
     "find",
     "history",
+    "once",
     "queue_position",
     "quote",
     "state_of",
