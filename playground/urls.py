@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
+from playground import docs
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import views as pages
@@ -39,9 +40,9 @@ urlpatterns = [
     ),
     path("accounts/login", pages.sign_in, name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
-    path("docs", pages.docs, name="docs"),
-    path("llms.txt", pages.llms, name="llms"),
-    path("llms-full.txt", pages.llms_full, name="llms-full"),
+    path("docs", docs.docs, name="docs"),
+    path("llms.txt", docs.llms, name="llms"),
+    path("llms-full.txt", docs.llms_full, name="llms-full"),
     path("healthz", pages.healthz, name="healthz"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from playground.pages.docs import docs, llms, llms_full
 from playground.pages.gallery import gallery
 from playground.pages.playground import estimate, model, model_api, model_readme, model_runs, run
 from playground.pages.runs import again, balance, cancel, history, prediction, prediction_card
@@ -15,13 +14,10 @@ __all__ = [
     "balance",
     "cancel",
     "delivery",
-    "docs",
     "estimate",
     "gallery",
     "healthz",
     "history",
-    "llms",
-    "llms_full",
     "model",
     "model_api",
     "model_readme",

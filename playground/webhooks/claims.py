@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.utils import timezone
 
 PER_TARGET = 2
 PER_WORKSPACE = 6
@@ -26,14 +27,14 @@ WITH RECURSIVE who (workspace_id, target) AS (
          ORDER BY d.workspace_id, d.target LIMIT 1) n
 ), busy AS (
     SELECT workspace_id, target, count(*) AS n FROM playground_delivery
-     WHERE claimed_until > now() GROUP BY workspace_id, target
+     WHERE claimed_until > %(now)s::timestamptz GROUP BY workspace_id, target
 ), due AS (
     SELECT d.id, d.next_attempt_at,
            row_number() OVER (PARTITION BY who.workspace_id ORDER BY d.next_attempt_at, d.id)
            + coalesce((SELECT sum(b.n) FROM busy b WHERE b.workspace_id = who.workspace_id), 0) AS place
       FROM who CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM playground_delivery q
-         WHERE q.workspace_id = who.workspace_id AND q.target = who.target AND q.next_attempt_at <= now()
+         WHERE q.workspace_id = who.workspace_id AND q.target = who.target AND q.next_attempt_at <= %(now)s::timestamptz
          ORDER BY q.next_attempt_at
          LIMIT greatest(0, %(per_target)s - coalesce((SELECT b.n FROM busy b
                 WHERE b.workspace_id = who.workspace_id AND b.target = who.target), 0))) d
@@ -41,11 +42,11 @@ WITH RECURSIVE who (workspace_id, target) AS (
     SELECT id FROM due WHERE place <= %(per_workspace)s ORDER BY place, next_attempt_at LIMIT %(limit)s
 )
 UPDATE playground_delivery p
-   SET claimed_until = now() + %(lease)s * interval '1 second',
-       next_attempt_at = now() + %(lease)s * interval '1 second'
+   SET claimed_until = %(now)s::timestamptz + %(lease)s * interval '1 second',
+       next_attempt_at = %(now)s::timestamptz + %(lease)s * interval '1 second'
  WHERE p.id IN (
        SELECT id FROM playground_delivery
-        WHERE id IN (SELECT id FROM chosen) AND next_attempt_at <= now() FOR NO KEY UPDATE SKIP LOCKED)
+        WHERE id IN (SELECT id FROM chosen) AND next_attempt_at <= %(now)s::timestamptz FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING p.id, p.claimed_until
 """
 
@@ -60,7 +61,8 @@ class Claim:
 
 def take(limit: int) -> list[Claim]:
     """Claim at most `limit` deliveries that are due. One that is not recorded in time is due again."""
-    parameters = {
+    parameters: dict[str, float | datetime] = {
+        "now": timezone.now(),
         "limit": limit,
         "per_target": PER_TARGET,
         "per_workspace": PER_WORKSPACE,

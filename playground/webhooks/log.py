@@ -57,7 +57,7 @@ def tidy(limit: int = 5000) -> int:
     old = (
         Delivery.objects.filter(created_at__lt=timezone.now() - KEPT)
         .order_by("created_at")
-        .values("pk")[:limit]
+        .values_list("pk", flat=True)[:limit]
     )
     deleted, _ = Delivery.objects.filter(pk__in=list(old)).delete()
     return deleted
