@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.gzip import gzip_page
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,7 +24,7 @@ from playground.api.problems import Problem, invalid
 from playground.api.view import ApiView, caller, text, workspace
 from playground.models import Prediction as PredictionRow
 
-WAIT = {"type": "integer", "minimum": 0, "maximum": 60}
+WAIT = {"type": "integer", "minimum": 0, "maximum": 999_999}
 
 
 class Models(ApiView):
@@ -188,11 +190,15 @@ class Prediction(ApiView):
             detail="As it is now; with `wait` as it is at its end, at the latest after so many seconds. Polling is "
             "cheap, listening to its events or a webhook is cheaper.",
             answers={200: Answer("Prediction", "The run.", ("Preference-Applied",), examples.PREDICTION)},
-            parameters=(query("wait", "seconds to wait for the end", WAIT),),
+            parameters=(query("wait", "seconds to wait for the end, 60 at most", WAIT),),
+            problems=("invalid_input",),
         )
     }
 
     def get(self, request: Request, prediction_id: str) -> Response:
+        wait = request.query_params.get("wait", "0")
+        if not (wait.isascii() and wait.isdigit() and len(wait) < 7):
+            raise invalid([FieldError("wait", "type", "must be a number of seconds", "integer")])
         return Response(predictions.as_json(predictions.find(caller(request).workspace, prediction_id)))
 
 
@@ -297,6 +303,7 @@ class Workspace(ApiView):
         )
 
 
+@method_decorator(gzip_page, name="dispatch")
 class OpenApi(ApiView):
     """`GET /api/v1/openapi.json`: this document."""
 

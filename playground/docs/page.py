@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from marketplace import catalog, schema
@@ -39,6 +40,7 @@ GUIDES = (
 
 
 @require_safe
+@gzip_page
 def docs(request: HttpRequest) -> HttpResponse:
     """Guides, then every operation and schema of the very document that programs read."""
     every = snippets(settings.PUBLIC_URL, *first_call())

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import strip_tags
 from django.views.decorators.cache import cache_control
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from marketplace import catalog
@@ -24,6 +25,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 @require_safe
+@gzip_page
 @cache_control(public=True, max_age=300)
 def llms(request: HttpRequest) -> HttpResponse:
     """What this is, the API in short, the models with their prices."""
@@ -31,6 +33,7 @@ def llms(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@gzip_page
 @cache_control(public=True, max_age=300)
 def llms_full(request: HttpRequest) -> HttpResponse:
     """The same, and every operation with its fields, and every error."""

@@ -85,7 +85,8 @@ class Site:
         if seconds is not None:
             await waits.answer_at_end(self._inner, seconds, scope, receive, send)
             return
-        polled = parse(one[1], "p") if one is not None and not one[2] and method == "GET" else None
+        is_plain = one is not None and not one[2] and method == "GET" and not scope["query_string"]
+        polled = parse(one[1], "p") if one is not None and is_plain else None
         if polled is None or not await self._polls.answer_now(polled, scope, send):
             await self._inner(scope, receive, send)
 

@@ -87,8 +87,9 @@ class Webhook(Signing):
         return urlsplit(self.url).netloc
 
     @property
-    def event_labels(self) -> list[str]:
-        return [Event(one).label for one in self.events if one in Event.values]
+    def event_words(self) -> list[str]:
+        """How the runs end that it is told of."""
+        return [one.removeprefix("prediction.") for one in self.events]
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
