@@ -52,7 +52,7 @@ class Reply:
     status: str
     description: str
     schema: str
-    media_type: str
+    is_list: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,9 @@ def _replies(responses: Json) -> tuple[tuple[Reply, ...], tuple[str, ...]]:
         if "$ref" in one:
             problems += one["$ref"].rpartition("/")[2].split("_or_")
             continue
-        media_type, content = next(iter(one.get("content", {}).items()), ("", no_content))
+        content = next(iter(one.get("content", {}).values()), no_content)
         name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-        replies.append(Reply(status, one["description"], name, media_type))
+        replies.append(Reply(status, one["description"], name.removesuffix("Page"), name.endswith("Page")))
     return tuple(replies), tuple(sorted(problems, key=lambda code: (CODES[code].status, code)))
 
 

@@ -22,8 +22,18 @@ ROUTES = [
     ("post", "predictions", "predictions:write", False, 201),
     ("get", "predictions/{id}", "predictions:read", False, 200),
     ("post", "predictions/{id}/cancel", "predictions:write", False, 200),
+    ("get", "predictions/{id}/events", "predictions:read", False, 503),  # the edge answers it, see tests/edge
+    ("get", "models/kiln/vase/schema", "models:read", True, 200),
     ("get", "balance", "billing:read", False, 200),
+    ("get", "workspace", "workspace:read", False, 200),
+    ("get", "webhooks", "webhooks:read", False, 200),
+    ("post", "webhooks", "webhooks:write", False, 201),
+    ("get", "webhooks/request-secret", "webhooks:write", False, 200),
+    ("post", "webhooks/request-secret", "webhooks:write", False, 200),
 ]
+
+
+RUN = {"model": "kiln/vase", "input": {"prompt": "a vase"}}
 
 
 @pytest.fixture(params=ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
@@ -36,8 +46,8 @@ def ask(who: Caller, route, run):
     path = path.format(id=run.uid if run else "none")
     if method == "get":
         return who.get(path)
-    body = {"model": "kiln/vase", "input": {"prompt": "a vase"}} if not path.endswith("/cancel") else {}
-    return who.post(path, body)
+    bodies = {"webhooks": {"url": "https://example.test/"}, "quotes": RUN, "predictions": RUN}
+    return who.post(path, bodies.get(path, {}))
 
 
 def test_the_owner_may(world, route):
