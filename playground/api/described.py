@@ -169,8 +169,10 @@ class Described(AutoSchema):
 
     def _responses(self, told: Operation, names: list[str], scope: str | None) -> Json:
         found: Json = {}
-        for status, answer in (told.answers or {200: Answer(description="Done.")}).items():
+        for status, answer in told.answers.items():
             found[str(status)] = self._answer(answer)
+        if not told.answers:
+            found["2XX"] = self._answer(Answer(description="Done."))
         by_status: dict[int, list[str]] = {}
         for code in dict.fromkeys(self._problems(told, names, scope)):
             by_status.setdefault(CODES[code].status, []).append(code)

@@ -117,3 +117,14 @@ def test_a_wait_that_is_none_is_refused(world):
     row = cast.submit(world.ada)
     answer = run(ask("GET", f"/api/v1/predictions/{row.uid}?wait=soon", headers=world.headers()))
     assert answer.json()["errors"][0]["field"] == "wait"
+
+
+def test_after_a_wait_the_figures_are_those_of_now():
+    from playground.edge.waits import _aged
+
+    said = [(b"RateLimit-Limit", b"100"), (b"RateLimit-Remaining", b"7"), (b"RateLimit-Reset", b"20")]
+    assert dict(_aged(said, 5.2))[b"RateLimit-Reset"] == b"15"
+    assert dict(_aged(said, 5.2))[b"RateLimit-Remaining"] == b"7"
+    later = dict(_aged(said, 30))
+    assert (later[b"RateLimit-Reset"], later[b"RateLimit-Remaining"]) == (b"50", b"100")
+    assert _aged([(b"x", b"y")], 3) == [(b"x", b"y")]
