@@ -333,6 +333,12 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["playground.api.openapi.finish"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
+
 LEDGER_BOOK = env("LEDGER_BOOK", "test")
 if LEDGER_BOOK not in {"test", "live"}:
     raise ImproperlyConfigured("LEDGER_BOOK must be test or live")

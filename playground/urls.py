@@ -9,10 +9,12 @@ from allauth.mfa.totp import views as totp
 from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
+from playground import docs
 from playground.api import keys as api_keys
 from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
+from playground.api import webhooks as api_webhooks
 from playground.pages import keys as key_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
@@ -64,6 +66,17 @@ urlpatterns = [
     path("dashboard/history/export/<str:form>", pages.history_export, name="history-export"),
     path("dashboard/history/rows", pages.history_rows, name="history-rows"),
     path("dashboard/history/undo", pages.history_undo, name="history-undo"),
+    path("dashboard/webhooks", pages.webhooks, name="webhooks"),
+    path("dashboard/webhooks/request-secret/<slug:act>", pages.request_secret, name="request-secret"),
+    path("dashboard/webhooks/<str:webhook_id>", pages.webhook, name="webhook"),
+    path("dashboard/webhooks/<str:webhook_id>/<slug:act>", pages.webhook_act, name="webhook-act"),
+    path("dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>", pages.delivery, name="delivery"),
+    path(
+        "dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>/again", pages.redeliver, name="redeliver"
+    ),
+    path("docs", docs.docs, name="docs"),
+    path("llms.txt", docs.llms, name="llms"),
+    path("llms-full.txt", docs.llms_full, name="llms-full"),
     path("healthz", pages.healthz, name="healthz"),
     # People: workspaces and members
     path("dashboard/members", pages.members, name="members"),
@@ -127,9 +140,15 @@ urlpatterns = [
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),
+    path(
+        "api/v1/models/<slug:publisher>/<slug:name>/schema",
+        api.ModelSchema.as_view(),
+        name="api-model-schema",
+    ),
     path("api/v1/quotes", api.Quotes.as_view(), name="api-quotes"),
     path("api/v1/predictions", api.Predictions.as_view(), name="api-predictions"),
     path("api/v1/predictions/<str:prediction_id>", api.Prediction.as_view(), name="api-prediction"),
+    path("api/v1/predictions/<str:prediction_id>/events", api.Events.as_view(), name="api-prediction-events"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
     path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
@@ -154,4 +173,21 @@ urlpatterns = [
         name="api-upload-complete",
     ),
     path("api/v1/assets/<str:asset_id>", api_media.Asset.as_view(), name="api-asset"),
+    path("api/v1/workspace", api.Workspace.as_view(), name="api-workspace"),
+    path("api/v1/openapi.json", api.OpenApi.as_view(), name="openapi"),
+    path("api/v1/webhooks", api_webhooks.Webhooks.as_view(), name="api-webhooks"),
+    path("api/v1/webhooks/request-secret", api_webhooks.RequestSecret.as_view(), name="api-request-secret"),
+    path("api/v1/webhooks/<str:webhook_id>", api_webhooks.Webhook.as_view(), name="api-webhook"),
+    path("api/v1/webhooks/<str:webhook_id>/rotate", api_webhooks.Rotate.as_view(), name="api-webhook-rotate"),
+    path("api/v1/webhooks/<str:webhook_id>/test", api_webhooks.Test.as_view(), name="api-webhook-test"),
+    path(
+        "api/v1/webhooks/<str:webhook_id>/deliveries",
+        api_webhooks.Deliveries.as_view(),
+        name="api-deliveries",
+    ),
+    path(
+        "api/v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/redeliver",
+        api_webhooks.Redeliver.as_view(),
+        name="api-redeliver",
+    ),
 ]

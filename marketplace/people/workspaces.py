@@ -112,6 +112,13 @@ def membership_of(user: User, chosen: str | None = None) -> Membership | None:
     return mine.first()
 
 
+def count_roles(workspace: Workspace) -> dict[str, int]:
+    """How many people have each role in the workspace; roles that nobody has are left out."""
+    found = workspace.memberships.order_by().values_list("role").annotate(count=Count("pk"))
+    counts = dict(found)
+    return {role: counts[role] for role in Membership.Role.values if role in counts}
+
+
 def workspace_of(user: User, chosen: str | None = None) -> Workspace | None:
     """The workspace that `user` works in, see `membership_of`."""
     membership = membership_of(user, chosen)

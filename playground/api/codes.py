@@ -93,7 +93,7 @@ _ALL = (
         "not_found",
         404,
         "Not found",
-        "No such model, prediction, asset or address that this workspace can see.",
+        "No such thing, or none that this workspace can see.",
     ),
     Code(
         "method_not_allowed",
@@ -146,6 +146,12 @@ _ALL = (
         "A request with this Idempotency-Key is being handled. Repeat it after `Retry-After` seconds.",
     ),
     Code(
+        "too_many",
+        409,
+        "Too many",
+        "The workspace has as many of these as it may. Delete one that is not needed.",
+    ),
+    Code(
         "length_required",
         411,
         "Length required",
@@ -153,6 +159,20 @@ _ALL = (
     ),
     Code(
         "body_too_large", 413, "Body too large", "The body is larger than this server reads.", ("max_bytes",)
+    ),
+    Code(
+        "uri_too_long",
+        414,
+        "Address too long",
+        "The address with its query is longer than this server reads. Send what is long in a body.",
+        ("max_bytes",),
+    ),
+    Code(
+        "headers_too_large",
+        431,
+        "Headers too large",
+        "The headers are larger, or more, than this server reads.",
+        ("max_bytes",),
     ),
     Code(
         "unsupported_media_type",

@@ -18,7 +18,7 @@ from playground.api.key_bodies import KeyChange, KeyRequest, Rotation
 from playground.api.paging import page
 from playground.api.parsing import read
 from playground.api.problems import Problem
-from playground.api.views import ApiView
+from playground.api.view import ApiView
 from playground.keyring import Spending, Wish
 from playground.predictions import Caller
 

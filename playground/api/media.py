@@ -13,7 +13,7 @@ from playground.api.errands import Fetch, Join, Receive, errand_of
 from playground.api.paging import page
 from playground.api.parsing import AssetFromUrl, Nothing, UploadRequest, read
 from playground.api.problems import Problem, invalid
-from playground.api.views import ApiView
+from playground.api.view import ApiView
 from playground.assets import uploads
 from playground.models import Asset as AssetRow
 from playground.models import Upload as UploadRow

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from billing import ledger, pricing
 from marketplace import catalog, keys, outbound, schema
-from playground import assets, examiner, keyring, predictions
+from playground import assets, examiner, keyring, predictions, webhooks
 from playground.api.codes import CODES
 from playground.assets import uploads
 
@@ -200,11 +200,12 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((keyring.Invalid,), lambda error: invalid(error.errors)),
-    ((catalog.NotFound, predictions.NotFound, keyring.NotFound), _plain("not_found")),
+    ((keyring.Invalid, webhooks.InvalidWebhook), lambda error: invalid(error.errors)),
+    ((catalog.NotFound, predictions.NotFound, keyring.NotFound, webhooks.NotFound), _plain("not_found")),
     ((keyring.NotAllowed,), _plain("forbidden")),
     ((keys.OriginRefused,), _plain("origin_not_allowed")),
     ((predictions.ModelNotAllowed,), _plain("model_not_allowed")),
+    ((webhooks.TooMany,), _plain("too_many")),
     ((pricing.CannotPrice,), _plain("cannot_price")),
     ((predictions.CannotRun,), _plain("model_unavailable")),
     ((predictions.CostAboveCap,), _above_cap),

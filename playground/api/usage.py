@@ -14,7 +14,7 @@ from playground import predictions, statements
 from playground.api.authentication import caller_of
 from playground.api.paging import page
 from playground.api.problems import Problem, invalid
-from playground.api.views import ApiView
+from playground.api.view import ApiView
 
 SCOPES = {"GET": "usage:read"}
 

@@ -37,6 +37,11 @@ class Caller:
     user: int | None = None
     origins: frozenset[str] = frozenset()
 
+    @property
+    def counted_as(self) -> str:
+        """The name that the API counts its requests under."""
+        return f"key:{self.key}" if self.key is not None else f"user:{self.user}"
+
     def need(self, scope: str) -> None:
         """Raise Problem unless the caller's key was made for `scope`."""
         if self.scopes is not None and scope not in self.scopes:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import redis
-from django.conf import settings
 from django.db import Error as DatabaseError
 
-from playground.api.authentication import WINDOW_SECONDS
+from playground.api import rates
 from playground.api.problems import Problem
-from playground.edge.answers import ID_HEADER, answer, dump
+from playground.edge.answers import ID_HEADER, answer, dump, rate_headers
 from playground.edge.callers import Caller, by_key, credential_of
 from playground.edge.hub import hub
 from playground.edge.protocol import Scope, Send, header
@@ -67,7 +66,8 @@ class Polls:
         try:
             caller = await by_key(credential, origin=header(scope, b"origin"))
             caller.need("predictions:read")
-            body = await self._body(public_id, caller)
+            counter = rates.counter(caller.counted_as) if rates.limit() else None
+            body = await self._body(public_id, caller, counter)
         except (Problem, redis.RedisError, DatabaseError, OSError):
             return False
         if body is None:
@@ -78,13 +78,15 @@ class Polls:
             (b"x-content-type-options", b"nosniff"),
             (ID_HEADER, header(scope, ID_HEADER).encode()),
         ]
+        if counter is not None:
+            headers += rate_headers(rates.rate(hub().reads.counted.get(counter, 1)))
         await answer(send, 200, headers, body)
         return True
 
-    async def _body(self, public_id: UUID, caller: Caller) -> bytes | None:
-        reads, counter = hub().reads, _counter(caller)
+    async def _body(self, public_id: UUID, caller: Caller, counter: str | None) -> bytes | None:
+        reads = hub().reads
         seq = await reads.seq(public_id, counter=counter)
-        if counter is not None and reads.counted.get(counter, 0) > settings.API_REQUESTS_PER_MINUTE:
+        if counter is not None and reads.counted.get(counter, 0) > rates.limit():
             return None
         kept = self._kept.get(public_id)
         if kept is not None and kept.seq == seq:
@@ -148,13 +150,6 @@ class Polls:
             log.warning("polled rows cannot be read: %s", error)
         finally:
             self._checking = None
-
-
-def _counter(caller: Caller) -> str | None:
-    """Where the API counts this key's requests of the minute; None without a limit."""
-    if not settings.API_REQUESTS_PER_MINUTE:
-        return None
-    return f"throttle:key:{caller.key}:{int(time.time()) // WINDOW_SECONDS}"
 
 
 def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:

@@ -20,7 +20,7 @@ import logging
 import resource
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -41,7 +41,29 @@ GRACE_SECONDS = 4  # for what is being answered at a stop
 INLET_BYTES = 512 * 1024  # of a file that may wait for the application
 SOCKET_MESSAGE_BYTES = 256 * 1024  # both ways: a card with its preview fits, and nobody has more to say to us
 
+REASONS = {431: b"Request Header Fields Too Large"}
+
 log = logging.getLogger(__name__)
+
+
+def refuse(transport: Any, problem: Any, request_id: bytes = b"") -> None:
+    """Answer with `problem` and cut the connection soon, when the client has had time to notice."""
+    from playground.edge import cors
+    from playground.edge.answers import name_request, problem_parts
+
+    named = name_request({"headers": [(b"x-request-id", request_id)]})
+    status, headers, body = problem_parts(problem, named)
+    cut_short(transport, status, [*headers, *cors.OPEN], body)
+
+
+def cut_short(transport: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """Answer past the usual way, read on only to throw away, and cut the connection soon."""
+    reason = http.RESPONSES.get(status, REASONS.get(status, b"Refused"))
+    lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in headers)]
+    lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+    transport.write(b"\r\n".join(lines))
+    transport.loseWriteConnection()
+    asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
 
 
 class Channel(http.HTTPChannel):
@@ -65,6 +87,38 @@ class Channel(http.HTTPChannel):
     def stopProducing(self) -> None:
         self.drained.set()
         super().stopProducing()  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._turn_away(is_line=True)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._turn_away(is_line=False)
+        else:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderCount > self.maxHeaders:
+            self._turn_away(is_line=False)
+        else:
+            from playground.api.problems import Problem
+
+            refuse(self.transport, Problem("malformed_request", "This is no HTTP that can be read."))
+            self._listen_no_more()
+
+    def _turn_away(self, *, is_line: bool) -> None:
+        """There is more before the body than fits: of the address if that is not over, else of the headers."""
+        from playground.api.problems import Problem
+
+        in_address = bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
+        limit = self.MAX_LENGTH if is_line else self.totalHeadersSize
+        code, what = ("uri_too_long", "address") if in_address else ("headers_too_large", "headers")
+        detail = f"The {what} may have at most {limit:,} bytes."
+        refuse(self.transport, Problem(code, detail, members={"max_bytes": limit}))
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
+        self.dataReceived = self.lineReceived = lambda *_: None  # type: ignore[method-assign]
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -207,28 +261,21 @@ class Request(WebRequest):  # type: ignore[misc]
             kept = [
                 pair for pair in start["headers"] if pair[0].lower() not in {b"content-length", b"connection"}
             ]
-            self._cut_short(start["status"], kept, b"".join(one.get("body", b"") for one in rest))
+            self._is_cut()
+            cut_short(
+                self.channel.transport, start["status"], kept, b"".join(one.get("body", b"") for one in rest)
+            )
 
     def _refuse(self, problem: Any) -> None:
         """Answer with an error, now."""
-        from playground.edge.answers import name_request, problem_parts
-
+        self._is_cut()
         given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
-        request_id = name_request({"headers": [(b"x-request-id", given)]})
-        self._cut_short(*problem_parts(problem, request_id))
+        refuse(self.channel.transport, problem, given)
 
-    def _cut_short(self, status: int, headers: Any, body: bytes) -> None:
-        """Answer now, read on only to throw away, and cut the connection soon."""
+    def _is_cut(self) -> None:
         self.is_refused = True
-        reason = http.RESPONSES.get(status, b"Refused")
-        lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in headers)]
-        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
-        transport = self.channel.transport
-        transport.write(b"\r\n".join(lines))
         if self.inlet is not None:
             self.channel.hold_back(is_full=False)
-        transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

@@ -9,15 +9,20 @@ from playground.models.prediction import IdempotencyKey, Prediction
 from playground.models.share import Share
 from playground.models.source import Source
 from playground.models.upload import Upload, UploadPart
+from playground.models.webhook import Delivery, Event, RequestSecret, Webhook
 
 __all__ = [
     "Asset",
     "Deletion",
+    "Delivery",
+    "Event",
     "Example",
     "IdempotencyKey",
     "Prediction",
+    "RequestSecret",
     "Share",
     "Source",
     "Upload",
     "UploadPart",
+    "Webhook",
 ]

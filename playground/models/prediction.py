@@ -100,6 +100,10 @@ class Prediction(models.Model):
     step = models.PositiveIntegerField(default=0)
     steps = models.PositiveIntegerField(default=0)
 
+    webhook: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="who else is told of its end: {url, events}"
+    )
+
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, help_text="start of the latest attempt")
     finished_at = models.DateTimeField(null=True)
@@ -205,12 +209,13 @@ class Prediction(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A caller's name for one submit: the same name and body give the same prediction for a day."""
+    """A caller's name for one request: the same name and body give the same thing again for a day."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     body_sha256 = models.CharField(max_length=64)
-    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="+")
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="+")
+    made = models.UUIDField(null=True, help_text="public id of what it made, where that is no prediction")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

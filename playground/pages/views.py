@@ -26,17 +26,10 @@ from playground.pages.members import (
 )
 from playground.pages.model_tabs import model_api, model_examples, model_readme, model_versions
 from playground.pages.playground import estimate, model, model_form, model_runs, run
-from playground.pages.runs import (
-    again,
-    balance,
-    cancel,
-    delete,
-    prediction,
-    prediction_card,
-    receipt,
-)
+from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
 from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
+from playground.pages.webhooks import delivery, redeliver, request_secret, webhook, webhook_act, webhooks
 from playground.pages.workspaces import (
     switch,
     workspace_delete,
@@ -51,6 +44,7 @@ __all__ = [
     "balance",
     "cancel",
     "delete",
+    "delivery",
     "estimate",
     "gallery",
     "healthz",
@@ -85,12 +79,17 @@ __all__ = [
     "prediction_zip",
     "profile",
     "receipt",
+    "redeliver",
+    "request_secret",
     "revoke",
     "run",
     "share",
     "shared",
     "shared_media",
     "switch",
+    "webhook",
+    "webhook_act",
+    "webhooks",
     "workspace_delete",
     "workspace_new",
     "workspace_settings",

@@ -14,7 +14,7 @@ from playground.predictions.delete import StillOpen, delete_one
 from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
 from playground.predictions.files import own_file
 from playground.predictions.find import NotFound, attach_model, documents, find, queue_position
-from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
+from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight, once
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
 from playground.predictions.submit import (
@@ -58,6 +58,7 @@ __all__ = [
     "matching",
     "may_pin",
     "move",
+    "once",
     "own_file",
     "pin",
     "queue_position",

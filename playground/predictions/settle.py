@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from billing import ledger, pricing
-from marketplace import schema
-from playground.models import Prediction
+from marketplace import dispatch, schema
+from playground.models import Prediction, Webhook
 
 PERCENT = 100
+CLOSED_TASK = "playground.prediction_closed"  # lives a room above: called by name
 
 
 def charge(row: Prediction, priced: pricing.Quote) -> None:
     """Capture `priced` from the row's hold, give the publisher its share, and note the cost on the row (not saved)."""
+    _tell(row)
     publisher = row.version.listing.publisher
     ledger.capture(
         reference=row.public_id,
@@ -27,8 +29,15 @@ def charge(row: Prediction, priced: pricing.Quote) -> None:
 
 def refund_in_full(row: Prediction) -> None:
     """Release the row's hold: it costs nothing (not saved). The statement lists it as not charged."""
+    _tell(row)
     ledger.release(reference=row.public_id, usage=_usage(row, None))
     _close(row, 0)
+
+
+def _tell(row: Prediction) -> None:
+    """Promise that webhooks hear of the end, where there are any. Before the money, whose rows are locked briefly."""
+    if row.webhook or Webhook.objects.filter(workspace_id=row.workspace_id, is_enabled=True).exists():
+        dispatch.post(CLOSED_TASK, {"prediction": row.public_id.hex})
 
 
 def _close(row: Prediction, cost_micros: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from marketplace import catalog, dispatch, schema
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Offer, User, Workspace
 from playground import live
-from playground.models import Prediction
+from playground.models import Event, Prediction
 from playground.predictions import idempotency
 from playground.predictions.fetching import hint_on_commit
 from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
@@ -44,7 +44,7 @@ class Request:
     """What is asked for. `model` is `publisher/name` or `publisher/name:version`.
 
     `start_within` is in seconds; `max_cost_micros` refuses a dearer quote; `exact` forbids batching, for the same bytes
-    from the same seed.
+    from the same seed; `webhook` is told of the end, of the kinds of it in `webhook_events_filter`, all by default.
     """
 
     model: str
@@ -55,6 +55,8 @@ class Request:
     max_cost_micros: int | None = None
     exact: bool = False
     priority: int = 0
+    webhook: str | None = None
+    webhook_events_filter: Sequence[str] | None = None
 
     def body(self) -> dict[str, Any]:
         """What makes one request another than the next, for the idempotency key."""
@@ -64,6 +66,8 @@ class Request:
             "start_within": self.start_within,
             "max_cost_micros": self.max_cost_micros,
             "exact": self.exact,
+            # Left out where they are, so that keys from before there were webhooks still mean the same request.
+            **({"webhook": self.webhook, "events": self.webhook_events_filter} if self.webhook else {}),
         }
 
 
@@ -227,9 +231,16 @@ def _row(
         batch_key=batch_key(endpoint, cleaned, exact=request.exact),
         exact=request.exact,
         priority=request.priority,
+        webhook=_webhook(request),
         start_by=now + timedelta(seconds=patience),
         created_at=now,
     )
     row.quote = priced.as_json(quote_id=encode(row.public_id, "q"), model=called.model_id)
     row.fair_at = fair_at(caller.workspace.pk, lane, endpoint.typical_ms, now)
     return row
+
+
+def _webhook(request: Request) -> dict[str, Any] | None:
+    if not request.webhook:
+        return None
+    return {"url": request.webhook, "events": list(request.webhook_events_filter or Event.values)}
