@@ -54,7 +54,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "reference": _reference(),
         "facts": facts(),
         "base_url": settings.PUBLIC_URL,
-        "codes": CODES.values(),
+        "codes": [(one, reference.words(one.meaning)) for one in CODES.values()],
         "field_codes": FIELD_CODES,
         "prediction_codes": PREDICTION_CODES,
         "scopes": SCOPES,
