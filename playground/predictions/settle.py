@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from billing import ledger, pricing
 from marketplace import schema
 from playground.models import Prediction
 
 PERCENT = 100
+MAX_LOG = 64 * 1024  # characters of a run's log that are kept: its end
 
 
 def charge(row: Prediction, priced: pricing.Quote) -> None:
@@ -29,6 +32,11 @@ def refund_in_full(row: Prediction) -> None:
     """Release the row's hold: it costs nothing (not saved)."""
     ledger.release(reference=row.public_id)
     _close(row, 0)
+
+
+def kept_log(lines: Sequence[str]) -> str:
+    """The end of a log, as its row keeps it."""
+    return "\n".join(lines)[-MAX_LOG:]
 
 
 def _close(row: Prediction, cost_micros: int) -> None:
