@@ -25,7 +25,7 @@ from playground.edge.multipart import OneFile, boundary_of
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header
 from playground.edge.threads import in_thread
 
-PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]{1,64}/(?:parts/[0-9]{1,6}|complete)")
+PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]{1,64}/(?:parts/[0-9]+|complete)")
 SLICE_BYTES = 2**20
 STALL_SECONDS = 60
 AT_ONCE = 6  # of a workspace in this process
@@ -177,7 +177,12 @@ async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *args: objec
         finally:
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(pool, call)
+    work = asyncio.get_running_loop().run_in_executor(pool, call)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])  # what it makes has to be cleared away
+        raise
 
 
 class _Half:
