@@ -178,12 +178,12 @@ def test_pages_by_cursor_stay_put_while_runs_come_and_go(world, monkeypatch):
 def test_the_list_asks_a_fixed_number_of_questions(world, django_assert_max_num_queries):
     for _ in range(3):
         world.made()
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         world.ada.get(LIST, {"q": "teal"})
     for _ in range(12):
         world.made()
         world.run()
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         assert len(ask(world)) == 27
 
 

@@ -46,9 +46,9 @@ def drop(row, **named) -> deletion.Deleted:
     return deletion.delete(row.workspace, [row.public_id], by=None, **named)
 
 
-def upload(workspace) -> Asset:
+def upload(workspace, colour: int = 9) -> Asset:
     """A picture that somebody sent."""
-    (stored,) = assets.store_all([(cast.png(9), {})])
+    (stored,) = assets.store_all([(cast.png(colour), {})])
     names = {"storage_name": stored.storage_name, "sha256": stored.sha256, "media_type": stored.media_type}
     sizes = {"size": stored.size, "width": 8, "height": 8}
     ends = timezone.now() + timedelta(days=7)
@@ -228,7 +228,7 @@ def test_lineage_is_told_from_both_ends_and_without_what_was_deleted(ada):
     drop(taken)
     assert lineage.made_of(source) == []
     source.assets.all().delete()  # as when it expires
-    again = made(ada, model="kiln/again", image=upload(ada).uid)
+    again = made(ada, model="kiln/again", image=upload(ada, 10).uid)
     assert lineage.made_from(again)
     assert Source.objects.get(prediction=taken).made_by == source
 
