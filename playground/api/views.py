@@ -192,6 +192,10 @@ class Predictions(ApiView):
     def post(self, request: Request) -> Response:
         key = idempotency_key(request)
         wanted = read(PredictionRequest, request.data)
+        asking = caller(request).key
+        if asking is not None and asking.is_publishable and wanted.get("webhook"):
+            # Whoever reads the page that it lies open in could have us call whom they like.
+            raise invalid([FieldError("webhook", "not_allowed", "cannot be set with a publishable key")])
         row = predictions.submit(caller(request), predictions.Request(**wanted, idempotency_key=key))
         body = predictions.as_json(row)
         headers = {"Location": body["urls"]["get"]}

@@ -54,6 +54,7 @@ def model_runs(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     return render(request, "playground/_strip.html", context)
 
 
+@with_files
 def model_form(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     """The form after one of its own acts; as a page of its own where there is no htmx. To look at it is the model."""
     if request.method != "POST":

@@ -159,19 +159,19 @@ def test_another_callers_idempotency_key_gives_it_no_run(world, page):
 
 def test_the_workspaces_files_are_none_of_its_business(world, page, row_and_text):
     from marketplace import schema
-    from playground.predictions.files import check_files
+    from playground.predictions.files import take_files
 
     made = cast.submit(world.workspace)
     cast.succeed(cast.claim()[0])
     asset = cast.again(made).assets.get()
     described = {"type": "object", "properties": {"picture": {"type": "string", "x-media": ["image/png"]}}}
-    check_files(world.workspace, described, {"picture": asset.uid})
+    take_files(world.workspace, None, described, {"picture": asset.uid})
     with pytest.raises(schema.InvalidInput, match="no file of this workspace"):
-        check_files(world.workspace, described, {"picture": asset.uid}, key=row_and_text[0])
+        take_files(world.workspace, None, described, {"picture": asset.uid}, key=row_and_text[0])
     own = page.run().json()["id"]
     cast.succeed(cast.claim()[0])
     mine = predictions.find(world.workspace, own).assets.get()
-    check_files(world.workspace, described, {"picture": mine.uid}, key=row_and_text[0])
+    take_files(world.workspace, None, described, {"picture": mine.uid}, key=row_and_text[0])
 
 
 def test_a_secret_key_needs_no_origin_and_minds_none(world):
@@ -179,3 +179,17 @@ def test_a_secret_key_needs_no_origin_and_minds_none(world):
         who = Page(world.ada.key)
         who.origin = origin
         assert who.get("key").status_code == 200
+
+
+def test_nobody_is_called_for_it(world, page):
+    answer = page.run(webhook="https://example.test/hook")
+    assert assert_problem(answer, "invalid_input")["errors"][0]["field"] == "webhook"
+    assert not world.workspace.predictions.exists()
+
+
+def test_it_deletes_no_run_but_its_own(world, page):
+    other = cast.submit(world.workspace)
+    assert_problem(page.delete(f"predictions/{other.uid}?cancel=true"), "not_found")
+    assert cast.again(other).status == "queued"
+    own = page.run().json()["id"]
+    assert page.delete(f"predictions/{own}?cancel=true").status_code == 204

@@ -49,7 +49,7 @@ def test_a_run_waits_for_its_files_and_then_joins_its_lane(ada):
         asset = Asset.objects.get()
         assert (row.input["image"], row.input["more"]) == (asset.uid, [asset.uid])
         assert (asset.filename in {"cat one.png", "b.png"}, asset.workspace) == (True, ada)
-        assert [source.asset for source in row.sources.all()] == [asset]
+        assert {source.asset for source in row.sources.all()} == {asset}
         fetching.fetch_inputs(row.uid)  # a hint that comes twice
         assert len(server.asked) == 2
     (job,) = cast.claim()

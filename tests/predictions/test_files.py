@@ -54,7 +54,7 @@ def test_what_is_sent_whole_arrives_whole(ada):
     assert job["input"]["image"] == sent
     asset = Asset.objects.get(kind="upload")
     assert (row.input["image"], asset.workspace, asset.width) == (asset.uid, ada, 8)
-    assert [source.asset for source in row.sources.all()] == [asset]
+    assert {source.asset for source in row.sources.all()} == {asset}
     again = cast.submit(ada, model="kiln/again", image=sent)
     assert again.input["image"] == asset.uid
     assert Asset.objects.count() == 1
