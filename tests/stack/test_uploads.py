@@ -182,3 +182,13 @@ def test_a_file_is_given_without_javascript(
     page.click("#input .run [data-kind=primary]")
     page.wait_for_url("**/p/p_*")
     context.close()
+
+
+def test_control_fetches_what_is_at_an_address_and_says_what_it_cannot(stack: Stack, model: str) -> None:
+    api = Api(stack.url, stack.key)
+    body = {"model": "vitrine/retouch", "input": {"picture": "http://nowhere.invalid/a.png"}}
+    answer = api.http.post("/predictions", json=body)
+    assert answer.status_code == 201, answer.text
+    ended = api.wait(answer.json()["id"], seconds=60)
+    assert (ended["status"], ended["error"]["code"], ended["cost_micros"]) == ("failed", "unusable_input", 0)
+    assert "nowhere.invalid" in ended["error"]["message"]
