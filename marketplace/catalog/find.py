@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ _MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})")
 _VERSION_ID = re.compile(r"[0-9a-f]{8,64}")
 _WORD = re.compile(r"\w+")
 MAX_WORDS = 8
+RARE = 500  # listings that hold a word, up to which it is looked up and not walked to
 RANKED = 480  # of so many that a search finds, the order is by how close they are
 SORTS = {
     "featured": ("-featured", "-run_count", "id"),
@@ -93,7 +95,7 @@ def listings(
         found = found.exclude(takes="").filter(Q(takes__contains=f" {takes} ") | Q(takes=" any "))
     if search.strip():
         query = _query(search)
-        found = found.filter(search=query) if query is not None else found.none()
+        found = _holding(found, query) if query is not None else found.none()
     return found.order_by(*SORTS.get(sort, SORTS["featured"]))
 
 
@@ -128,14 +130,32 @@ def tasks() -> list[str]:
         return [task for (task,) in cursor.fetchall()]
 
 
-def _query(search: str) -> SearchQuery | None:
-    """The words of a search as beginnings, all of which must be there; None without a word."""
+def _holding(found: ListingQuerySet, query: _Beginnings) -> ListingQuerySet:
+    """Those that hold the words. A rare word leads to few rows, which are named; for a common one the rows are walked
+    in their order until a page is full. The planner cannot tell one from the other."""
+    few = list(Listing.objects.filter(search=query).values_list("pk", flat=True)[: RARE + 1])
+    return found.filter(pk__in=few) if len(few) <= RARE else found.filter(search=query)
+
+
+class _Beginnings(SearchQuery):
+    """Words as beginnings, all of which must be there, written into the statement.
+
+    As a parameter, a plan that is kept for all words would fetch and sort every row that a common one is in. What
+    `_WORD` lets through can end no literal.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+        self.text = " & ".join(f"{word}:*" for word in words)
+
+    def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+        return f"to_tsquery('simple', '{self.text}')", []
+
+
+def _query(search: str) -> _Beginnings | None:
+    """The query of a search; None without a word."""
     words = _WORD.findall(search.replace("_", " "))[:MAX_WORDS]
-    return (
-        SearchQuery(" & ".join(f"'{word}':*" for word in words), config="simple", search_type="raw")
-        if words
-        else None
-    )
+    return _Beginnings(words) if words else None
 
 
 # What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.
