@@ -218,7 +218,7 @@ class Prediction(ApiView):
         "DELETE": Operation(
             summary="Delete a prediction",
             detail="Hides it at once, with the media it made; a quarter of an hour later they are gone for good. What "
-            "it was charged stays in the ledger, and its receipt with it. Deleting it again changes nothing.",
+            "it was charged stays in the usage. Deleting it again changes nothing.",
             answers={204: Answer(None, "It is deleted.")},
             parameters=(
                 query(

@@ -40,7 +40,7 @@ class Webhooks(ApiView):
             body=WebhookRequest,
             body_example=examples.WEBHOOK_REQUEST,
             answers={201: Answer("Webhook", "The webhook.", ("Location", "Idempotent-Replayed"))},
-            problems=("too_many",),
+            problems=("too_many", "not_found"),
             once=True,
         ),
     }
