@@ -80,6 +80,11 @@ def query(name: str, description: str, schema: Json | None = None) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
 
 
+def choice(name: str, description: str, values: Iterable[str]) -> Json:
+    """A parameter of the query that is one of these, or empty, which asks for nothing."""
+    return query(name, description, {"type": "string", "enum": [*values, ""]})
+
+
 def header(name: str, description: str, schema: Json | None = None) -> Json:
     """A parameter in the headers."""
     return {"name": name, "in": "header", "description": description, "schema": schema or {"type": "string"}}

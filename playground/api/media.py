@@ -13,7 +13,7 @@ from marketplace.ids import parse
 from marketplace.schema import FieldError
 from playground import assets, predictions
 from playground.api import examples
-from playground.api.described import Answer, Operation, header, query
+from playground.api.described import Answer, Operation, choice, header
 from playground.api.errands import Fetch, Join, Receive, errand_of
 from playground.api.paging import page
 from playground.api.parsing import AssetFromUrl, Nothing, UploadRequest, idempotency_key, read
@@ -39,7 +39,7 @@ class Assets(ApiView):
             summary="List assets",
             detail="Uploads and what runs made, newest first.",
             answers={200: Answer("AssetPage", "A page of assets.")},
-            parameters=(query("kind", "only these", {"type": "string", "enum": list(AssetRow.Kind.values)}),),
+            parameters=(choice("kind", "only these", AssetRow.Kind.values),),
             pages=True,
         ),
         "POST": Operation(

@@ -17,7 +17,7 @@ from playground.api.problems import invalid
 from playground.api.view import ApiView, caller
 
 SCOPES = {"GET": "usage:read"}
-DAY = {"type": "string", "format": "date"}
+DAY = {"type": "string", "pattern": "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"}
 RANGE = (
     query("from", f"the first day of UTC; without it, {statements.DEFAULT_DAYS} days up to `to`", DAY),
     query("to", f"the last day, in it; today without it. At most {statements.MAX_DAYS} days in all", DAY),
