@@ -88,6 +88,27 @@ class ReceiptJson(TypedDict):
     urls: dict[str, str]
 
 
+class UsageSumsJson(TypedDict):
+    """What runs came to."""
+
+    runs: int
+    not_charged_runs: int
+    amount_micros: int
+
+
+UsageJson = TypedDict(
+    "UsageJson",
+    {
+        "from": str,
+        "to": str,
+        "group_by": str,
+        "currency": str,
+        "total": UsageSumsJson,
+        "results": list[dict[str, Any]],
+    },
+)
+
+
 def today() -> date:
     return timezone.now().astimezone(UTC).date()
 
@@ -125,7 +146,7 @@ def names_of(workspace: Workspace, group: Group, ids: Iterable[Name]) -> dict[Na
     return {}
 
 
-def usage_json(workspace: Workspace, span: Range, group: Group) -> dict[str, Any]:
+def usage_json(workspace: Workspace, span: Range, group: Group) -> UsageJson:
     """`GET /api/v1/usage`: the sums of a range by one group; by day, every day of it."""
     found = usage.by(workspace.pk, group, span.first, span.last)
     total = Sums()
@@ -146,7 +167,7 @@ def usage_json(workspace: Workspace, span: Range, group: Group) -> dict[str, Any
     }
 
 
-def _sums_json(sums: Sums) -> dict[str, int]:
+def _sums_json(sums: Sums) -> UsageSumsJson:
     return {
         "runs": sums.runs,
         "not_charged_runs": sums.not_charged,

@@ -164,12 +164,12 @@ urlpatterns = [
     path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),
     path(
         "api/v1/assets/uploads/<str:upload_id>/parts/<int:number>",
-        api_media.Part.as_view(),
+        api_media.UploadPart.as_view(),
         name="api-upload-part",
     ),
     path(
         "api/v1/assets/uploads/<str:upload_id>/complete",
-        api_media.Complete.as_view(),
+        api_media.CompleteUpload.as_view(),
         name="api-upload-complete",
     ),
     path("api/v1/assets/<str:asset_id>", api_media.Asset.as_view(), name="api-asset"),

@@ -20,8 +20,10 @@ from playground.api.codes import CODES
 Json = dict[str, Any]
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 ALWAYS = ("malformed_request", "throttled", "internal_error", "unavailable")
-WITH_KEY = ("invalid_key", "forbidden")
-WITH_BODY = ("length_required", "body_too_large", "unsupported_media_type", "invalid_input")
+WITH_KEY = ("invalid_key", "forbidden", "origin_not_allowed")
+WITH_BODY = ("length_required", "body_too_large")
+WITH_JSON = ("unsupported_media_type", "invalid_input")
+WRITING = {"POST", "PUT", "PATCH"}
 WITH_PAGES = ("invalid_cursor", "invalid_input")
 ONCE = ("idempotency_conflict", "idempotency_in_flight")
 PATH_PARAMETERS: dict[str, tuple[str, str]] = {
@@ -30,7 +32,12 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "prediction_id": ("a prediction: `p_…`, its 26 characters alone, or the UUID", ""),
     "webhook_id": ("a webhook: `wh_…`", ""),
     "delivery_id": ("a delivery: `d_…`", ""),
+    "key_id": ("a key: `k_…`", ""),
+    "asset_id": ("an asset: `a_…`", ""),
+    "upload_id": ("an upload: `u_…`", ""),
+    "number": ("which part, from 1", ""),
 }
+PATH_SCHEMAS: dict[str, Json] = {"number": {"type": "integer", "minimum": 1}}
 COUNTED_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
@@ -50,7 +57,8 @@ class Operation:
     """What the code of one method does not say.
 
     `once`: it honours an Idempotency-Key; `pages`: its answer is a page of a list; `parameters` are further ones as
-    OpenAPI writes them; `body_is_optional`: an empty body will do.
+    OpenAPI writes them; `body_is_optional`: an empty body will do; `files`: media types of bodies that are or hold a
+    file, with their schemas, besides JSON where there is a `body` too.
     """
 
     summary: str = ""
@@ -58,6 +66,7 @@ class Operation:
     body: type[Serializer[Any]] | None = None
     body_is_optional: bool = False
     body_example: Any = None
+    files: Mapping[str, Json] = field(default_factory=dict)
     answers: Mapping[int, Answer] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     parameters: tuple[Json, ...] = ()
@@ -69,6 +78,11 @@ class Operation:
 def query(name: str, description: str, schema: Json | None = None) -> Json:
     """A parameter of the query."""
     return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
+
+
+def choice(name: str, description: str, values: Iterable[str]) -> Json:
+    """A parameter of the query that is one of these, or empty, which asks for nothing."""
+    return query(name, description, {"type": "string", "enum": [*values, ""]})
 
 
 def header(name: str, description: str, schema: Json | None = None) -> Json:
@@ -101,7 +115,7 @@ class Described(AutoSchema):
         }
         if scope is not None:
             operation["x-scope"] = scope
-        if told.body is not None or self.method in {"POST", "PUT", "PATCH"}:
+        if self._takes_body(told):
             operation["requestBody"] = self._body(told)
         return operation
 
@@ -140,7 +154,7 @@ class Described(AutoSchema):
                 "in": "path",
                 "required": True,
                 "description": description,
-                "schema": {"type": "string", "minLength": 1},
+                "schema": PATH_SCHEMAS.get(name, {"type": "string", "minLength": 1}),
                 **({"example": example} if example else {}),
             }
         yield from told.parameters
@@ -157,15 +171,21 @@ class Described(AutoSchema):
         found: list[Json] = [{"bearer": wanted}, {"apiKey": wanted}, {"session": []}]
         return [*found, {}] if self._is_open else found
 
+    def _takes_body(self, told: Operation) -> bool:
+        return told.body is not None or self.method in WRITING
+
     def _body(self, told: Operation) -> Json:
-        content: Json = {"schema": {"type": "object", "additionalProperties": False}}
-        if told.body is not None:
-            named = self.resolve_serializer(told.body, "request")
-            content = {"schema": named.ref if named.schema else content["schema"]}
-        if told.body_example is not None:
-            content["example"] = told.body_example
-        needs = told.body is not None and not told.body_is_optional
-        return {"required": needs, "content": {JSON: content}}
+        content: Json = {kind: {"schema": schema} for kind, schema in told.files.items()}
+        if told.body is not None or not content:
+            schema: Json = {"type": "object", "additionalProperties": False}
+            if told.body is not None:
+                named = self.resolve_serializer(told.body, "request")
+                schema = named.ref if named.schema else schema
+            content[JSON] = {"schema": schema}
+            if told.body_example is not None:
+                content[JSON]["example"] = told.body_example
+        needs = bool(told.files) or (told.body is not None and not told.body_is_optional)
+        return {"required": needs, "content": content}
 
     def _responses(self, told: Operation, names: list[str], scope: str | None) -> Json:
         found: Json = {}
@@ -190,8 +210,9 @@ class Described(AutoSchema):
                 yield "missing_scope"
         if names:
             yield "not_found"
-        if told.body is not None or self.method in {"POST", "PUT", "PATCH"}:
+        if self._takes_body(told):
             yield from WITH_BODY
+            yield from WITH_JSON if not told.files else WITH_JSON[1:] if told.body is not None else ()
         if told.pages:
             yield from WITH_PAGES
         if told.once:
@@ -205,7 +226,8 @@ class Described(AutoSchema):
             "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
         }
         if answer.schema is not None:
-            schema: Json = {"$ref": f"#/components/schemas/{answer.schema}"} if answer.schema else {}
+            plain: Json = {"type": "string"} if answer.media_type.startswith("text/") else {}
+            schema = {"$ref": f"#/components/schemas/{answer.schema}"} if answer.schema else plain
             found["content"] = {answer.media_type: {"schema": schema}}
             if answer.example is not None:
                 found["content"][answer.media_type]["example"] = answer.example

@@ -87,3 +87,101 @@ WORKSPACE: dict[str, Any] = {
     "caller": {"kind": "key", "scopes": ["models:read", "predictions:write", "workspace:read"], "role": None},
     "created_at": "2026-03-02T09:14:00+00:00",
 }
+_API = "https://vitrine.example/api/v1"
+_KEY: dict[str, Any] = {
+    "id": "k_" + _ID,
+    "name": "catalogue import",
+    "kind": "secret",
+    "prefix": "vt_4tdc3ftnt53r",
+    "scopes": ["models:read", "predictions:read", "predictions:write"],
+    "origins": [],
+    "models": [],
+    "is_active": True,
+    "limit_day_micros": 5_000_000,
+    "limit_month_micros": None,
+    "spent_day_micros": 0,
+    "spent_month_micros": 0,
+    "currency": "USD",
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2027-11-26T00:00:00+00:00",
+    "revoked_at": None,
+    "last_used_at": None,
+    "previous_until": None,
+    "urls": {"get": f"{_API}/keys/k_{_ID}"},
+}
+KEY_REQUEST: dict[str, Any] = {
+    "name": _KEY["name"],
+    "scopes": _KEY["scopes"],
+    "expires_at": "2027-11-26T00:00:00Z",
+    "limit_day_micros": 5_000_000,
+}
+KEY_WITH_SECRET: dict[str, Any] = {**_KEY, "key": "vt_4tdc3ftnt53r_…"}
+_SUMS: dict[str, int] = {"runs": 12, "not_charged_runs": 1, "amount_micros": 44_000}
+USAGE: dict[str, Any] = {
+    "from": "2026-11-26",
+    "to": "2026-11-26",
+    "group_by": "day",
+    "currency": "USD",
+    "total": _SUMS,
+    "results": [{"day": "2026-11-26", **_SUMS}],
+}
+RECEIPT: dict[str, Any] = {
+    "prediction": PREDICTION["id"],
+    "model": PREDICTION["model"],
+    "status": "succeeded",
+    "via": "api",
+    "lines": QUOTE["lines"],
+    "quoted_micros": 4000,
+    "held_micros": 4000,
+    "charged_micros": 4000,
+    "released_micros": 0,
+    "currency": "USD",
+    "created_at": PREDICTION["created_at"],
+    "started_at": PREDICTION["started_at"],
+    "settled_at": PREDICTION["finished_at"],
+    "urls": {
+        "get": f"{_API}/receipts/p_{_ID}",
+        "prediction": _AT,
+        "page": PREDICTION["urls"]["page"],
+    },
+}
+ASSET_REQUEST: dict[str, Any] = {"url": "https://example.com/vase.png"}
+ASSET: dict[str, Any] = {
+    "id": "a_" + _ID,
+    "kind": "upload",
+    "filename": "vase.png",
+    "content_type": "image/png",
+    "size": 48213,
+    "sha256": _VERSION,
+    "width": 640,
+    "height": 400,
+    "duration_ms": None,
+    "url": f"https://vitrine.example/media/…/a_{_ID}.png",
+    "thumbnail_url": f"https://vitrine.example/media/…/a_{_ID}-small.webp",
+    "prediction": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2026-12-26T10:00:00+00:00",
+}
+UPLOAD_REQUEST: dict[str, Any] = {
+    "size": 20_971_520,
+    "filename": "orbit.mp4",
+    "content_type": "video/mp4",
+    "sha256": _VERSION,
+}
+UPLOAD: dict[str, Any] = {
+    "id": "u_" + _ID,
+    "filename": "orbit.mp4",
+    "size": 20_971_520,
+    "content_type": "video/mp4",
+    "part_size": 8_388_608,
+    "part_count": 3,
+    "parts": [],
+    "asset": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2026-11-27T10:00:00+00:00",
+    "urls": {
+        "get": f"{_API}/assets/uploads/u_{_ID}",
+        "part": f"{_API}/assets/uploads/u_{_ID}/parts/{{number}}",
+        "complete": f"{_API}/assets/uploads/u_{_ID}/complete",
+    },
+}

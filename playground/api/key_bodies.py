@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from marketplace.models import ApiKey
-from playground.api.parsing import MICROS_MAXIMUM, Text, Whole
+from playground.api.parsing import Text, Whole
+from playground.keyring import LIMIT_MAXIMUM
 
 ITEMS_MAXIMUM = 100
 GRACE_MAXIMUM = 7 * 24 * 3600
 
 
+@extend_schema_field({"type": "array", "items": {"type": "string"}, "maxItems": ITEMS_MAXIMUM})
 class Texts(serializers.Field[list[str], Any, list[str], Any]):
     """A JSON list of strings."""
 
@@ -30,6 +33,7 @@ class Texts(serializers.Field[list[str], Any, list[str], Any]):
         return list(data)
 
 
+@extend_schema_field({"type": "string", "format": "date-time"})
 class Moment(serializers.Field[datetime, Any, str, Any]):
     """A moment as ISO 8601 with its offset."""
 
@@ -64,14 +68,14 @@ class KeyChange(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         min_value=0,
-        max_value=MICROS_MAXIMUM,
+        max_value=LIMIT_MAXIMUM,
         help_text="the most it may spend in a day of UTC; null is no limit",
     )
     limit_month_micros = Whole(
         required=False,
         allow_null=True,
         min_value=0,
-        max_value=MICROS_MAXIMUM,
+        max_value=LIMIT_MAXIMUM,
         help_text="the most it may spend in a month of UTC; null is no limit",
     )
 

@@ -39,6 +39,7 @@ _HEADERS = {
     "Allow": "The methods that the address takes.",
     "ETag": "Names these very bytes.",
     "Content-Range": "Which part this is.",
+    "Content-Disposition": "A name to save it under.",
 }
 _WHOLE_HEADERS = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"}
 _PARAMETERS: Json = {

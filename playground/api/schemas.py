@@ -2,69 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marketplace.keys import SCOPES
+from playground.api import schema_keys, schema_media
 from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.schema_words import (
+    ADDRESS,
+    ANYTHING,
+    CURRENCY,
+    LINE,
+    MICROS,
+    STRING,
+    TIME,
+    WHOLE,
+    YES_NO,
+    Schema,
+    array,
+    identifier,
+    maybe,
+    page_of,
+    record,
+    ref,
+    said,
+)
 from playground.models import Delivery, Event, Prediction
 from playground.webhooks import EVENTS
-
-Schema = dict[str, Any]
-
-STRING: Schema = {"type": "string"}
-WHOLE: Schema = {"type": "integer"}
-MICROS: Schema = {"type": "integer", "description": "micro-dollars: 1,000,000 are one dollar"}
-YES_NO: Schema = {"type": "boolean"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-ADDRESS: Schema = {"type": "string", "format": "uri"}
-ANYTHING: Schema = {"type": "object", "additionalProperties": True}
-CURRENCY: Schema = {"const": "USD"}
-
-
-def ref(name: str) -> Schema:
-    """A reference to a named schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def maybe(one: Schema) -> Schema:
-    """The schema, or null."""
-    if isinstance(one.get("type"), str):
-        return {**one, "type": [one["type"], "null"]}
-    return {"anyOf": [one, {"type": "null"}]}
-
-
-def array(of: Schema) -> Schema:
-    return {"type": "array", "items": of}
-
-
-def said(one: Schema, description: str) -> Schema:
-    return {**one, "description": description}
-
-
-def record(description: str, /, **members: Schema) -> Schema:
-    """An object that has exactly these members, all of them."""
-    return {
-        "type": "object",
-        "description": description,
-        "properties": members,
-        "required": list(members),
-        "additionalProperties": False,
-    }
-
-
-def page_of(name: str) -> Schema:
-    """A page of a list."""
-    return record(
-        "One page of a list. `next` and `previous` are whole addresses, null at the ends.",
-        results=array(ref(name)),
-        next=maybe(ADDRESS),
-        previous=maybe(ADDRESS),
-    )
-
-
-def _id(prefix: str) -> Schema:
-    return {"type": "string", "pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{26}}$"}
-
 
 PRICE = record(
     "A price line. `unit_price` is a decimal in USD.",
@@ -109,15 +70,7 @@ QUOTE = record(
     "What a run costs. `is_bound`: it may turn out cheaper.",
     id=STRING,
     model=STRING,
-    lines=array(
-        record(
-            "Quantity times price.",
-            unit=STRING,
-            quantity={"type": "string"},
-            unit_price={"type": "string"},
-            amount_micros=MICROS,
-        )
-    ),
+    lines=array(LINE),
     amount_micros=MICROS,
     currency=CURRENCY,
     is_bound=YES_NO,
@@ -125,7 +78,7 @@ QUOTE = record(
 )
 PREDICTION = record(
     "One run, as it is now.",
-    id=_id("p"),
+    id=identifier("p"),
     model=STRING,
     version=STRING,
     status={"enum": list(Prediction.Status.values)},
@@ -162,7 +115,7 @@ EVENT = record(
     "One server-sent event: the whole present state. `logs` are the lines since the last event.",
     type={"const": "state"},
     seq=WHOLE,
-    id=_id("p"),
+    id=identifier("p"),
     status={"enum": list(Prediction.Status.values)},
     attempt=WHOLE,
     step=WHOLE,
@@ -187,7 +140,7 @@ BALANCE = record(
 )
 WORKSPACE = record(
     "The caller's own workspace.",
-    id=_id("ws"),
+    id=identifier("ws"),
     slug=STRING,
     name=STRING,
     member_count=WHOLE,
@@ -202,7 +155,7 @@ WORKSPACE = record(
 )
 WEBHOOK = record(
     "An address that is told. `secret` stands here when it is made or replaced, and is null else.",
-    id=_id("wh"),
+    id=identifier("wh"),
     url=STRING,
     description=STRING,
     events=array({"enum": list(Event.values)}),
@@ -216,8 +169,8 @@ WEBHOOK = record(
 )
 DELIVERY = record(
     "One event on its way to one address.",
-    id=_id("d"),
-    event_id=said(_id("evt"), "the `webhook-id` header, the same in every attempt"),
+    id=identifier("d"),
+    event_id=said(identifier("evt"), "the `webhook-id` header, the same in every attempt"),
     event={"enum": list(EVENTS)},
     prediction=maybe(STRING),
     url=STRING,
@@ -276,13 +229,17 @@ _EXTRAS: dict[str, Schema] = {
     "resets_at": maybe(TIME),
     "needed_scope": {"enum": list(SCOPES)},
     "max_bytes": WHOLE,
-    "max_cost_micros": WHOLE,
+    "reason": STRING,
+    "missing_parts": array(WHOLE),
+    "used_bytes": WHOLE,
+    "quota_bytes": WHOLE,
+    "needed_bytes": WHOLE,
 }
 
 
 def _problem(code: str) -> Schema:
     kind = CODES[code]
-    members = {name: _EXTRAS.get(name, MICROS) for name in kind.extras}
+    members = {name: MICROS if name.endswith("_micros") else _EXTRAS[name] for name in kind.extras}
     return {
         "allOf": [
             ref("Problem"),
@@ -309,6 +266,8 @@ SCHEMAS: dict[str, Schema] = {
     "Delivery": DELIVERY,
     "WebhookPayload": PAYLOAD,
     "Secret": SECRET,
+    **schema_keys.SCHEMAS,
+    **schema_media.SCHEMAS,
     "ModelPage": page_of("Model"),
     "PredictionPage": page_of("Prediction"),
     "WebhookPage": page_of("Webhook"),

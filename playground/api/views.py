@@ -19,7 +19,7 @@ from marketplace.schema import FieldError
 from playground import predictions
 from playground.api import examples, openapi, shelf
 from playground.api.authentication import IsAnybody
-from playground.api.described import Answer, Operation, header, query
+from playground.api.described import Answer, Operation, choice, header, query
 from playground.api.listing import filters_of
 from playground.api.paging import page
 from playground.api.parsing import Nothing, PredictionRequest, QuoteRequest, idempotency_key, read
@@ -136,13 +136,9 @@ class Predictions(ApiView):
             detail="The workspace's runs, newest first.",
             answers={200: Answer("PredictionPage", "A page of predictions.")},
             parameters=(
-                query("status", "only these", {"type": "string", "enum": list(PredictionRow.Status.values)}),
+                choice("status", "only these", PredictionRow.Status.values),
                 query("model", "only runs of this model, as `publisher/name`"),
-                query(
-                    "via",
-                    "only runs asked for there",
-                    {"type": "string", "enum": list(PredictionRow.Via.values)},
-                ),
+                choice("via", "only runs asked for there", PredictionRow.Via.values),
                 query("from", "a date or time of UTC, ISO 8601: those made since then"),
                 query("to", "a date or time of UTC, ISO 8601: those made before"),
             ),
@@ -222,7 +218,7 @@ class Prediction(ApiView):
         "DELETE": Operation(
             summary="Delete a prediction",
             detail="Hides it at once, with the media it made; a quarter of an hour later they are gone for good. What "
-            "it was charged stays in the ledger, and its receipt with it. Deleting it again changes nothing.",
+            "it was charged stays in the usage. Deleting it again changes nothing.",
             answers={204: Answer(None, "It is deleted.")},
             parameters=(
                 query(

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from marketplace.schema import FieldError
 from playground import predictions, webhooks
 from playground.api import examples
-from playground.api.described import Answer, Operation, query
+from playground.api.described import Answer, Operation, choice
 from playground.api.paging import page
 from playground.api.parsing import Nothing, WebhookChange, WebhookRequest, idempotency_key, read
 from playground.api.problems import invalid
@@ -40,7 +40,7 @@ class Webhooks(ApiView):
             body=WebhookRequest,
             body_example=examples.WEBHOOK_REQUEST,
             answers={201: Answer("Webhook", "The webhook.", ("Location", "Idempotent-Replayed"))},
-            problems=("too_many",),
+            problems=("too_many", "not_found"),
             once=True,
         ),
     }
@@ -150,8 +150,8 @@ class Deliveries(ApiView):
             detail="Kept for thirty days.",
             answers={200: Answer("DeliveryPage", "A page of deliveries, newest first.")},
             parameters=(
-                query("status", "only these", {"type": "string", "enum": list(Delivery.Status.values)}),
-                query("event", "only these", {"type": "string", "enum": list(webhooks.EVENTS)}),
+                choice("status", "only these", Delivery.Status.values),
+                choice("event", "only these", webhooks.EVENTS),
             ),
             pages=True,
         )

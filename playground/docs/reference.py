@@ -133,7 +133,8 @@ def permissions() -> tuple[Permission, ...]:
 
 
 def _operation(path: str, method: str, operation: Json) -> Op:
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    kinds = operation.get("requestBody", {}).get("content", {})
+    body = kinds.get("application/json", {})
     replies, problems = _replies(operation["responses"])
     security = operation.get("security", [])
     shown = body.get("example")
@@ -152,7 +153,7 @@ def _operation(path: str, method: str, operation: Json) -> Op:
         fields=_fields(_resolved(body.get("schema", {}))),
         replies=replies,
         problems=problems,
-        request=_curl(method, path, shown, is_public={} in security) if method != "get" or shown else "",
+        request=_curl(method, path, shown, kinds, is_public={} in security) if method != "get" else "",
         answer=_example(operation["responses"]),
     )
 
@@ -188,7 +189,7 @@ def _meaning(one: Json) -> str:
         parts.append(f"{one['minimum']:,} to {one['maximum']:,}")
     allowed = one.get("enum") or one.get("items", {}).get("enum")
     if allowed:
-        parts.append("one of " + ", ".join(f"`{value}`" for value in allowed if value is not None))
+        parts.append("one of " + ", ".join(f"`{value}`" for value in allowed if value))
     if one.get("default") not in (None, "", {}, []):
         shown = one["default"] if isinstance(one["default"], str | int) else json.dumps(one["default"])
         parts.append(f"`{str(shown).lower() if isinstance(shown, bool) else shown}` without it")
@@ -235,11 +236,15 @@ def _example(responses: Json) -> str:
     return ""
 
 
-def _curl(method: str, path: str, body: Any, *, is_public: bool) -> str:
+def _curl(method: str, path: str, body: Any, kinds: Json, *, is_public: bool) -> str:
     lines = [f"curl -sS -X {method.upper()} '{settings.PUBLIC_URL}{path}'"]
     if not is_public:
         lines.append('-H "Authorization: Bearer $VITRINE_API_KEY"')
-    if body is not None:
+    if "multipart/form-data" in kinds:
+        lines.append("-F file=@vase.png")
+    elif "application/octet-stream" in kinds:
+        lines.append("--data-binary @part")
+    elif body is not None:
         text = shlex.quote(json.dumps(body, ensure_ascii=False))
         lines += ["-H 'Content-Type: application/json'", f"-d {text}"]
     return " \\\n  ".join(lines)

@@ -16,10 +16,12 @@ from playground.edge.protocol import Headers, Message, Scope, Send, header
 PREFIX = "/api/"
 KEEP_SECONDS = 24 * 3600  # for which a browser need not ask again
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-ASKED = "Authorization, X-API-Key, Content-Type, Prefer, Idempotency-Key, Last-Event-ID, X-Request-Id"
+ASKED = (
+    "Authorization, X-API-Key, Content-Type, Prefer, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Filename"
+)
 SHOWN = (
     "X-Request-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    "Idempotent-Replayed, Preference-Applied, WWW-Authenticate, Allow"
+    "Idempotent-Replayed, Preference-Applied, WWW-Authenticate, Allow, Content-Disposition"
 )
 OPEN: Headers = [
     (b"access-control-allow-origin", b"*"),

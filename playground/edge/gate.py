@@ -14,7 +14,7 @@ from playground.edge.protocol import Message, Receive, Scope
 
 CHUNK_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
-FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]{1,64}/parts/[0-9]+)?")
+FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]+/parts/[0-9]+)?")
 MULTIPART_ROOM = 80 * 1024  # for what stands around a file
 NOWHERE = "api-nowhere"  # the address of the API that stands for all that it has not
 

@@ -25,7 +25,7 @@ from playground.edge.multipart import OneFile, boundary_of
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header
 from playground.edge.threads import in_thread
 
-PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]{1,64}/(?:parts/[0-9]+|complete)")
+PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]+/(?:parts/[0-9]+|complete)")
 SLICE_BYTES = 2**20
 STALL_SECONDS = 60
 AT_ONCE = 6  # of a workspace in this process
@@ -56,9 +56,9 @@ async def serve(inner: Application, scope: Scope, receive: Receive, send: Send) 
         content_type=header(scope, b"content-type").partition(";")[0].strip().lower(),
         filename=unquote(header(scope, b"x-filename")[:1000]),
     )
-    body = b""
-    if errand.content_type == "application/json" or scope["path"].endswith("/complete"):
-        body = await _small(receive)
+    # A part is a file whatever it calls itself.
+    is_json = errand.content_type == "application/json" and scope["method"] == "POST"
+    body = await _small(receive) if is_json or scope["path"].endswith("/complete") else b""
     first = await _half(inner, scope, errand, body)
     if errand.work is None:
         await first.release(send)
@@ -111,7 +111,7 @@ async def _received(errand: Errand, scope: Scope, receive: Receive) -> None:
     assert upload is not None
     form = (
         OneFile(boundary_of(header(scope, b"content-type")))
-        if errand.content_type == "multipart/form-data"
+        if errand.content_type == "multipart/form-data" and scope["method"] == "POST"
         else None
     )
     pending, more = bytearray(), True

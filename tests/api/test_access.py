@@ -32,6 +32,9 @@ ROUTES = [
     ("get", "usage.csv", "usage:read", False, 200),
     ("get", "receipts", "usage:read", False, 200),
     ("get", "receipts/{id}", "usage:read", False, 200),
+    ("get", "assets", "assets:read", False, 200),
+    ("post", "assets", "assets:write", False, 503),  # the edge brings the file, see tests/edge
+    ("post", "assets/uploads", "assets:write", False, 201),
     ("get", "workspace", "workspace:read", False, 200),
     ("get", "webhooks", "webhooks:read", False, 200),
     ("post", "webhooks", "webhooks:write", False, 201),
@@ -39,8 +42,10 @@ ROUTES = [
     ("post", "webhooks/request-secret", "webhooks:write", False, 200),
 ]
 BODIES = {
+    "webhooks": {"url": "https://example.test/"},
     "quotes": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
     "predictions": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
+    "assets/uploads": {"size": 1},
     "keys": {"name": "a key", "scopes": ["keys:write"]},
 }
 

@@ -13,10 +13,14 @@ from jsonschema import Draft202012Validator
 from marketplace.keys import SCOPES
 from playground.api import openapi, rates
 from playground.api.codes import CODES
+from playground.api.keys import CallingKeyJson, KeyJson, KeyWithSecretJson
 from playground.api.schemas import SCHEMAS
+from playground.assets import AssetJson
+from playground.assets.uploads import PartJson, UploadJson
 from playground.docs import reference
 from playground.edge.present import Event
 from playground.predictions.present import PredictionJson
+from playground.statements import ReceiptJson, UsageJson, UsageSumsJson
 from playground.webhooks.present import DeliveryJson, WebhookJson
 from tests.api.shapes import assert_problem
 
@@ -96,10 +100,64 @@ def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("Prediction", PredictionJson), ("Event", Event), ("Webhook", WebhookJson), ("Delivery", DeliveryJson)],
+    [
+        ("Prediction", PredictionJson),
+        ("Event", Event),
+        ("Webhook", WebhookJson),
+        ("Delivery", DeliveryJson),
+        ("Key", KeyJson),
+        ("KeyWithSecret", KeyWithSecretJson),
+        ("CallingKey", CallingKeyJson),
+        ("Usage", UsageJson),
+        ("UsageSums", UsageSumsJson),
+        ("Receipt", ReceiptJson),
+        ("Asset", AssetJson),
+        ("Upload", UploadJson),
+        ("Part", PartJson),
+    ],
 )
 def test_schemas_are_those_of_the_code(name, shape):
     assert set(SCHEMAS[name]["properties"]) == set(get_type_hints(shape))
+
+
+def test_every_operation_says_what_it_answers():
+    silent = [
+        (path, method)
+        for path, item in openapi.document()["paths"].items()
+        for method, operation in item.items()
+        if "2XX" in operation["responses"]
+    ]
+    assert silent == []
+
+
+def test_bodies_that_are_files():
+    paths = openapi.document()["paths"]
+    body = paths["/api/v1/assets"]["post"]["requestBody"]
+    assert set(body["content"]) == {"application/json", "application/octet-stream", "multipart/form-data"}
+    part = paths["/api/v1/assets/uploads/{upload_id}/parts/{number}"]["put"]
+    assert set(part["requestBody"]["content"]) == {"application/octet-stream"}
+    assert body["required"]
+    assert part["requestBody"]["required"]
+    assert "415" not in part["responses"]
+    assert "422" not in part["responses"]
+    assert "200" in paths["/api/v1/usage.csv"]["get"]["responses"]
+
+
+def test_the_members_of_problems_have_types():
+    schemas = openapi.document()["components"]["schemas"]
+    told = schemas["Problem_unusable_file"]["allOf"][1]["properties"]["reason"]
+    assert told["type"] == "string"
+    assert schemas["Problem_upload_incomplete"]["allOf"][1]["properties"]["missing_parts"]["type"] == "array"
+
+
+@pytest.mark.parametrize("path", ["key", "keys", "usage", "usage?group_by=key", "usage?group_by=member"])
+def test_answers_are_as_described(world, path):
+    document = openapi.document()
+    operation = document["paths"][f"/api/v1/{path.partition('?')[0]}"]["get"]
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    answer = world.ada.get(path)
+    assert answer.status_code == 200
+    validate(document, schema, answer.json())
 
 
 def test_the_document_is_public_and_its_examples_are_valid(world):
@@ -135,7 +193,8 @@ def test_the_table_of_scopes_is_the_codes(world):
     shown = {(one.method, one.path): one.scope for one in reference.permissions()}
     for path, view in routes():
         for method in methods_of(view):
-            assert shown[method.upper(), path] == (view.scopes[method.upper()] or "")
+            without = "any key" if view.authentication_classes else ""
+            assert shown[method.upper(), path] == (view.scopes[method.upper()] or without)
 
 
 def test_figures_before_it_is_too_much(world, settings):

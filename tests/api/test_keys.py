@@ -41,6 +41,28 @@ def made(who: Caller, **fields):
     return answer.json()
 
 
+def test_a_repeated_request_makes_one_key_and_shows_its_text_once(world):
+    sent = {**SECRET, "expires_at": (timezone.now() + dt.timedelta(days=1)).isoformat()}
+    first = world.ada.post("keys", sent, Idempotency_Key="one")
+    again = world.ada.post("keys", sent, Idempotency_Key="one")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["key"].startswith(first.json()["prefix"])
+    assert again.json() == {**first.json(), "key": None}
+    assert (again.headers["Idempotent-Replayed"], again.headers["Location"]) == (
+        "true",
+        first.headers["Location"],
+    )
+    assert "Idempotent-Replayed" not in first.headers
+    assert ApiKey.objects.filter(name="import").count() == 1
+    other = world.ada.post("keys", {**sent, "name": "another"}, Idempotency_Key="one")
+    assert_problem(other, "idempotency_conflict")
+    assert_problem(world.ada.post("keys", {**sent, "name": ""}, Idempotency_Key="two"), "invalid_input")
+    assert world.ada.post("keys", sent, Idempotency_Key="two").json()["key"]  # what failed took no name
+    elsewhere = world.mal.post("keys", sent, Idempotency_Key="one").json()
+    assert elsewhere["key"]
+    assert elsewhere["id"] != first.json()["id"]
+
+
 def test_a_key_is_made_used_changed_and_revoked(world):
     new = made(world.ada, limit_month_micros=20_000_000)
     assert new["key"].startswith(new["prefix"] + "_")

@@ -299,6 +299,39 @@ def test_parts_of_the_wrong_size_or_number_are_refused(world, small_parts):
     assert not UploadPart.objects.exists()
 
 
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", "text/plain"])
+def test_a_part_is_bytes_whatever_it_calls_itself(world, kind):
+    upload = call(world, "POST", f"{PATH}/uploads", {"size": 2}).json()
+    path = upload["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    headers = {**world.headers(), "Content-Type": kind}
+    answer = run(ask("PUT", f"{path}/parts/1", headers=headers, body=b"{}"))
+    assert (answer.status, answer.json()["sha256"]) == (200, hashlib.sha256(b"{}").hexdigest())
+
+
+def test_addresses_of_parts_that_cannot_be(world):
+    upload = call(world, "POST", f"{PATH}/uploads", {"size": 2}).json()
+    path = upload["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    assert put(world, f"{path}/parts/12345678", b"xy").status == 400
+    for wrong in (f"{path}/parts/-1", f"{path}/parts/{'9' * 5000}", f"{path}{'x' * 90}/parts/1"):
+        answer = put(world, wrong, b"xy")
+        assert (answer.status, answer.json()["code"]) == (404, "not_found"), wrong
+
+
+def test_an_upload_is_announced_once_under_a_key(world):
+    headers = {**world.headers(), "Content-Type": "application/json", "Idempotency-Key": "one"}
+
+    def announce(size):
+        body = json.dumps({"size": size}).encode()
+        return run(ask("POST", f"{PATH}/uploads", headers=headers, body=body))
+
+    first, again = announce(1500), announce(1500)
+    assert (first.status, again.status) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    assert Upload.objects.count() == 1
+    assert announce(1600).json()["code"] == "idempotency_conflict"
+
+
 @pytest.mark.parametrize("change", ["sha256", "content_type", "content"])
 def test_an_upload_that_is_not_what_was_announced_is_forgotten(world, folder, change):
     data = files.picture(size=(100, 80))
