@@ -259,3 +259,63 @@ class UsageRecord(models.Model):
 
     def __str__(self) -> str:
         return f"usage of {self.reference}"
+
+
+class UsageDay(models.Model):
+    """The usage records of one UTC day, summed up. Written where they are, by the statement that writes them.
+
+    Rows are parts of a sum: who finds all rows of its day locked by others that settle adds one, and waits for nobody.
+    """
+
+    # Without an index of its own, here and below: the other one begins with the workspace, and a planner that has
+    # both took this one, for all days instead of a few.
+    workspace = models.ForeignKey(
+        "marketplace.Workspace", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    book = models.CharField(max_length=4, choices=Book.choices)
+    day = models.DateField()
+    model = models.CharField(max_length=120)
+    key_id = models.BigIntegerField(default=0)  # 0 is none, here and below
+    user_id = models.BigIntegerField(default=0)
+    runs = models.BigIntegerField()
+    not_charged = (
+        models.BigIntegerField()
+    )  # the runs among them that cost nothing because they did not succeed
+    amount_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="usage_day_amounts",
+                condition=Q(runs__gt=0, not_charged__gte=0, amount_micros__gte=0)
+                & Q(not_charged__lte=F("runs")),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "book", "day", "model", "key_id", "user_id"], name="usage_day_sums"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"usage of {self.model} on {self.day}"
+
+
+class LowBalance(models.Model):
+    """Below which available amount a workspace is warned, and when it was; the next credit makes that null again."""
+
+    workspace = models.ForeignKey(
+        "marketplace.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    book = models.CharField(max_length=4, choices=Book.choices)
+    below_micros = models.BigIntegerField()  # 0 is never
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "book"], name="low_balance_once"),
+            models.CheckConstraint(name="low_balance_amount", condition=Q(below_micros__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"workspace {self.workspace_id} below {self.below_micros}"

@@ -161,6 +161,40 @@ def post(task: str, payload: Payload, *, delay_seconds: int = 0) -> None:
         transaction.on_commit(functools.partial(_send, row.pk, task), robust=True)
 
 
+def hint(task: str, key: str, *, pending_seconds: int) -> None:
+    """Ask control to do `task` about `key`; none is sent again for so long, or until `unhint`. Never raises.
+
+    Like a wake-up it may be lost or come twice: a row says what there is to do, and the sweep hints again.
+    """
+    try:
+        if redis_client().set(_hinted(task, key), 1, nx=True, ex=pending_seconds):
+            app.send_task(task, kwargs={"key": key}, queue=CONTROL_QUEUE)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        log.warning("%s about %s was not asked for, the sweep will: %s", task, key, error)
+
+
+def unhint(task: str, key: str) -> None:
+    """The hint was not followed: the next one is sent."""
+    redis_client().delete(_hinted(task, key))
+
+
+def _hinted(task: str, key: str) -> str:
+    return f"hint:{task}:{key}"
+
+
+def follower(task: str) -> Callable[[Callable[[str], None]], Callable[[str], None]]:
+    """Register a function as what follows hints named `task`."""
+
+    def register(function: Callable[[str], None]) -> Callable[[str], None]:
+        def follow(key: str, **_: object) -> None:
+            function(key)
+
+        app.task(name=task)(follow)
+        return function
+
+    return register
+
+
 def resend_due(limit: int = 200) -> int:
     """Send again what has waited too long for its handler. Returns how many were sent."""
     now = timezone.now()

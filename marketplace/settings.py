@@ -14,12 +14,23 @@
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
+| MAX_UPLOAD_BYTES | 536870912 | largest file that can be uploaded |
+| UPLOAD_QUOTA_BYTES | 10737418240 | bytes of uploads that a workspace may keep |
+| UPLOAD_DAYS | 7 | days until an upload expires, from its last use |
+| OUTBOUND_PRIVATE | - | loopback: requests to addresses that users name (input URLs, webhooks) may reach this machine |
 | LEDGER_BOOK | test | the book that money is written to: test or live |
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
 | ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
-| STARTER_CREDIT_MICROS | 5000000 | credit of the demo workspace, in micro-dollars; granted once |
+| STARTER_CREDIT_MICROS | 5000000 | credit of a newcomer's own workspace, in micro-dollars; granted once to a person |
+| SIGNUP_OPEN | 1 | anybody may make an account; 0: only who was invited to a workspace |
+| SIGNUPS_PER_DAY | 20 | accounts that may be made from one address a day; 0 is no limit |
+| EMAIL_URL | files under mail/ | smtp://user:password@host:port (STARTTLS unless ?tls=0), smtps:// or file:///folder |
+| EMAIL_FROM | Vitrine at PUBLIC_URL's host | the sender of mails |
+| EMAIL_VERIFICATION | optional; mandatory with smtp | must newcomers prove their address before they are let in |
+| TRUSTED_PROXIES | 0 | proxies in front, whose X-Forwarded-For tells where a visitor comes from |
+| LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 | WEIGHTS_DIR | workers/weights | folder that recipes name their weights in |
@@ -91,6 +102,29 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
+def email(url: str) -> dict[str, Any]:
+    """What an EMAIL_URL says, by the second half of Django's names; without one, files in a folder."""
+    parts = urlsplit(url or places.mail.as_uri())
+    if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
+        return {"BACKEND": "marketplace.mail.Folder", "FOLDER": unquote(parts.path)}
+    try:
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        port = host = None
+    if parts.scheme not in {"smtp", "smtps"} or not host:
+        raise ImproperlyConfigured("EMAIL_URL must be smtp://…, smtps://… or file:///folder")
+    is_wrapped = parts.scheme == "smtps"
+    return {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "HOST": host,
+        "PORT": port or (465 if is_wrapped else 587),
+        "HOST_USER": unquote(parts.username or ""),
+        "HOST_PASSWORD": unquote(parts.password or ""),
+        "USE_SSL": is_wrapped,
+        "USE_TLS": not is_wrapped and dict(parse_qsl(parts.query)).get("tls", "1") != "0",
+    }
+
+
 places = Places.at(Path(env("VITRINE_DATA", str(BASE_DIR / "var"))))
 
 HOST = env("HOST", "127.0.0.1")
@@ -126,6 +160,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_htmx",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "rest_framework",
     "marketplace",
@@ -147,6 +185,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 ROOT_URLCONF = "playground.urls"
@@ -174,16 +213,81 @@ DATABASES = {"default": database(env("DATABASE_URL") or places.postgres_url())}
 REDIS_URL = env("REDIS_URL") or places.redis_url()
 CELERY_BROKER_URL = env("CELERY_BROKER_URL") or env("REDIS_URL") or places.broker_url()
 
+# What counts and remembers for all processes together: limits of sign-ins, mails and codes, codes that were used.
+CACHES = {
+    "default": {
+        "BACKEND": "marketplace.cache.SharedCache",
+        "LOCATION": [REDIS_URL],
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {
+            "serializer": "marketplace.cache.Json",
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+    }
+}
+
+_email = email(env("EMAIL_URL"))
+EMAIL_BACKEND: str = _email["BACKEND"]
+MAIL_FOLDER = str(_email.get("FOLDER", ""))
+EMAIL_HOST: str = _email.get("HOST", "localhost")
+EMAIL_PORT: int = _email.get("PORT", 25)
+EMAIL_HOST_USER: str = _email.get("HOST_USER", "")
+EMAIL_HOST_PASSWORD: str = _email.get("HOST_PASSWORD", "")
+EMAIL_USE_SSL: bool = _email.get("USE_SSL", False)
+EMAIL_USE_TLS: bool = _email.get("USE_TLS", False)
+EMAIL_TIMEOUT = 10
+MAIL_IS_FILED = bool(MAIL_FOLDER)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
+    env("EMAIL_FROM") or f"Vitrine <no-reply@{urlsplit(PUBLIC_URL).hostname or 'localhost'}>"
+)
+
 AUTH_USER_MODEL = "marketplace.User"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 CSRF_FAILURE_VIEW = "playground.pages.errors.csrf_failure"
-LOGIN_URL = "login"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "gallery"
 LOGOUT_REDIRECT_URL = "gallery"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
 ]
+
+SIGNUP_OPEN = env_bool("SIGNUP_OPEN", default=True)
+SIGNUPS_PER_DAY = env_int("SIGNUPS_PER_DAY", 20)
+ACCOUNT_ADAPTER = "playground.pages.adapter.Accounts"
+ACCOUNT_FORMS = {"login": "playground.pages.sign_in.SignIn", "signup": "playground.pages.sign_in.SignUp"}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_VERIFICATION = env("EMAIL_VERIFICATION", "optional" if MAIL_IS_FILED else "mandatory")
+if ACCOUNT_EMAIL_VERIFICATION not in {"optional", "mandatory"}:
+    raise ImproperlyConfigured("EMAIL_VERIFICATION must be optional or mandatory")
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_CHANGE_EMAIL = True  # one address for a person; the old one stays until the new one is proved
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
+# Wrong passwords are counted by `playground.pages.attempts`, as a limit for each e-mail address alone would let any
+# stranger lock its owner out. Second factors are counted there too.
+ACCOUNT_RATE_LIMITS = {"login_failed": None}
+ALLAUTH_TRUSTED_PROXY_COUNT = env_int("TRUSTED_PROXIES", 0)
+# Passkeys need a script with data inside the page, which the content security policy has no place for.
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ADAPTER = "playground.pages.adapter.SecondFactors"
+MFA_FORMS = {
+    "authenticate": "playground.pages.sign_in.SecondFactor",
+    "reauthenticate": "playground.pages.sign_in.SecondFactorAgain",
+}
+MFA_TOTP_ISSUER = "Vitrine"
+MFA_TOTP_TOLERANCE = 1  # steps of half a minute by which a phone's clock may be wrong
 
 MEDIA_BUCKET = env("MEDIA_BUCKET")
 MEDIA_ROOT = places.media
@@ -212,6 +316,14 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
+MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_BYTES", 512 * 1024 * 1024)
+UPLOAD_QUOTA_BYTES = env_int("UPLOAD_QUOTA_BYTES", 10 * 1024**3)
+UPLOAD_DAYS = env_int("UPLOAD_DAYS", 7)
+
+OUTBOUND_PRIVATE = env("OUTBOUND_PRIVATE")
+if OUTBOUND_PRIVATE not in {"", "loopback"}:
+    raise ImproperlyConfigured("OUTBOUND_PRIVATE must be loopback or nothing")
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["playground.api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["playground.api.authentication.HasWorkspace"],
@@ -219,6 +331,12 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "playground.api.problems.handler",
     "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["playground.api.openapi.finish"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 LEDGER_BOOK = env("LEDGER_BOOK", "test")
@@ -229,6 +347,7 @@ OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30, least=1)
 INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
+LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth
-from django.urls import path
+from allauth.account import views as account
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as recovery
+from allauth.mfa.totp import views as totp
+from allauth.usersessions import views as sessions
+from django.urls import path, re_path
 
+from playground import docs
+from playground.api import keys as api_keys
+from playground.api import media as api_media
+from playground.api import usage as api_usage
 from playground.api import views as api
+from playground.api import webhooks as api_webhooks
+from playground.pages import keys as key_pages
+from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
 handler400 = "playground.pages.errors.bad_request"
 handler403 = "playground.pages.errors.forbidden"
 handler404 = "playground.pages.errors.not_found"
+handler429 = "playground.pages.errors.too_many"
 handler500 = "playground.pages.errors.server_error"
 
 urlpatterns = [
@@ -19,6 +31,9 @@ urlpatterns = [
     path("m/<slug:publisher>/<slug:name>", pages.model, name="model"),
     path("m/<slug:publisher>/<slug:name>/api", pages.model_api, name="model-api"),
     path("m/<slug:publisher>/<slug:name>/readme", pages.model_readme, name="model-readme"),
+    path("m/<slug:publisher>/<slug:name>/examples", pages.model_examples, name="model-examples"),
+    path("m/<slug:publisher>/<slug:name>/versions", pages.model_versions, name="model-versions"),
+    path("m/<slug:publisher>/<slug:name>/form", pages.model_form, name="model-form"),
     path("m/<slug:publisher>/<slug:name>/estimate", pages.estimate, name="model-estimate"),
     path("m/<slug:publisher>/<slug:name>/run", pages.run, name="model-run"),
     path("m/<slug:publisher>/<slug:name>/runs", pages.model_runs, name="model-runs"),
@@ -26,17 +41,153 @@ urlpatterns = [
     path("p/<str:prediction_id>/card", pages.prediction_card, name="prediction-card"),
     path("p/<str:prediction_id>/cancel", pages.cancel, name="prediction-cancel"),
     path("p/<str:prediction_id>/again", pages.again, name="prediction-again"),
+    path("p/<str:prediction_id>/delete", pages.delete, name="prediction-delete"),
+    path("p/<str:prediction_id>/receipt", pages.receipt, name="prediction-receipt"),
+    path("p/<str:prediction_id>/revoke", pages.revoke, name="prediction-revoke"),
+    path("p/<str:prediction_id>/share", pages.share, name="prediction-share"),
+    path("s/<str:token>", pages.shared, name="shared"),
+    path("s/<str:token>/<int:number>", pages.shared_media, name="shared-media"),
+    path("p/<str:prediction_id>/acts", pages.prediction_acts, name="prediction-acts"),
+    path("p/<str:prediction_id>/example", pages.prediction_example, name="prediction-example"),
+    path("p/<str:prediction_id>/zip", pages.prediction_zip, name="prediction-zip"),
     path("dashboard/balance", pages.balance, name="balance"),
     path("dashboard/history", pages.history, name="history"),
-    path("accounts/login", pages.sign_in, name="login"),
-    path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
+    path("dashboard/usage", usage_pages.usage, name="usage"),
+    path("dashboard/usage.csv", usage_pages.usage_csv, name="usage-csv"),
+    path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
+    path("dashboard/keys", key_pages.keys, name="keys"),
+    path("dashboard/keys/new", key_pages.new, name="key-new"),
+    path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
+    path("dashboard/keys/<str:key_id>/rotate", key_pages.rotate, name="key-rotate"),
+    path("dashboard/keys/<str:key_id>/revoke", key_pages.revoke, name="key-revoke"),
+    path("dashboard/history/cancel", pages.history_cancel, name="history-cancel"),
+    path("dashboard/history/delete", pages.history_delete, name="history-delete"),
+    path("dashboard/history/download", pages.history_download, name="history-download"),
+    path("dashboard/history/export/<str:form>", pages.history_export, name="history-export"),
+    path("dashboard/history/rows", pages.history_rows, name="history-rows"),
+    path("dashboard/history/undo", pages.history_undo, name="history-undo"),
+    path("dashboard/webhooks", pages.webhooks, name="webhooks"),
+    path("dashboard/webhooks/request-secret/<slug:act>", pages.request_secret, name="request-secret"),
+    path("dashboard/webhooks/<str:webhook_id>", pages.webhook, name="webhook"),
+    path("dashboard/webhooks/<str:webhook_id>/<slug:act>", pages.webhook_act, name="webhook-act"),
+    path("dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>", pages.delivery, name="delivery"),
+    path(
+        "dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>/again", pages.redeliver, name="redeliver"
+    ),
+    path("docs", docs.docs, name="docs"),
+    path("llms.txt", docs.llms, name="llms"),
+    path("llms-full.txt", docs.llms_full, name="llms-full"),
     path("healthz", pages.healthz, name="healthz"),
+    # People: workspaces and members
+    path("dashboard/members", pages.members, name="members"),
+    path("dashboard/members/invite", pages.invite, name="member-invite"),
+    path("dashboard/members/leave", pages.leave, name="member-leave"),
+    path("dashboard/members/<str:member_id>/role", pages.member_role, name="member-role"),
+    path("dashboard/members/<str:member_id>/remove", pages.member_remove, name="member-remove"),
+    path(
+        "dashboard/invitations/<str:invitation_id>/resend", pages.invitation_resend, name="invitation-resend"
+    ),
+    path(
+        "dashboard/invitations/<str:invitation_id>/revoke", pages.invitation_revoke, name="invitation-revoke"
+    ),
+    path("dashboard/settings", pages.workspace_settings, name="settings"),
+    path("dashboard/settings/delete", pages.workspace_delete, name="workspace-delete"),
+    path("dashboard/switch", pages.switch, name="switch"),
+    path("dashboard/workspaces", pages.workspaces, name="workspaces"),
+    path("dashboard/workspaces/new", pages.workspace_new, name="workspace-new"),
+    path("invitations/<str:token>", pages.invitation, name="invitation"),
+    # People: the account. django-allauth's views under its names, at addresses like all others: without a last slash
+    path("accounts/login", account.login, name="account_login"),
+    path("accounts/logout", account.logout, name="account_logout"),
+    path("accounts/signup", account.signup, name="account_signup"),
+    path("accounts/inactive", account.account_inactive, name="account_inactive"),
+    path("accounts/confirm", account.reauthenticate, name="account_reauthenticate"),
+    path("accounts/email", account.email, name="account_email"),
+    path("accounts/email/sent", account.email_verification_sent, name="account_email_verification_sent"),
+    path("accounts/email/confirm/<str:key>", account.confirm_email, name="account_confirm_email"),
+    path("accounts/password", account.password_change, name="account_change_password"),
+    path("accounts/password/set", account.password_set, name="account_set_password"),
+    path("accounts/password/reset", account.password_reset, name="account_reset_password"),
+    path("accounts/password/reset/sent", account.password_reset_done, name="account_reset_password_done"),
+    path(
+        "accounts/password/reset/done",
+        account.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
+    re_path(
+        r"^accounts/password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)$",
+        account.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path("accounts/two-factor", mfa.index, name="mfa_index"),
+    path("accounts/two-factor/sign-in", mfa.authenticate, name="mfa_authenticate"),
+    path("accounts/two-factor/confirm", mfa.reauthenticate, name="mfa_reauthenticate"),
+    path("accounts/two-factor/app", totp.activate_totp, name="mfa_activate_totp"),
+    path("accounts/two-factor/app/off", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("accounts/two-factor/codes", recovery.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path(
+        "accounts/two-factor/codes/new", recovery.generate_recovery_codes, name="mfa_generate_recovery_codes"
+    ),
+    path(
+        "accounts/two-factor/codes/file", recovery.download_recovery_codes, name="mfa_download_recovery_codes"
+    ),
+    path("accounts/sessions", sessions.list_usersessions, name="usersessions_list"),
+    path("accounts/profile", pages.profile, name="account"),
+    path("accounts/delete", pages.account_delete, name="account-delete"),
+    # Staff, and whoever sits at the machine
+    path("-/mail", pages.mailbox, name="mailbox"),
+    path("-/mail/<str:name>", pages.letter, name="letter"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),
+    path(
+        "api/v1/models/<slug:publisher>/<slug:name>/schema",
+        api.ModelSchema.as_view(),
+        name="api-model-schema",
+    ),
     path("api/v1/quotes", api.Quotes.as_view(), name="api-quotes"),
     path("api/v1/predictions", api.Predictions.as_view(), name="api-predictions"),
     path("api/v1/predictions/<str:prediction_id>", api.Prediction.as_view(), name="api-prediction"),
+    path("api/v1/predictions/<str:prediction_id>/events", api.Events.as_view(), name="api-prediction-events"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
+    path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
+    path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
+    path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),
+    path("api/v1/keys/<str:key_id>/rotate", api_keys.RotateKey.as_view(), name="api-key-rotate"),
+    path("api/v1/usage", api_usage.Usage.as_view(), name="api-usage"),
+    path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
+    path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),
+    path("api/v1/receipts/<str:prediction_id>", api_usage.Receipt.as_view(), name="api-receipt"),
+    path("api/v1/assets", api_media.Assets.as_view(), name="api-assets"),
+    path("api/v1/assets/uploads", api_media.Uploads.as_view(), name="api-uploads"),
+    path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/parts/<int:number>",
+        api_media.UploadPart.as_view(),
+        name="api-upload-part",
+    ),
+    path(
+        "api/v1/assets/uploads/<str:upload_id>/complete",
+        api_media.CompleteUpload.as_view(),
+        name="api-upload-complete",
+    ),
+    path("api/v1/assets/<str:asset_id>", api_media.Asset.as_view(), name="api-asset"),
+    path("api/v1/workspace", api.Workspace.as_view(), name="api-workspace"),
+    path("api/v1/openapi.json", api.OpenApi.as_view(), name="openapi"),
+    path("api/v1/webhooks", api_webhooks.Webhooks.as_view(), name="api-webhooks"),
+    path("api/v1/webhooks/request-secret", api_webhooks.RequestSecret.as_view(), name="api-request-secret"),
+    path("api/v1/webhooks/<str:webhook_id>", api_webhooks.Webhook.as_view(), name="api-webhook"),
+    path("api/v1/webhooks/<str:webhook_id>/rotate", api_webhooks.Rotate.as_view(), name="api-webhook-rotate"),
+    path("api/v1/webhooks/<str:webhook_id>/test", api_webhooks.Test.as_view(), name="api-webhook-test"),
+    path(
+        "api/v1/webhooks/<str:webhook_id>/deliveries",
+        api_webhooks.Deliveries.as_view(),
+        name="api-deliveries",
+    ),
+    path(
+        "api/v1/webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/redeliver",
+        api_webhooks.Redeliver.as_view(),
+        name="api-redeliver",
+    ),
 ]

@@ -50,6 +50,7 @@ for _name in (
     "DEBUG",
     "LEDGER_BOOK",
     "VITRINE_LANES",
+    "OUTBOUND_PRIVATE",
 ):
     os.environ.pop(_name, None)
 os.environ["VITRINE_DATA"] = tempfile.mkdtemp(prefix="vitrine-tests-")

@@ -29,7 +29,7 @@ PROMPTS = (
 def sign_in(page: Page, *, url: str, email: str, password: str) -> None:
     """As a person does, on the sign-in page."""
     page.goto(f"{url}/accounts/login")
-    page.fill("input[name=username]", email)
+    page.fill("input[name=login]", email)
     page.fill("input[name=password]", password)
     page.click("main form button[data-kind=primary]")
     page.wait_for_load_state("networkidle")

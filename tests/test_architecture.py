@@ -147,7 +147,7 @@ def test_every_url_named_in_code_and_templates_exists() -> None:
     used = {
         match: name(path)
         for path in [*sources(), *(ROOT / "templates").rglob("*.html")]
-        for match in re.findall(r"(?:reverse\(|redirect\(|{% url )[\"']([a-z-]+)[\"']", path.read_text())
+        for match in re.findall(r"(?:reverse\(|redirect\(|{% url )[\"']([a-z_-]+)[\"']", path.read_text())
     }
     assert used
     assert {url: at for url, at in used.items() if url not in known} == {}

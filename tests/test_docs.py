@@ -14,6 +14,8 @@ README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "marketplace" / "settings.py").read_text()
 GLOSSARY = [
     "Workspace",
+    "Membership",
+    "Invitation",
     "ApiKey",
     "Publisher",
     "Listing",

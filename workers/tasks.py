@@ -16,9 +16,11 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from billing import low_balance
+from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
-from playground import health, predictions
+from playground import health, predictions, webhooks
 from workers import session
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ def _ready(**_: Any) -> None:
     """The control process keeps the clock: no embedded beat, which would survive its worker's death as an orphan."""
     if session.is_control():
         threading.Thread(target=_keep_sweeping, name="sweep", daemon=True).start()
+        threading.Thread(target=webhooks.keep_delivering, name="postman", daemon=True).start()
     for lane in session.lanes_of_process():
         app.send_task("workers.drain", kwargs={"lane": lane}, queue=f"lane.{lane}")
 
@@ -101,6 +104,8 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
         health.note_sweep()
         if with_tidy:
             predictions.tidy()
+            low_balance.find_low()
+            webhooks.tidy()
         if daily:
             predictions.tidy_daily()
     except Exception:

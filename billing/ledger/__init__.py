@@ -13,7 +13,7 @@ from billing.ledger.accounts import Balance, balance, open_workspace
 from billing.ledger.audit import Problem, verify
 from billing.ledger.crediting import KeyReused, credit
 from billing.ledger.holding import AlreadyHeld, InsufficientCredit, LimitReached, hold
-from billing.ledger.limits import SpendScope, set_limit
+from billing.ledger.limits import Limit, SpendScope, limits_of, set_limit
 from billing.ledger.settling import (
     AlreadySettled,
     CaptureExceedsHold,
@@ -33,6 +33,7 @@ __all__ = [
     "Charge",
     "InsufficientCredit",
     "KeyReused",
+    "Limit",
     "LimitReached",
     "NoSuchHold",
     "Problem",
@@ -43,6 +44,7 @@ __all__ = [
     "capture",
     "credit",
     "hold",
+    "limits_of",
     "open_workspace",
     "release",
     "set_limit",

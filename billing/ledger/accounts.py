@@ -4,7 +4,7 @@ statement."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -32,12 +32,22 @@ class AccountName(NamedTuple):
 @dataclass(frozen=True)
 class Balance:
     """`available` can be spent now, `held` is set aside for open runs, `balance` is both; `granted` is part
-    of `available`."""
+    of `available`. Below `low_micros` the workspace wants to be warned; zero is never."""
 
     balance_micros: int
     held_micros: int
     available_micros: int
     granted_micros: int
+    low_micros: int = field(default=0, compare=False)
+
+    @property
+    def bought_micros(self) -> int:
+        """The part of `available` that was paid for."""
+        return self.available_micros - self.granted_micros
+
+    @property
+    def is_low(self) -> bool:
+        return self.available_micros < self.low_micros
 
 
 def current_book(book: str | None = None) -> str:
@@ -70,13 +80,15 @@ _BALANCE = """
     SELECT coalesce(sum(balance_micros), 0)::bigint,
            coalesce(sum(balance_micros) FILTER (WHERE kind = 'workspace_granted'), 0)::bigint,
            (SELECT coalesce(sum(granted_micros + bought_micros), 0)::bigint FROM billing_hold
-             WHERE workspace_id = %(workspace)s AND book = %(book)s AND state = 'open')
+             WHERE workspace_id = %(workspace)s AND book = %(book)s AND state = 'open'),
+           CASE WHEN count(*) = 0 THEN 0 ELSE coalesce((SELECT below_micros FROM billing_lowbalance
+             WHERE workspace_id = %(workspace)s AND book = %(book)s), %(low)s) END
       FROM billing_ledgeraccount WHERE book = %(book)s AND code = ANY(%(codes)s)
 """
 
 
 def balance(workspace_id: int, *, book: str | None = None) -> Balance:
-    """A workspace's credit as of one moment. A workspace that was never credited has zero."""
+    """A workspace's credit as of one moment. A workspace that was never credited has zero, and is not warned."""
     with connection.cursor() as cursor:
         cursor.execute(
             _BALANCE,
@@ -84,10 +96,11 @@ def balance(workspace_id: int, *, book: str | None = None) -> Balance:
                 "workspace": workspace_id,
                 "book": current_book(book),
                 "codes": [f"{kind}:{workspace_id}" for kind in CACHED_KINDS],
+                "low": int(settings.LOW_BALANCE_MICROS),
             },
         )
-        available, granted, held = cursor.fetchone()
-    return Balance(available + held, held, available, granted)
+        available, granted, held, low = cursor.fetchone()
+    return Balance(available + held, held, available, granted, low)
 
 
 _POST = """

@@ -91,6 +91,19 @@ _CHECKS = {
          WHERE h.captured_micros IS DISTINCT FROM u.amount_micros OR h.state IS NOT DISTINCT FROM 'open'
             OR h.workspace_id IS DISTINCT FROM u.workspace_id
     """,
+    "a day of usage is the sum of its records": """
+        SELECT format('day %%s of workspace %%s, %%s', day, workspace_id, model)
+          FROM (SELECT workspace_id, book, day, model, key_id, user_id, sum(runs) AS runs,
+                       sum(not_charged) AS not_charged, sum(amount_micros) AS amount_micros
+                  FROM billing_usageday GROUP BY 1, 2, 3, 4, 5, 6) d
+          FULL JOIN (SELECT workspace_id, book, (occurred_at AT TIME ZONE 'UTC')::date AS day, model,
+                            coalesce(key_id, 0) AS key_id, coalesce(user_id, 0) AS user_id, count(*) AS counted,
+                            count(*) FILTER (WHERE amount_micros = 0 AND status <> 'succeeded') AS free,
+                            sum(amount_micros) AS total
+                       FROM billing_usagerecord GROUP BY 1, 2, 3, 4, 5, 6) r
+         USING (workspace_id, book, day, model, key_id, user_id)
+         WHERE (d.runs, d.not_charged, d.amount_micros) IS DISTINCT FROM (r.counted, r.free, r.total)
+    """,
 }
 
 

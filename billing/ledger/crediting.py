@@ -7,7 +7,7 @@ from typing import Literal
 from django.db import transaction
 
 from billing.ledger.accounts import AccountName, Kind, current_book, open_workspace, post
-from billing.models import LedgerEntry, LedgerTransaction
+from billing.models import LedgerEntry, LedgerTransaction, LowBalance
 
 RESERVED = ("hold:", "settle:")
 
@@ -46,6 +46,10 @@ def credit(
         open_workspace(workspace_id, book=book)
         legs = {into: amount_micros, out_of: -amount_micros}
         is_new = post(book=book, key=key, kind=kind, legs=legs, note=note)
+        if is_new:  # the next time that it runs low is news again
+            LowBalance.objects.filter(workspace_id=workspace_id, book=book).exclude(told_at=None).update(
+                told_at=None
+            )
     if not is_new and not _is_same(book, key, into, amount_micros):
         raise KeyReused(f"the key {key!r} was used for another movement")
     return is_new

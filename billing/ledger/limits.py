@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.db.models import Q
+from django.utils import timezone
+
 from billing.ledger.accounts import current_book
-from billing.models import Period, ScopeKind, SpendLimit
+from billing.models import Period, ScopeKind, SpendLimit, SpendWindow
 
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,6 +21,19 @@ class SpendScope(NamedTuple):
 
     kind: str
     id: str
+
+
+class Limit(NamedTuple):
+    """A limit as it stands: what was spent or is held in its present period since it was set, and when that ends."""
+
+    limit_micros: int
+    spent_micros: int
+    resets_at: datetime | None
+
+    @property
+    def share(self) -> float:
+        """How much of it is used, 0 to 1."""
+        return min(1.0, self.spent_micros / self.limit_micros) if self.limit_micros else 1.0
 
 
 def window_start(period: str, at: datetime) -> datetime:
@@ -67,3 +84,26 @@ def set_limit(
         raise ValueError("a limit is zero or more micro-dollars")
     else:
         SpendLimit.objects.update_or_create(**row, defaults={"limit_micros": limit_micros})
+
+
+def limits_of(
+    workspace_id: int, kind: str, ids: Iterable[str], *, book: str | None = None, now: datetime | None = None
+) -> dict[tuple[str, str], Limit]:
+    """The limits on several things of one kind, by their id and the period. Two statements for all."""
+    at, wanted = now or timezone.now(), list(ids)
+    scope: dict[str, Any] = {
+        "workspace_id": workspace_id,
+        "book": current_book(book),
+        "scope_kind": kind,
+        "scope_id__in": wanted,
+    }
+    limits = SpendLimit.objects.filter(**scope).values_list("scope_id", "period", "limit_micros")
+    present = Q(pk__in=[])
+    for period in Period.values:
+        present |= Q(period=period, starts_at=window_start(period, at))
+    windows = SpendWindow.objects.filter(present, **scope).values_list("scope_id", "period", "spent_micros")
+    spent = {(one, period): micros for one, period, micros in windows}
+    return {
+        (one, period): Limit(limit, spent.get((one, period), 0), window_end(period, window_start(period, at)))
+        for one, period, limit in limits
+    }

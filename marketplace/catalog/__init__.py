@@ -6,6 +6,7 @@ from marketplace.catalog.find import (
     SORTS,
     Callable,
     NotFound,
+    best,
     callable_endpoint,
     endpoint,
     forget,
@@ -13,14 +14,19 @@ from marketplace.catalog.find import (
     listings,
     prices_now,
     record_stats,
+    tasks,
 )
 from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
+from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
 
 __all__ = [
+    "MAX_REVISIONS",
     "SORTS",
     "Callable",
     "InvalidManifest",
     "NotFound",
+    "Revision",
+    "best",
     "callable_endpoint",
     "endpoint",
     "forget",
@@ -30,4 +36,6 @@ __all__ = [
     "publish",
     "read_manifest",
     "record_stats",
+    "revisions",
+    "tasks",
 ]

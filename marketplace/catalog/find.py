@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.contrib.postgres.search import SearchQuery, SearchRank
+from django.db import connection, transaction
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
+from marketplace.models.shelf import ListingQuerySet
 
 _MODEL_ID = re.compile(r"([a-z0-9][a-z0-9-]{1,38})/([a-z0-9][a-z0-9-]{1,38})")
 _VERSION_ID = re.compile(r"[0-9a-f]{8,64}")
+_WORD = re.compile(r"\w+")
+MAX_WORDS = 8
+RARE = 500  # listings that hold a word, up to which it is looked up and not walked to
+RANKED = 480  # of so many that a search finds, the order is by how close they are
 SORTS = {
     "featured": ("-featured", "-run_count", "id"),
     "runs": ("-run_count", "id"),
     "newest": ("-created_at", "id"),
+    "cheapest": ("typical_micros", "id"),
 }
 
 
@@ -49,13 +57,16 @@ def _visible(workspace: Workspace | None) -> Q:
     return visible & Q(default_version__isnull=False)
 
 
+def _shelf() -> ListingQuerySet:
+    """Listings with what names them; the words that they are found by stay in the database."""
+    return Listing.objects.select_related("publisher", "default_version").defer("search")
+
+
 def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
     """The listing `publisher/name` if it is public or the workspace's own. Raises NotFound."""
     match = _MODEL_ID.fullmatch(model)
     found = (
-        Listing.objects.select_related("publisher", "default_version")
-        .filter(_visible(workspace), publisher__name=match[1], name=match[2])
-        .first()
+        _shelf().filter(_visible(workspace), publisher__name=match[1], name=match[2]).first()
         if match
         else None
     )
@@ -65,17 +76,86 @@ def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
 
 
 def listings(
-    *, search: str = "", task: str = "", sort: str = "featured", workspace: Workspace | None = None
+    *,
+    search: str = "",
+    task: str = "",
+    sort: str = "featured",
+    takes: str = "",
+    workspace: Workspace | None = None,
 ) -> QuerySet[Listing]:
-    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured."""
-    found = Listing.objects.select_related("publisher", "default_version").filter(_visible(workspace))
+    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured.
+
+    Every word of `search` must begin a word of name, publisher, tagline or task. `takes` is a kind of media that the
+    input takes.
+    """
+    found = _shelf().filter(_visible(workspace))
     if task:
         found = found.for_task(task)
-    for word in search.split()[:8]:
-        found = found.filter(
-            Q(name__icontains=word) | Q(publisher__name__icontains=word) | Q(tagline__icontains=word)
-        )
+    if takes:
+        found = found.exclude(takes="").filter(Q(takes__contains=f" {takes} ") | Q(takes=" any "))
+    if search.strip():
+        query = _query(search)
+        found = _holding(found, query) if query is not None else found.none()
     return found.order_by(*SORTS.get(sort, SORTS["featured"]))
+
+
+def best(found: QuerySet[Listing], search: str) -> QuerySet[Listing]:
+    """What was found, the closest first: name before publisher before tagline. Of very many, the most run ones."""
+    query = _query(search)
+    if query is None:
+        return found
+    popular = found.order_by(*SORTS["featured"]).values("pk")[:RANKED]
+    ranked = _shelf().filter(pk__in=popular)
+    return ranked.annotate(rank=SearchRank(F("search"), query)).order_by("-rank", *SORTS["featured"])
+
+
+# From one task to the next through the index, whatever number of listings each has.
+_TASKS = """
+WITH RECURSIVE tasks AS (
+    (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+      ORDER BY task LIMIT 1)
+    UNION ALL
+    SELECT (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+               AND task > tasks.task ORDER BY task LIMIT 1)
+      FROM tasks WHERE tasks.task IS NOT NULL
+)
+SELECT task FROM tasks WHERE task IS NOT NULL
+"""
+
+
+def tasks() -> list[str]:
+    """The tasks that public listings have, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TASKS)
+        return [task for (task,) in cursor.fetchall()]
+
+
+def _holding(found: ListingQuerySet, query: _Beginnings) -> ListingQuerySet:
+    """Those that hold the words. A rare word leads to few rows, which are named; for a common one the rows are walked
+    in their order until a page is full. The planner cannot tell one from the other."""
+    few = list(Listing.objects.filter(search=query).values_list("pk", flat=True)[: RARE + 1])
+    return found.filter(pk__in=few) if len(few) <= RARE else found.filter(search=query)
+
+
+class _Beginnings(SearchQuery):
+    """Words as beginnings, all of which must be there, written into the statement.
+
+    As a parameter, a plan that is kept for all words would fetch and sort every row that a common one is in. What
+    `_WORD` lets through can end no literal.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+        self.text = " & ".join(f"{word}:*" for word in words)
+
+    def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+        return f"to_tsquery('simple', '{self.text}')", []
+
+
+def _query(search: str) -> _Beginnings | None:
+    """The query of a search; None without a word."""
+    words = _WORD.findall(search.replace("_", " "))[:MAX_WORDS]
+    return _Beginnings(words) if words else None
 
 
 # What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.

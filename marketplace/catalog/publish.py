@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from django.utils import timezone
 from marketplace import schema
 from marketplace.catalog.find import forget
 from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
+from marketplace.models.shelf import UNPRICED
 
 Manifest = dict[str, Any]
 
 UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
+MICROS = 1_000_000
+STATIC_PATH = re.compile(r"[a-z0-9][\w./-]{0,199}")
 REQUIRED = ("name", "tagline", "task", "license", "recipe", "endpoint", "prices", "lane")
 REQUIRED_OF_ENDPOINT = ("input", "output", "max_seconds", "start_within_seconds")
 
@@ -92,6 +96,8 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
             "license": manifest["license"],
             "readme": manifest.get("readme", ""),
             "cover": manifest.get("cover", ""),
+            "examples": examples_of(manifest),
+            "takes": "".join(f" {kind} " for kind in schema.media_taken(manifest["endpoint"]["input"])),
             "featured": manifest.get("featured", 0),
             "visibility": manifest.get("visibility", Listing.Visibility.PUBLIC),
         },
@@ -107,6 +113,8 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
         is_enabled=False
     )
     _set_prices(endpoint, wanted)
+    shelf.typical_micros = typical_micros(endpoint, wanted)
+    shelf.save(update_fields=["typical_micros"])
     if shelf.default_version_id != version.pk:
         shelf.default_version = version
         shelf.save(update_fields=["default_version"])
@@ -133,6 +141,39 @@ def _endpoint(version: Version, manifest: Manifest) -> Endpoint:
         batch_on=described.get("batch_on", []),
         typical_ms=described.get("typical_ms", 1000),
     )
+
+
+def examples_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The examples of a manifest: an input that the schema takes, and the static picture that came of it.
+
+    Raises InvalidManifest.
+    """
+    found = []
+    for place, one in enumerate(manifest.get("examples", ()), start=1):
+        picture = one.get("picture") if isinstance(one, Mapping) else None
+        if not isinstance(picture, str) or not STATIC_PATH.fullmatch(picture) or ".." in picture:
+            raise InvalidManifest(f"examples: number {place} names no static picture")
+        try:
+            schema.clean(manifest["endpoint"]["input"], one.get("input"))
+        except schema.InvalidInput as error:
+            raise InvalidManifest(f"examples: number {place}: {error}") from None
+        found.append({"input": dict(one["input"]), "picture": picture})
+    return found
+
+
+def typical_micros(endpoint: Endpoint, lines: Iterable[tuple[str, Decimal, dict[str, Any]]]) -> int:
+    """What one run of the example input costs at least, rounded up: a key to sort by and no quote."""
+    try:
+        cleaned = schema.clean(endpoint.input_schema, schema.example(endpoint.input_schema))
+    except schema.InvalidInput:
+        return UNPRICED
+    counted = schema.quantities(endpoint.input_schema, cleaned)
+    counted["compute_second"] = Decimal(endpoint.typical_ms) / 1000
+    lowest: dict[str, Decimal] = {}
+    for unit, amount, _ in lines:
+        lowest[unit] = min(amount, lowest.get(unit, amount))
+    total = sum((amount * counted.get(unit, Decimal(1)) for unit, amount in lowest.items()), Decimal(0))
+    return min(int((total * MICROS).to_integral_value(ROUND_CEILING)), UNPRICED)
 
 
 def prices_of(manifest: Mapping[str, Any]) -> list[tuple[str, Decimal, dict[str, Any]]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.utils import timezone
 
 from marketplace.ids import uuid7
 from marketplace.models.people import Workspace
 
+UNPRICED = 2**62  # micro-dollars: behind everything that has a price
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{1,38}$"
 
 
@@ -67,6 +70,16 @@ class Listing(models.Model):
     )
     run_count = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
+    examples: models.JSONField[Any, Any] = models.JSONField(
+        default=list, blank=True, help_text="shipped with the manifest: input and static picture of each"
+    )
+    takes = models.CharField(
+        max_length=60, blank=True, help_text="kinds of media its input takes, with spaces around: ' image '"
+    )
+    typical_micros = models.BigIntegerField(
+        default=UNPRICED, help_text="least price of a typical run, set when published; for sorting only"
+    )
+    search = SearchVectorField(null=True, editable=False, help_text="kept by a trigger of the database")
 
     objects = ListingQuerySet.as_manager()
 
@@ -75,9 +88,17 @@ class Listing(models.Model):
             models.UniqueConstraint(fields=["publisher", "name"], name="listing_name_unique"),
             models.CheckConstraint(condition=models.Q(name__regex=NAME_PATTERN), name="listing_name_shape"),
         ]
+        # Each order of the shelf is an index, walked until a page is full; what may not be seen is passed over.
         indexes = [
-            models.Index(fields=["visibility", "-featured", "-run_count", "id"], name="listing_shelf"),
-            models.Index(fields=["visibility", "-created_at"], name="listing_newest"),
+            models.Index(fields=["-featured", "-run_count", "id"], name="listing_by_feature"),
+            models.Index(fields=["-run_count", "id"], name="listing_by_runs"),
+            models.Index(fields=["-created_at", "id"], name="listing_by_age"),
+            models.Index(fields=["typical_micros", "id"], name="listing_by_price"),
+            models.Index(fields=["task", "-featured", "-run_count", "id"], name="listing_by_task"),
+            models.Index(
+                fields=["-featured", "-run_count", "id"], name="listing_takes", condition=~models.Q(takes="")
+            ),
+            GinIndex(fields=["search"], name="listing_search"),
         ]
 
     def __str__(self) -> str:

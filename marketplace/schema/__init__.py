@@ -1,5 +1,5 @@
-"""One JSON Schema per endpoint, five uses: it draws the form, cleans input from every door, documents the API,
-feeds the snippets, and gives pricing its quantities.
+"""One JSON Schema per endpoint, six uses: it draws the form, cleans input from every door, documents the API,
+feeds the snippets, gives pricing its quantities, and says what changed from one version to the next.
 
 The dialect is a subset of JSON Schema 2020-12 that a form can show in full: an object whose properties are strings,
 numbers, integers, booleans, arrays and objects with bounds, choices and defaults. Hints are `x-` keys: `x-order`
@@ -11,27 +11,39 @@ from __future__ import annotations
 
 from marketplace.schema.check import InvalidSchema, check
 from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
-from marketplace.schema.describe import Parameter, example, parameters, redact
+from marketplace.schema.describe import Parameter, example, media_taken, parameters, redact
+from marketplace.schema.diff import Change, changes
+from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
 from marketplace.schema.files import Schema, replace_files, takes
-from marketplace.schema.form import Field, fields, from_form
+from marketplace.schema.form import Field, dotted, fields, from_form, label_of
 from marketplace.schema.measure import quantities
 
 __all__ = [
+    "Change",
     "Field",
     "FieldError",
     "InvalidInput",
+    "InvalidJson",
     "InvalidSchema",
     "Parameter",
     "Schema",
+    "changes",
     "check",
     "clean",
+    "dotted",
     "example",
     "fields",
     "from_form",
+    "label_of",
+    "media_taken",
     "parameters",
     "quantities",
+    "read_json",
+    "rearranged",
     "redact",
     "replace_files",
+    "secrets_in",
     "takes",
     "with_seeds",
+    "write_json",
 ]

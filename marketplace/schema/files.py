@@ -1,7 +1,8 @@
 """File fields: strings with `x-media`, which carry a whole small file or name a stored one.
 
-A value is a `data:` address with base64 of one of the types that the field takes, or the id of an asset. Whose asset
-it is, and whether it still exists, is for the room above to say.
+A value is a `data:` address with base64 of one of the types that the field takes, the http(s) address of a file, one of
+our own media addresses, or the id of an asset. Whose asset it is, and whether it still exists, is for the room above to
+say.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ Schema = Mapping[str, Any]
 Replace = Callable[[str, str, tuple[str, ...]], str]  # path, value, types that are taken → the new value
 
 FILE_LIMIT = 10 * 2**20  # bytes of one file inside an input
+ADDRESS_LIMIT = 2048
+_ADDRESS = re.compile(r"https?://[^\s]|/media/", re.IGNORECASE)
 _DATA = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,")
 
 
@@ -38,9 +41,9 @@ def trouble(one: Schema, value: str) -> tuple[str, str] | None:
     types = types_of(one)
     found = _DATA.match(value)
     if found is None:
-        if parse(value, "a") is not None:
+        if parse(value, "a") is not None or (_ADDRESS.match(value) and len(value) <= ADDRESS_LIMIT):
             return None
-        return "file", "must be a data: address in base64, or the id of an asset"
+        return "file", "must be a data: address in base64, an http(s) address, or the id of an asset"
     if not takes(types, found[1]):
         return "media_type", f"must be {' or '.join(types)}, not {found[1]}"
     if (len(value) - found.end()) * 3 // 4 > FILE_LIMIT:

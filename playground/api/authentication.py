@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-import redis
-from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.authentication import SessionAuthentication as DRFSessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
 
 from marketplace import keys, people
-from marketplace.dispatch import redis_client
 from marketplace.models import User
 from marketplace.people import Act
 from playground.api.problems import Problem
+from playground.keyring import ACTS
 from playground.predictions import Caller
 
 if TYPE_CHECKING:
     # Only for types: it reads this module's name from the settings while it is imported.
     from rest_framework.views import APIView
-
-WINDOW_SECONDS = 60
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -40,7 +34,9 @@ class KeyAuthentication(BaseAuthentication):
                 raise AuthenticationFailed("Send the API key as `Authorization: Bearer <key>`.")
             return None
         try:
-            key = keys.resolve(credential)
+            key = keys.resolve(credential, origin=request.headers.get("Origin", ""))
+        except keys.OriginRefused:
+            raise
         except keys.InvalidKey as error:
             raise AuthenticationFailed(str(error)) from None
         return None, Caller(workspace=key.workspace, key=key)
@@ -68,25 +64,15 @@ def caller_of(request: Request) -> Caller | None:
     return request.auth if isinstance(request.auth, Caller) else None
 
 
-# What a person's role must allow for what a key needs a scope for; seeing is for every member.
-ACTS = {
-    "predictions:write": Act.RUN,
-    "assets:write": Act.RUN,
-    "webhooks:write": Act.WEBHOOKS,
-    "keys:read": Act.KEYS,
-    "keys:write": Act.KEYS,
-}
-
-
 class HasWorkspace(BasePermission):
     """Somebody is there, and their key was made for this, or their role allows it: a view names the scope of each
-    method in `scopes`."""
+    method in `scopes`. Publishable keys come to no view but those that are made `for_browsers`."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller = caller_of(request)
         if caller is None:
             return False
-        scopes: Mapping[str, str] = getattr(view, "scopes", {})
+        scopes: Mapping[str, str | None] = getattr(view, "scopes", {})
         needed = scopes.get("GET" if request.method == "HEAD" else request.method or "")
         if needed is not None and caller.key is not None and needed not in caller.key.scopes:
             raise Problem(
@@ -94,6 +80,8 @@ class HasWorkspace(BasePermission):
                 f"This API key has no scope {needed}. Use one that has, or make a new one.",
                 members={"needed_scope": needed},
             )
+        if caller.key is not None and caller.key.is_publishable and not getattr(view, "for_browsers", False):
+            raise Problem("forbidden", "A publishable key cannot do this. Use a secret one, on a server.")
         act = ACTS.get(needed or "", Act.SEE)
         if caller.role is not None and not people.may(caller.role, act):
             raise Problem(
@@ -109,34 +97,11 @@ class IsAnybody(HasWorkspace):
         return caller_of(request) is None or super().has_permission(request, view)
 
 
-class PerKey(BaseThrottle):
-    """At most `API_REQUESTS_PER_MINUTE` requests a minute per key, session or visitor's address; 0 is no limit.
-
-    Counted in Redis for all web processes together. Without Redis nobody is held up.
-    """
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        allowed = int(settings.API_REQUESTS_PER_MINUTE)
-        if not allowed:
-            return True
-        window = int(time.time()) // WINDOW_SECONDS
-        name = f"throttle:{_name(request)}:{window}"
-        try:
-            pipe = redis_client().pipeline(transaction=False)
-            pipe.incr(name)
-            pipe.expire(name, 2 * WINDOW_SECONDS)
-            used = int(pipe.execute()[0])
-        except redis.RedisError:
-            return True
-        return used <= allowed
-
-    def wait(self) -> float:
-        return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
-
-
-def _name(request: Request) -> str:
-    caller = caller_of(request)
-    if caller is None:
+def counted_as(request: Request) -> str:
+    """Whose request it counts as: a key's, a person's, or else those of the address it came from."""
+    # What DRF found when it was asked the first time; asking again would raise what it raised then.
+    caller = getattr(request, "_auth", None)
+    if not isinstance(caller, Caller):
         return f"address:{request.META.get('REMOTE_ADDR', '')}"
     return (
         f"key:{caller.key.pk}" if caller.key is not None else f"user:{caller.user.pk if caller.user else 0}"

@@ -71,16 +71,29 @@ _ALL = (
         ("needed_scope",),
     ),
     Code(
+        "origin_not_allowed",
+        403,
+        "Origin not allowed",
+        "A publishable key works in requests of the origins that it names only; this request is from another or names "
+        "none.",
+    ),
+    Code(
+        "model_not_allowed",
+        403,
+        "Model not allowed",
+        "A publishable key runs the models that it names only.",
+    ),
+    Code(
         "forbidden",
         403,
         "Forbidden",
-        "The signed-in session may not do this; from a page, the CSRF token is missing or old.",
+        "The key or the signed-in session may not do this; from a page, the CSRF token is missing or old.",
     ),
     Code(
         "not_found",
         404,
         "Not found",
-        "No such model, prediction or address that this workspace can see.",
+        "No such thing, or none that this workspace can see.",
     ),
     Code(
         "method_not_allowed",
@@ -89,16 +102,54 @@ _ALL = (
         "The address exists but does not take this method; `Allow` names those it takes.",
     ),
     Code(
+        "prediction_open",
+        409,
+        "Still open",
+        "The prediction is queued or running. Cancel it before it is deleted, or delete with `?cancel=true`.",
+    ),
+    Code(
+        "upload_stalled",
+        408,
+        "Upload stalled",
+        "No byte of the file came for a minute. Send it again; of an upload in parts, only the missing ones.",
+    ),
+    Code(
+        "asset_in_use",
+        409,
+        "Asset in use",
+        "A run that is not over takes the asset in. Wait for its end, or cancel it.",
+    ),
+    Code(
+        "upload_incomplete",
+        409,
+        "Upload incomplete",
+        "Parts are missing; `missing_parts` names up to a hundred of them.",
+        ("missing_parts",),
+    ),
+    Code(
+        "quota_reached",
+        409,
+        "Quota reached",
+        "The workspace keeps as many bytes of uploads as it may. Delete some, or wait until they expire.",
+        ("used_bytes", "quota_bytes", "needed_bytes"),
+    ),
+    Code(
         "idempotency_conflict",
         409,
         "Idempotency key in use",
-        "The Idempotency-Key was used for another request within the last day.",
+        "The Idempotency-Key was used for another request within the last day, or its run was deleted.",
     ),
     Code(
         "idempotency_in_flight",
         409,
         "Request in flight",
         "A request with this Idempotency-Key is being handled. Repeat it after `Retry-After` seconds.",
+    ),
+    Code(
+        "too_many",
+        409,
+        "Too many",
+        "The workspace has as many of these as it may. Delete one that is not needed.",
     ),
     Code(
         "length_required",
@@ -110,10 +161,40 @@ _ALL = (
         "body_too_large", 413, "Body too large", "The body is larger than this server reads.", ("max_bytes",)
     ),
     Code(
+        "uri_too_long",
+        414,
+        "Address too long",
+        "The address with its query is longer than this server reads. Send what is long in a body.",
+        ("max_bytes",),
+    ),
+    Code(
+        "headers_too_large",
+        431,
+        "Headers too large",
+        "The headers are larger, or more, than this server reads.",
+        ("max_bytes",),
+    ),
+    Code(
         "unsupported_media_type",
         415,
         "Unsupported media type",
         "Bodies are JSON: send `Content-Type: application/json`.",
+    ),
+    Code(
+        "unusable_file",
+        422,
+        "Unusable file",
+        "The file cannot be kept. `reason` is `empty`, `truncated`, `broken`, `unsupported`, `mismatch` (not what it "
+        "was declared as), `checksum`, `too_many_pixels`, `too_many_frames` or `too_complex`.",
+        ("reason",),
+    ),
+    Code(
+        "url_not_fetched",
+        422,
+        "URL not fetched",
+        "The file at the address could not be fetched. `reason` says why: `private`, `unknown_host`, `refused`, `tls`, "
+        "`timeout`, `too_large`, `redirects`, `status`, `media_type`, `encoding`, `broken`, `url`, `scheme` or `port`.",
+        ("reason",),
     ),
     Code(
         "invalid_input",
@@ -121,12 +202,21 @@ _ALL = (
         "Invalid input",
         "Some fields are wrong. `errors` names each of them, what is wrong, and what is allowed.",
     ),
+    Code(
+        "too_broad", 422, "Too broad", "The list would take too long to find. Narrow it by `from` and `to`."
+    ),
     Code("cannot_price", 422, "No price", "The run has no computable price, so it is refused."),
     Code(
         "throttled",
         429,
         "Too many requests",
         "The key sends more requests than it may. Go on after `Retry-After` seconds.",
+    ),
+    Code(
+        "too_many_uploads",
+        429,
+        "Too many uploads",
+        "The workspace has as many unfinished uploads, or as many at once, as it may.",
     ),
     Code(
         "internal_error",
@@ -146,6 +236,12 @@ _ALL = (
         "Unavailable",
         "A part of the server does not answer. Repeat after `Retry-After` seconds.",
     ),
+    Code(
+        "storage_full",
+        507,
+        "Storage full",
+        "The server has no room for the file. Nothing was kept; the operator must make some.",
+    ),
 )
 
 CODES: dict[str, Code] = {one.code: one for one in _ALL}
@@ -156,6 +252,7 @@ PREDICTION_CODES: dict[str, str] = {
     "timeout": "The run took longer than its endpoint allows.",
     "worker_lost": "The run was lost several times with its worker.",
     "unusable_output": "What the model made is no picture that can be opened.",
+    "unusable_input": "A file of the input could not be fetched from its address, or is no file that the field takes.",
 }
 
 # What `errors[].code` may be.
@@ -172,4 +269,7 @@ FIELD_CODES: dict[str, str] = {
     "too_many": "Too many items.",
     "pattern": "Does not match the pattern.",
     "not_allowed": "None of the choices.",
+    "file": "No file: a data: address, an http(s) address, an address of our media, or the id of an asset is.",
+    "media_type": "The file has another type than the field takes.",
+    "not_found": "There is no such asset in this workspace, or it has expired.",
 }

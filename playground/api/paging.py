@@ -30,13 +30,21 @@ class Page(TypedDict):
     previous: str | None
 
 
-def page(request: Request, rows: QuerySet[Row], *, order: Sequence[str], show: Callable[[Row], Any]) -> Page:
+def page(
+    request: Request,
+    rows: QuerySet[Row],
+    *,
+    order: Sequence[str],
+    show: Callable[[Row], Any],
+    anchors: QuerySet[Row] | None = None,
+) -> Page:
     """The page of `rows` that the request's `cursor` and `limit` ask for. `order` ends with a unique field.
 
+    `anchors` are the rows that a cursor may name where these are more than `rows`: those that have left the list since.
     Raises Problem for a cursor that this list did not give.
     """
     limit = _limit(request)
-    backwards, anchor = _anchor(request, rows)
+    backwards, anchor = _anchor(request, rows if anchors is None else anchors)
     asked = [_turned(name) for name in order] if backwards else list(order)
     found = rows if anchor is None else rows.filter(_beyond(anchor, asked))
     shown = list(found.order_by(*asked)[: limit + 1])
@@ -83,7 +91,10 @@ def _beyond(anchor: Model, order: Sequence[str]) -> Q:
         value = getattr(anchor, field)
         beyond |= same & Q((f"{field}__{operator}", value))
         same &= Q((field, value))
-    return beyond
+    first = order[0].removeprefix("-")
+    bound = "lte" if order[0].startswith("-") else "gte"
+    # Said once more by the first field alone, where an index can begin.
+    return Q((f"{first}__{bound}", getattr(anchor, first))) & beyond
 
 
 def _address(request: Request, direction: str, row: Any) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ParseError
 from rest_framework.negotiation import BaseContentNegotiation
@@ -17,7 +18,9 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from marketplace.schema import FieldError
+from playground import webhooks
 from playground.api.problems import Problem, invalid
+from playground.models import Event
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000
@@ -136,7 +139,7 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], "application/json"
 
 
-class _Whole(serializers.IntegerField):
+class Whole(serializers.IntegerField):
     """A JSON number without a fraction: no text, no true or false."""
 
     default_error_messages = {"invalid": "must be a whole number"}
@@ -147,7 +150,7 @@ class _Whole(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class _Text(serializers.CharField):
+class Text(serializers.CharField):
     """A JSON string."""
 
     default_error_messages = {"invalid": "must be text"}
@@ -158,6 +161,7 @@ class _Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "boolean"})
 class _YesNo(serializers.Field[bool, Any, bool, Any]):
     """A JSON true or false."""
 
@@ -169,6 +173,7 @@ class _YesNo(serializers.Field[bool, Any, bool, Any]):
         return bool(data)
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True})
 class _Values(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
     """A JSON object, passed on as it is: the model's own schema cleans it."""
 
@@ -180,17 +185,43 @@ class _Values(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
         return dict(data)
 
 
+class _Texts(serializers.ListField):
+    """A JSON array of strings out of a few."""
+
+    default_error_messages = {"not_a_list": "must be a list", "not_allowed": "names what there is not"}
+
+    def __init__(self, *, allowed: Sequence[str], **named: Any) -> None:
+        super().__init__(child=serializers.ChoiceField(choices=list(allowed)), **named)
+        self.allowed = list(allowed)
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        if not all(isinstance(one, str) and one in self.allowed for one in data):
+            self.fail("not_allowed")
+        return list(dict.fromkeys(data))
+
+
+class _Url(Text):
+    """An address that we are to call."""
+
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        wrong = webhooks.wrong_with(url)
+        if wrong is not None:
+            raise serializers.ValidationError(wrong, code="pattern")
+        return url
+
+
 class QuoteRequest(serializers.Serializer[Any]):
     """The body of `POST /api/v1/quotes`."""
 
-    model = _Text(max_length=160, help_text="publisher/name, or publisher/name:version")
+    model = Text(max_length=160, help_text="publisher/name, or publisher/name:version")
     input = _Values(default=dict, help_text="by the model's input schema")
 
 
 class PredictionRequest(QuoteRequest):
     """The body of `POST /api/v1/predictions`."""
 
-    start_within = _Whole(
+    start_within = Whole(
         min_value=1,
         max_value=START_WITHIN_MAXIMUM,
         required=False,
@@ -198,7 +229,7 @@ class PredictionRequest(QuoteRequest):
         default=None,
         help_text="seconds until the run fails without a charge if it has not started",
     )
-    max_cost_micros = _Whole(
+    max_cost_micros = Whole(
         min_value=0,
         max_value=MICROS_MAXIMUM,
         required=False,
@@ -207,6 +238,72 @@ class PredictionRequest(QuoteRequest):
         help_text="refuse the run if its quote is above this",
     )
     exact = _YesNo(default=False, help_text="run alone, for the same bytes from the same seed")
+    webhook = _Url(
+        max_length=2048,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="an address that is told of the end, signed with the workspace's request secret",
+    )
+    webhook_events_filter = _Texts(
+        allowed=Event.values,
+        required=False,
+        allow_null=True,
+        allow_empty=False,
+        default=None,
+        help_text="which ends it is told of; all of them without this",
+    )
+
+
+class WebhookChange(serializers.Serializer[Any]):
+    """The body of `PATCH /api/v1/webhooks/<id>`."""
+
+    url = _Url(max_length=2048, required=False, help_text="the address that is told")
+    events = _Texts(allowed=Event.values, required=False, allow_empty=False, help_text="what it is told of")
+    description = Text(max_length=200, required=False, allow_blank=True, help_text="for people")
+    is_enabled = _YesNo(required=False, help_text="false pauses it: what is on its way waits")
+
+
+class WebhookRequest(serializers.Serializer[Any]):
+    """The body of `POST /api/v1/webhooks`."""
+
+    url = _Url(max_length=2048, help_text="the address that is told")
+    events = _Texts(
+        allowed=Event.values,
+        required=False,
+        allow_empty=False,
+        default=list(Event.values),
+        help_text="what it is told of",
+    )
+    description = Text(max_length=200, required=False, allow_blank=True, default="", help_text="for people")
+
+
+class AssetFromUrl(serializers.Serializer[Any]):
+    """The JSON body of `POST /api/v1/assets`."""
+
+    url = Text(max_length=2048, help_text="http or https address of a file, which is fetched")
+    filename = Text(max_length=255, required=False, default="", allow_blank=True)
+
+
+class UploadRequest(serializers.Serializer[Any]):
+    """The body of `POST /api/v1/assets/uploads`."""
+
+    size = Whole(min_value=1, max_value=MICROS_MAXIMUM, help_text="bytes of the whole file")
+    filename = Text(max_length=255, required=False, default="", allow_blank=True)
+    content_type = Text(
+        max_length=100,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="refused if the file is of another type",
+    )
+    sha256 = Text(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="in lower-case hex; the file is refused if it has another",
+    )
 
 
 class Nothing(serializers.Serializer[Any]):
@@ -240,6 +337,9 @@ _WORDS = {
     "max_value": ("too_large", "max_value"),
     "invalid_choice": ("not_allowed", None),
     "max_string_length": ("too_large", None),
+    "not_a_list": ("type", None),
+    "not_allowed": ("not_allowed", "allowed"),
+    "empty": ("too_few", None),
 }
 
 
@@ -258,7 +358,14 @@ def _code(detail: Any) -> str:
 
 
 def _kind(field: object) -> str | None:
-    names = {_Whole: "integer", _Text: "string", _YesNo: "boolean", _Values: "object"}
+    names = {
+        Whole: "integer",
+        Text: "string",
+        _Url: "an http or https address",
+        _YesNo: "boolean",
+        _Values: "object",
+        _Texts: "array",
+    }
     return names.get(type(field))
 
 

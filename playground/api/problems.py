@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,9 +16,10 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from billing import ledger, pricing
-from marketplace import catalog, schema
-from playground import predictions
+from marketplace import catalog, keys, outbound, schema
+from playground import assets, examiner, keyring, predictions, webhooks
 from playground.api.codes import CODES
+from playground.assets import uploads
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def invalid(errors: Iterable[schema.FieldError]) -> Problem:
 
 def handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """DRF's exception handler: answers everything, so that no caller ever gets a page instead of an error."""
-    problem = _problem(error)
+    problem = problem_of(error)
     if problem.code == "internal_error":
         log.error("%s failed", context["request"].path, exc_info=error)
     return response(problem, request=context["request"])
@@ -152,6 +154,39 @@ def _too_large(_: Exception) -> Problem:
     return Problem("body_too_large", detail, members={"max_bytes": limit})
 
 
+def _unusable(error: examiner.Refusal) -> Problem:
+    text = str(error)
+    return Problem("unusable_file", f"{text[:1].upper()}{text[1:]}.", members={"reason": error.reason})
+
+
+def _too_large_file(error: uploads.TooLarge) -> Problem:
+    return Problem("body_too_large", str(error), members={"max_bytes": error.max_bytes})
+
+
+def _quota(error: uploads.QuotaReached) -> Problem:
+    names = ("used_bytes", "quota_bytes", "needed_bytes")
+    return Problem("quota_reached", str(error), members={name: getattr(error, name) for name in names})
+
+
+def _incomplete(error: uploads.Incomplete) -> Problem:
+    return Problem("upload_incomplete", str(error), members={"missing_parts": error.missing[:100]})
+
+
+def _not_fetched(error: outbound.Failed) -> Problem:
+    return Problem("url_not_fetched", str(error), members={"reason": error.code})
+
+
+def _busy(error: Exception) -> Problem:
+    return Problem("unavailable", str(error), headers={"Retry-After": "5"})
+
+
+def _disk(error: OSError) -> Problem:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        log.error("the disk is full: %s", error)
+        return Problem("storage_full", "The server has no room for this file. Nothing was kept.")
+    return _unavailable(error)
+
+
 def _unavailable(error: Exception) -> Problem:
     log.warning("a part does not answer: %s", error)
     detail = "The server is not fully up. Try again in a moment."
@@ -165,14 +200,31 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((catalog.NotFound, predictions.NotFound), _plain("not_found")),
+    ((keyring.Invalid, webhooks.InvalidWebhook), lambda error: invalid(error.errors)),
+    ((catalog.NotFound, predictions.NotFound, keyring.NotFound, webhooks.NotFound), _plain("not_found")),
+    ((keyring.NotAllowed,), _plain("forbidden")),
+    ((keys.OriginRefused,), _plain("origin_not_allowed")),
+    ((predictions.ModelNotAllowed,), _plain("model_not_allowed")),
+    ((webhooks.TooMany,), _plain("too_many")),
     ((pricing.CannotPrice,), _plain("cannot_price")),
     ((predictions.CannotRun,), _plain("model_unavailable")),
     ((predictions.CostAboveCap,), _above_cap),
     ((ledger.InsufficientCredit,), _insufficient),
     ((ledger.LimitReached,), _limit_reached),
+    ((predictions.StillOpen,), _plain("prediction_open")),
+    ((predictions.TooBroad,), _plain("too_broad")),
     ((predictions.IdempotencyConflict,), _plain("idempotency_conflict")),
     ((predictions.IdempotencyInFlight,), _in_flight),
+    ((examiner.Refusal,), _unusable),
+    ((examiner.Busy,), _busy),
+    ((uploads.TooLarge,), _too_large_file),
+    ((uploads.QuotaReached,), _quota),
+    ((uploads.TooManyUploads,), _plain("too_many_uploads")),
+    ((uploads.Incomplete,), _incomplete),
+    ((uploads.NotFound,), _plain("not_found")),
+    ((uploads.WrongPart,), _plain("malformed_request")),
+    ((assets.InUse,), _plain("asset_in_use")),
+    ((outbound.Failed,), _not_fetched),
     ((RequestDataTooBig,), _too_large),
     ((exceptions.AuthenticationFailed,), _unauthorized("invalid_key")),
     ((exceptions.NotAuthenticated,), _unauthorized("not_authenticated")),
@@ -187,10 +239,12 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((exceptions.Throttled,), _throttled),
     ((exceptions.ParseError, SuspiciousOperation), _plain("malformed_request")),
     ((OperationalError, InterfaceError, redis.RedisError), _unavailable),
+    ((OSError,), _disk),
 )
 
 
-def _problem(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
+    """What to tell of an error."""
     if isinstance(error, Problem):
         return error
     for kinds, make in _TABLE:

@@ -62,6 +62,16 @@ def whole(called: catalog.Callable) -> Json:
     }
 
 
+def input_schema(called: catalog.Callable, address: str) -> Json:
+    """The JSON Schema of a model's input, as a document of its own at `address`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": address,
+        "title": f"Input of {called.model_id}",
+        **_in_order(called.endpoint.input_schema),
+    }
+
+
 def prices(lines: Iterable[Price]) -> list[Json]:
     """Price lines; a unit price is a decimal string in USD."""
     return [

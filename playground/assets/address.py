@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.functional import SimpleLazyObject
 
-from playground.assets.intake import EXTENSIONS
+from playground.examiner import extension_of
 from playground.models import Asset
 
 LIFETIME_SECONDS = 24 * 3600
@@ -35,7 +35,7 @@ class Capability:
 
 def address(asset: Asset, *, lifetime_seconds: int = LIFETIME_SECONDS) -> str:
     """The path under which the asset can be read for at least `lifetime_seconds`, never beyond its own end."""
-    name = f"{asset.uid}.{EXTENSIONS.get(asset.media_type, 'bin')}"
+    name = f"{asset.uid}.{extension_of(asset.media_type)}"
     return f"/media/{_seal(asset, _FULL, lifetime_seconds)}/{name}"
 
 
@@ -62,7 +62,8 @@ def open_address(token: str) -> Capability | None:
 
 
 def _seal(asset: Asset, part: int, lifetime_seconds: int) -> str:
-    until = int(time.time() + lifetime_seconds) // ROUND_SECONDS * ROUND_SECONDS + ROUND_SECONDS
+    step = min(ROUND_SECONDS, max(1, lifetime_seconds // 2))
+    until = int(time.time() + lifetime_seconds) // step * step + step
     until = min(until, int(asset.expires_at.timestamp()))
     body = bytes([part]) + asset.public_id.bytes + max(until, 0).to_bytes(5, "big")
     return base64.urlsafe_b64encode(body + _tag(body)).rstrip(b"=").decode()

@@ -1,4 +1,8 @@
-"""Taking media in: sniff, measure, make a thumbnail, write to storage, and only then write the row."""
+"""Taking the media of runs in: sniff, measure, make a thumbnail, write to storage, and only then write the row.
+
+What our own engine has just encoded is decoded here and not in a process of its own, which would cost more than all the
+rest of a run outside of its model; the files of strangers go through `uploads`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from django.core.files.storage import default_storage
 from PIL import Image, UnidentifiedImageError
 
 from marketplace.ids import encode, uuid7
+from playground.examiner import extension_of
 from playground.models import Asset, Prediction
 
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+ROOT_FOLDER = "assets"
 MAX_PIXELS = 64_000_000
 THUMBNAIL_EDGE = 320  # px of the longer side; twice the width of a history thumb at high density
 THUMBNAIL_TYPE = "image/webp"
@@ -35,22 +40,27 @@ class Stored:
     sha256: str
     media_type: str
     size: int
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     meta: Mapping[str, object] = field(default_factory=dict)
+
+
+def storage_path(root: str) -> str:
+    """A new name in storage without its ending: `<root>/<time>/<two letters>/<name>`."""
+    name = encode(uuid7())
+    return f"{root}/{name[:6]}/{name[-2:]}/{name}"
 
 
 def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
     """Write one picture to storage, decoded in full to prove that it is one. Raises Unusable."""
     picture, media_type = _decode(data)
-    name = encode(uuid7())
-    folder = f"assets/{name[:6]}/{name[-2:]}/{name}"
+    folder = storage_path(ROOT_FOLDER)
     width, height = picture.size
     thumbnail = ""
     if max(width, height) > THUMBNAIL_EDGE:
         thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
     try:
-        storage_name = default_storage.save(f"{folder}.{EXTENSIONS[media_type]}", ContentFile(data))
+        storage_name = default_storage.save(f"{folder}.{extension_of(media_type)}", ContentFile(data))
     except BaseException:
         if thumbnail:
             default_storage.delete(thumbnail)

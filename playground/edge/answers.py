@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from playground.api import problems
+from playground.api import problems, rates
 from playground.api.codes import CODES
 from playground.api.problems import Problem
 from playground.edge.protocol import Headers, Scope, Send, header
@@ -25,6 +25,11 @@ def name_request(scope: Scope) -> str:
     scope["headers"] = [pair for pair in scope["headers"] if pair[0] != ID_HEADER]
     scope["headers"].append((ID_HEADER, request_id.encode()))
     return request_id
+
+
+def rate_headers(rate: rates.Rate | None) -> Headers:
+    """Where the caller stands, as the API's own answers say it."""
+    return [(name.lower().encode(), value.encode()) for name, value in rates.headers(rate).items()]
 
 
 async def answer(

@@ -26,12 +26,21 @@ MAX_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The workspace that asks, by a key or as a person. `scopes` is None for a person, who may do everything."""
+    """The workspace that asks, by a key or as a person. `scopes` is None for a person, who may do everything.
+
+    `origins` are those of a publishable key, which has no runs but its own.
+    """
 
     workspace: int
     scopes: frozenset[str] | None = None
     key: int | None = None
     user: int | None = None
+    origins: frozenset[str] = frozenset()
+
+    @property
+    def counted_as(self) -> str:
+        """The name that the API counts its requests under."""
+        return f"key:{self.key}" if self.key is not None else f"user:{self.user}"
 
     def need(self, scope: str) -> None:
         """Raise Problem unless the caller's key was made for `scope`."""
@@ -42,6 +51,10 @@ class Caller:
                 members={"needed_scope": scope},
             )
 
+    def sees(self, workspace: int, key: int | None) -> bool:
+        """Whether a prediction is the caller's: of this workspace, made with this key."""
+        return workspace == self.workspace and (not self.origins or key == self.key)
+
 
 _known: dict[bytes, tuple[float, Caller]] = {}
 
@@ -50,7 +63,7 @@ async def caller_of(scope: Scope) -> Caller:
     """The caller by key, or else by session. Raises Problem for nobody and for a key that is not valid."""
     credential = credential_of(scope)
     if credential is not None:
-        return await by_key(credential)
+        return await by_key(credential, origin=header(scope, b"origin"))
     person = await by_session(scope)
     if person is None:
         raise _refused("not_authenticated", "Send an API key as `Authorization: Bearer <key>`.")
@@ -62,21 +75,24 @@ def credential_of(scope: Scope) -> str | None:
     return keys.from_headers(header(scope, b"authorization"), header(scope, b"x-api-key"))
 
 
-async def by_key(credential: str) -> Caller:
-    """The caller of a key. Raises Problem if it is not valid."""
+async def by_key(credential: str, *, origin: str) -> Caller:
+    """The caller of a key. Raises Problem if it is not valid, or not in requests from `origin`."""
     digest = hashlib.sha256(credential.encode()).digest()
     now = time.monotonic()
     until, caller = _known.get(digest, (0.0, None))
-    if caller is not None and until > now:
-        return caller
-    _known.pop(digest, None)
     try:
-        key = await in_thread(keys.resolve, credential)
+        if caller is not None and until > now:
+            keys.check_origin(caller.origins, origin)
+            return caller
+        _known.pop(digest, None)
+        key = await in_thread(keys.resolve, credential, origin=origin)
+    except keys.OriginRefused as error:
+        raise Problem("origin_not_allowed", str(error)) from None
     except keys.InvalidKey as error:
         raise _refused("invalid_key", str(error)) from None
     if len(_known) >= MAX_KEPT:
         _known.clear()
-    caller = Caller(key.workspace_id, frozenset(key.scopes), key=key.pk)
+    caller = Caller(key.workspace_id, frozenset(key.scopes), key=key.pk, origins=frozenset(key.origins))
     _known[digest] = (now + KEEP_SECONDS, caller)
     return caller
 

@@ -6,9 +6,12 @@ import asyncio
 import re
 from uuid import UUID
 
+import redis
+
 from playground import predictions
+from playground.api import rates
 from playground.api.problems import Problem
-from playground.edge.answers import ID_HEADER, answer
+from playground.edge.answers import ID_HEADER, answer, rate_headers
 from playground.edge.callers import Caller
 from playground.edge.crowd import Crowd, Full
 from playground.edge.hub import Gone, Watcher, hub
@@ -24,20 +27,36 @@ FIRST_SECONDS = 10.0  # in which Redis or the database must have told the presen
 
 
 async def stream(public_id: UUID, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer `GET /api/v1/predictions/<id>/events`. Raises Problem before anything is sent.
+    """Answer `GET` or `HEAD /api/v1/predictions/<id>/events`. Raises Problem before anything is sent.
 
     The present state comes at once, the end last. An EventSource that comes back after the end gets 204, which tells
     it to stay away.
     """
     try:
         with _crowd.place(caller.workspace):
-            await _follow(public_id, caller, scope, receive, send)
+            rate = await _counted(caller)
+            await _follow(public_id, caller, rate, scope, receive, send)
     except Full:
         detail = f"The workspace has {MAX_PER_WORKSPACE:,} streams open here, the most it may."
         raise Problem("throttled", detail, headers={"Retry-After": str(FULL_SECONDS)}) from None
 
 
-async def _follow(public_id: UUID, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+async def _counted(caller: Caller) -> rates.Rate | None:
+    """Count the request where the API counts. Raises Problem for one too many; without Redis none is."""
+    if not rates.limit():
+        return None
+    try:
+        rate = rates.rate(await hub().reads.count(rates.counter(caller.counted_as)))
+    except (redis.RedisError, OSError):
+        return None
+    if rate.is_over:
+        raise rates.throttled(rate)
+    return rate
+
+
+async def _follow(
+    public_id: UUID, caller: Caller, rate: rates.Rate | None, scope: Scope, receive: Receive, send: Send
+) -> None:
     async with hub().watch(public_id) as watcher:
         try:
             async with asyncio.timeout(FIRST_SECONDS):
@@ -48,18 +67,23 @@ async def _follow(public_id: UUID, caller: Caller, scope: Scope, receive: Receiv
             raise Problem(
                 "unavailable", "The state cannot be read now.", headers={"Retry-After": "2"}
             ) from None
-        if first.state["workspace"] != caller.workspace:
+        if not caller.sees(first.state["workspace"], first.state.get("key")):
             raise _missing()
         last = header(scope, b"last-event-id")
         if first.is_end and _NUMBER.fullmatch(last) and int(last) >= first.seq:
-            await answer(send, 204, [(b"cache-control", b"no-store")])
+            seen = [(b"cache-control", b"no-store"), (ID_HEADER, header(scope, ID_HEADER).encode())]
+            await answer(send, 204, [*seen, *rate_headers(rate)])
             return
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
             (ID_HEADER, header(scope, ID_HEADER).encode()),
+            *rate_headers(rate),
         ]
+        if scope["method"] == "HEAD":
+            await answer(send, 200, headers, is_head=True)
+            return
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await while_here(receive, _send_all(watcher, first, send))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable
 
@@ -13,16 +14,27 @@ from playground.edge.protocol import Message, Receive, Scope
 
 CHUNK_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
+FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]+/parts/[0-9]+)?")
+MULTIPART_ROOM = 80 * 1024  # for what stands around a file
 NOWHERE = "api-nowhere"  # the address of the API that stands for all that it has not
 
 
-def limit() -> int:
-    """The most bytes that a body may have."""
+def limit(method: str = "", path: str = "") -> int:
+    """The most bytes that a body may have; more where it is a file."""
+    if is_file(method, path):
+        return int(settings.MAX_UPLOAD_BYTES) + MULTIPART_ROOM
     return int(settings.MAX_BODY_BYTES)
 
 
-def refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
+def is_file(method: str, path: str) -> bool:
+    """Whether the body is a file, which is received as it comes and not kept back until it is whole."""
+    return method in {"POST", "PUT"} and FILES.fullmatch(path) is not None
+
+
+def refusal(path: str, headers: Iterable[tuple[bytes, bytes]], method: str = "") -> Problem | None:
     """Why a request with a body is turned away before that is read; None if it may come in. Names in lower case."""
+    if is_file(method, path) and any(name == b"transfer-encoding" for name, _ in headers):
+        return Problem("length_required", "Send the file with a Content-Length, not in chunks.")
     lengths = [value for name, value in headers if name == b"content-length"]
     is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
     if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
@@ -30,8 +42,8 @@ def refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None
     length = int(lengths[0]) if lengths and len(lengths[0]) < 20 else 2**63 if lengths else 0
     if not length and not is_chunked:
         return None
-    if length > limit():
-        return too_large()
+    if length > limit(method, path):
+        return too_large(limit(method, path))
     try:
         is_known = resolve(path).url_name != NOWHERE
     except Resolver404:
@@ -39,10 +51,10 @@ def refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None
     return None if is_known else Problem("not_found", f"There is nothing at {path[:200]}.")
 
 
-def too_large() -> Problem:
+def too_large(most: int) -> Problem:
     """The error of a body beyond the limit."""
-    detail = f"The body may have at most {limit():,} bytes."
-    return Problem("body_too_large", detail, members={"max_bytes": limit()})
+    detail = f"The body may have at most {most:,} bytes."
+    return Problem("body_too_large", detail, members={"max_bytes": most})
 
 
 async def admit(scope: Scope, receive: Receive) -> Receive:
@@ -52,14 +64,14 @@ async def admit(scope: Scope, receive: Receive) -> Receive:
     """
     if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         return await _measured(scope, receive)
-    seen = 0
+    seen, most = 0, limit(scope["method"], scope["path"])
 
     async def counting() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > limit():
-            raise too_large()
+        if seen > most:
+            raise too_large(most)
         return message
 
     return counting
@@ -76,7 +88,7 @@ async def _measured(scope: Scope, receive: Receive) -> Receive:
         size += len(message.get("body", b""))
         if size > limit():
             spool.close()
-            raise too_large()
+            raise too_large(limit())
         spool.write(message.get("body", b""))
         more = message.get("more_body", False)
     spool.seek(0)

@@ -292,7 +292,8 @@ class Hub:
     async def _place(self, waiting: dict[UUID, _Topic]) -> None:
         places = await in_thread(predictions.queue_position, list(waiting))
         engines = {
-            lane: await live.engines_async(self._redis, lane) for lane in {p[1] for p in places.values()}
+            lane: await live.engines_async(self._redis, lane)
+            for lane in {place.lane for place in places.values()}
         }
         for public_id, topic in waiting.items():
             present = topic.present
@@ -301,8 +302,9 @@ class Hub:
             if public_id not in places:  # it waits no more
                 self._mark([public_id])
                 continue
-            ahead, lane = places[public_id]
-            reason = predictions.waiting(ahead, lane, engines[lane], note=present.state["note"])
+            ahead, lane, typical_ms = places[public_id]
+            note = present.state["note"]
+            reason = predictions.waiting(ahead, lane, engines[lane], note=note, typical_ms=typical_ms)
             if (ahead, reason) != (present.position, present.reason):
                 topic.show(Present(present.state, present.seq, ahead, reason))
 
@@ -327,15 +329,14 @@ def _is_ahead(row: State, shown: State) -> bool:
 
 
 def _states(public_ids: list[UUID]) -> dict[UUID, State]:
-    rows = Prediction.objects.with_model().filter(public_id__in=public_ids)
+    rows = Prediction.objects.kept().with_model().filter(public_id__in=public_ids)
     return {row.public_id: predictions.state_of(row) for row in rows}
 
 
 def _compare(known: dict[UUID, Known | None]) -> tuple[set[UUID], dict[UUID, State]]:
     """Which ids have a row, and the states of those whose row differs from what is known."""
-    rows = Prediction.objects.filter(public_id__in=known).values_list(
-        "public_id", "status", "attempt", "step"
-    )
+    kept = Prediction.objects.kept().filter(public_id__in=known)
+    rows = kept.values_list("public_id", "status", "attempt", "step")
     found = {public_id: (status, attempt, step) for public_id, status, attempt, step in rows}
     differing = [public_id for public_id, now in found.items() if now != known[public_id]]
     return set(found), _states(differing) if differing else {}

@@ -3,24 +3,27 @@
 Django's own ASGI handler makes a thread per request and hops between it and the loop at every middleware that is not
 asynchronous. Ours runs the whole chain where it is at home, in a thread, so what is asked at once waits for a thread
 instead of making one. An answer is complete before the first byte is sent, so a slow reader never holds a thread or a
-database connection.
+database connection. A `Drip` is made piece by piece as it is read, a thread for each piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.db import close_old_connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from playground.edge.protocol import Headers, Receive, Scope, Send
+from playground.edge.protocol import Headers, Receive, Scope, Send, while_here
+from playground.pages.streams import Drip
 
 THREADS = 6  # more would only wait for the interpreter: with 12, a sixth fewer submits a second
 CHUNK_BYTES = 64 * 1024
@@ -44,6 +47,9 @@ class Inner(ASGIHandler):
         context = contextvars.copy_context()
         status, headers, content = await loop.run_in_executor(_pool, context.run, self._answer, scope, body)
         await send({"type": "http.response.start", "status": status, "headers": headers})
+        if isinstance(content, Drip):
+            await while_here(receive, _drip(content, send))
+            return
         if isinstance(content, bytes):
             await send({"type": "http.response.body", "body": content})
             return
@@ -73,7 +79,7 @@ class Inner(ASGIHandler):
 
     def _answer(
         self, scope: Scope, body: SpooledTemporaryFile[bytes]
-    ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes]]:
+    ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes] | Drip]:
         """The whole request cycle; whatever the request opened is closed when it returns."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -83,7 +89,10 @@ class Inner(ASGIHandler):
         try:
             return response.status_code, _headers(response), _content(response)
         finally:
-            response.close()  # sends request_finished too, which hands the connection back
+            if isinstance(response, Drip):  # it is closed when it is at its end
+                close_old_connections()
+            else:
+                response.close()  # sends request_finished too, which hands the connection back
             body.close()
 
 
@@ -93,7 +102,29 @@ def _headers(response: HttpResponseBase) -> Headers:
     return headers + [(b"Set-Cookie", one.output(header="").strip().encode("ascii")) for one in cookies]
 
 
-def _content(response: HttpResponseBase) -> bytes | SpooledTemporaryFile[bytes]:
+async def _drip(response: Drip, send: Send) -> None:
+    """Send an answer while it is made. One that breaks off ends without its end, so that nobody takes it for whole."""
+    loop = asyncio.get_running_loop()
+    pieces = iter(response)
+    try:
+        while (piece := await loop.run_in_executor(_pool, _next, pieces)) is not None:
+            if piece:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+    finally:
+        await loop.run_in_executor(_pool, response.close)
+
+
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    try:
+        return next(pieces, None)
+    finally:
+        close_old_connections()
+
+
+def _content(response: HttpResponseBase) -> bytes | SpooledTemporaryFile[bytes] | Drip:
+    if isinstance(response, Drip):
+        return response
     if isinstance(response, StreamingHttpResponse):
         spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
         for chunk in response:

@@ -11,18 +11,22 @@ from django.core.files.storage import default_storage
 
 from playground import assets
 from playground.api.problems import Problem
-from playground.assets.intake import EXTENSIONS, THUMBNAIL_TYPE
+from playground.assets.intake import THUMBNAIL_TYPE
 from playground.edge.answers import ID_HEADER, answer
 from playground.edge.protocol import Headers, Receive, Scope, Send, header
 from playground.edge.ranges import NotSatisfiable, Span, names, span_of
 from playground.edge.threads import in_thread
+from playground.examiner import extension_of
 from playground.models import Asset
 
 PREFIX = "/media/"
 CHUNK_BYTES = 256 * 1024
-KEEP_SECONDS = 30.0  # for which a deleted asset's file may still be served, as far as the file is there
+KEEP_SECONDS = 1.0  # for which a deleted asset may still be served: long enough for the ranges of one film
 MAX_KEPT = 4096
-INLINE = {"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"}
+INLINE = {
+    *("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"),
+    *("audio/wav", "audio/mpeg", "audio/mp4", "audio/webm", "video/mp4", "video/webm"),
+}
 _SAFE: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
@@ -102,7 +106,7 @@ def _look_up(allowed: assets.Capability) -> _Medium | None:
         return (
             _Medium(name, THUMBNAIL_TYPE, f'"{row.sha256}-small"', f"{row.uid}-small.webp") if name else None
         )
-    extension = EXTENSIONS.get(row.media_type, "bin")
+    extension = extension_of(row.media_type)
     return _Medium(row.storage_name, row.media_type, f'"{row.sha256}"', f"{row.uid}.{extension}")
 
 

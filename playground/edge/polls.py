@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import redis
-from django.conf import settings
 from django.db import Error as DatabaseError
 
-from playground.api.authentication import WINDOW_SECONDS
+from playground.api import rates
 from playground.api.problems import Problem
-from playground.edge.answers import ID_HEADER, answer, dump
+from playground.edge.answers import ID_HEADER, answer, dump, rate_headers
 from playground.edge.callers import Caller, by_key, credential_of
 from playground.edge.hub import hub
 from playground.edge.protocol import Scope, Send, header
@@ -40,6 +39,7 @@ class _Kept:
     """The answer that was last given for one prediction."""
 
     workspace: int
+    key: int | None  # that made it
     document: PredictionJson
     seq: int
     body: bytes
@@ -64,9 +64,10 @@ class Polls:
         if credential is None:
             return False
         try:
-            caller = await by_key(credential)
+            caller = await by_key(credential, origin=header(scope, b"origin"))
             caller.need("predictions:read")
-            body = await self._body(public_id, caller)
+            counter = rates.counter(caller.counted_as) if rates.limit() else None
+            body = await self._body(public_id, caller, counter)
         except (Problem, redis.RedisError, DatabaseError, OSError):
             return False
         if body is None:
@@ -77,17 +78,19 @@ class Polls:
             (b"x-content-type-options", b"nosniff"),
             (ID_HEADER, header(scope, ID_HEADER).encode()),
         ]
+        if counter is not None:
+            headers += rate_headers(rates.rate(hub().reads.counted.get(counter, 1)))
         await answer(send, 200, headers, body)
         return True
 
-    async def _body(self, public_id: UUID, caller: Caller) -> bytes | None:
-        reads, counter = hub().reads, _counter(caller)
+    async def _body(self, public_id: UUID, caller: Caller, counter: str | None) -> bytes | None:
+        reads = hub().reads
         seq = await reads.seq(public_id, counter=counter)
-        if counter is not None and reads.counted.get(counter, 0) > settings.API_REQUESTS_PER_MINUTE:
+        if counter is not None and reads.counted.get(counter, 0) > rates.limit():
             return None
         kept = self._kept.get(public_id)
         if kept is not None and kept.seq == seq:
-            if kept.workspace != caller.workspace:
+            if not caller.sees(kept.workspace, kept.key):
                 return None
             age = time.monotonic() - kept.read_at
             if not kept.is_end and age > STILL_SECONDS:
@@ -95,7 +98,7 @@ class Polls:
             if age < END_SECONDS:
                 return kept.body
         state = await reads.state(public_id) if seq is not None else None
-        if state is None or state["workspace"] != caller.workspace:
+        if state is None or not caller.sees(state["workspace"], state.get("key")):
             return None
         return await self._renewed(public_id, state)
 
@@ -119,7 +122,8 @@ class Polls:
         while len(self._kept) >= MAX_KEPT:
             self._kept.pop(next(iter(self._kept)))
         body = dump(document)
-        self._kept[public_id] = _Kept(state["workspace"], document, state["seq"], body, read_at)
+        workspace, key = state["workspace"], state.get("key")
+        self._kept[public_id] = _Kept(workspace, key, document, state["seq"], body, read_at)
         return body
 
     def _check(self, public_id: UUID) -> None:
@@ -148,13 +152,7 @@ class Polls:
             self._checking = None
 
 
-def _counter(caller: Caller) -> str | None:
-    """Where the API counts this key's requests of the minute; None without a limit."""
-    if not settings.API_REQUESTS_PER_MINUTE:
-        return None
-    return f"throttle:key:{caller.key}:{int(time.time()) // WINDOW_SECONDS}"
-
-
 def _standings(public_ids: list[UUID]) -> dict[UUID, tuple[str, int]]:
-    rows = Prediction.objects.filter(public_id__in=public_ids).values_list("public_id", "status", "attempt")
+    kept = Prediction.objects.kept().filter(public_id__in=public_ids)
+    rows = kept.values_list("public_id", "status", "attempt")
     return {public_id: (status, attempt) for public_id, status, attempt in rows}

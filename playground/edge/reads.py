@@ -58,6 +58,13 @@ class Reads:
             self._counts[counter] += 1
         return await self._answer(self._seqs, public_id)
 
+    async def count(self, counter: str) -> int:
+        """Add one to a counter; what it stands at then."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.incr(counter)
+        pipe.expire(counter, COUNTER_SECONDS)
+        return int((await pipe.execute())[0])
+
     async def states(self, public_ids: Sequence[UUID]) -> list[State | None]:
         """`state` of several, in one round trip of their own."""
         pipe = self._redis.pipeline(transaction=False)

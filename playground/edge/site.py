@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import events, gate, media, waits
+from playground.edge import cors, events, gate, media, uploads, waits
 from playground.edge.answers import answer_problem, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
@@ -34,6 +34,12 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = dict(scope)
         request_id = name_request(scope)
+        if cors.is_api(scope):
+            if cors.is_preflight(scope):
+                await cors.answer_preflight(send, request_id)
+                return
+            cors.forget_strangers_cookies(scope)
+            send = cors.open_to_all(send)
         has_started = False
 
         async def watched(message: Message) -> None:
@@ -50,12 +56,14 @@ class Site:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        refused = gate.refusal(path, scope["headers"])
+        refused = gate.refusal(path, scope["headers"], scope["method"])
         if refused is not None:
             raise refused
         receive = await gate.admit(scope, receive)
         if path.startswith(media.PREFIX):
             await media.serve(scope, receive, send)
+        elif uploads.is_errand(scope):
+            await uploads.serve(self._inner, scope, receive, send)
         elif path.startswith(PREDICTIONS):
             await self._predictions(path, scope, receive, send)
         else:
@@ -63,7 +71,7 @@ class Site:
 
     async def _predictions(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         one, method = _ONE.fullmatch(path), scope["method"]
-        if one is not None and one[2] and method == "GET":
+        if one is not None and one[2] and method in {"GET", "HEAD"}:
             caller = await caller_of(scope)
             caller.need("predictions:read")
             public_id = parse(one[1], "p")
@@ -79,7 +87,8 @@ class Site:
         if seconds is not None:
             await waits.answer_at_end(self._inner, seconds, scope, receive, send)
             return
-        polled = parse(one[1], "p") if one is not None and not one[2] and method == "GET" else None
+        is_plain = one is not None and not one[2] and method == "GET" and not scope["query_string"]
+        polled = parse(one[1], "p") if one is not None and is_plain else None
         if polled is None or not await self._polls.answer_now(polled, scope, send):
             await self._inner(scope, receive, send)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import time
 from typing import cast
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -14,6 +15,7 @@ from django.db import Error as DatabaseError
 
 from marketplace.ids import parse
 from playground import predictions
+from playground.api import rates
 from playground.edge.answers import dump
 from playground.edge.crowd import Crowd, Full
 from playground.edge.hub import Gone, hub
@@ -85,7 +87,7 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
 
     Who may ask was decided by Django. A client that leaves ends the waiting, not the prediction.
     """
-    held = _Held()
+    held, began = _Held(), time.monotonic()
     await inner(scope, receive, held.send)
     shown = held.shown()
     public_id = parse(shown["id"], "p") if shown is not None else None
@@ -96,7 +98,23 @@ async def answer_at_end(inner: Application, seconds: int, scope: Scope, receive:
         held.body = await _later(shown, public_id, last) or held.body
     if held.status in {200, 201}:
         held.headers.append((b"preference-applied", b"wait=%d" % seconds))
+    held.headers = _aged(held.headers, time.monotonic() - began)
     await held.release(send)
+
+
+def _aged(headers: Headers, seconds: float) -> Headers:
+    """The figures of the rate limit as they are after so long: another minute may have begun."""
+    said = {name.lower(): value for name, value in headers}
+    if b"ratelimit-reset" not in said:
+        return headers
+    left = round(int(said[b"ratelimit-reset"]) - seconds)
+    now = {
+        b"ratelimit-reset": b"%d"
+        % (left if left > 0 else left % rates.WINDOW_SECONDS or rates.WINDOW_SECONDS)
+    }
+    if left <= 0:
+        now[b"ratelimit-remaining"] = said[b"ratelimit-limit"]
+    return [(name, now.get(name.lower(), value)) for name, value in headers]
 
 
 async def _watch(public_id: UUID, seconds: int, last: list[State]) -> None:

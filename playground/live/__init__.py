@@ -14,6 +14,7 @@ from playground.live.state import (
     MAX_LOG_LINES,
     Engine,
     State,
+    bring_back,
     engines,
     engines_async,
     key_of,
@@ -21,6 +22,7 @@ from playground.live.state import (
     read,
     report_engine,
     unpack,
+    withdraw,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "MAX_LOG_LINES",
     "Engine",
     "State",
+    "bring_back",
     "engines",
     "engines_async",
     "key_of",
@@ -37,4 +40,5 @@ __all__ = [
     "read",
     "report_engine",
     "unpack",
+    "withdraw",
 ]

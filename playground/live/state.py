@@ -50,6 +50,7 @@ class State(TypedDict):
     cost_micros: int | None
     metrics: dict[str, Any]
     note: str  # why it waits again, after an attempt was lost
+    key: NotRequired[int | None]  # row id of the key that made it; for access checks only, like `workspace`
     seq: NotRequired[int]
 
 
@@ -104,6 +105,29 @@ def publish(states: Iterable[State]) -> None:
         pipe.execute()
     except redis.RedisError as error:
         log.warning("a live state was not published: %s", error)
+
+
+def withdraw(public_ids: Iterable[UUID]) -> None:
+    """Show nothing of these any more, whatever is still published. Never raises; the rows say the same."""
+    try:
+        pipe = redis_client().pipeline(transaction=True)
+        for key in map(key_of, public_ids):
+            pipe.delete(key)
+            pipe.hset(key, "end", "1")  # nothing follows an end
+            pipe.expire(key, KEEP_SECONDS)
+        pipe.execute()
+    except redis.RedisError as error:
+        log.warning("deleted runs may be shown for up to %s s more: %s", KEEP_SECONDS, error)
+
+
+def bring_back(public_ids: Iterable[UUID]) -> None:
+    """Undo `withdraw`: the rows are looked at again. Never raises."""
+    try:
+        keys = list(map(key_of, public_ids))
+        if keys:
+            redis_client().delete(*keys)
+    except redis.RedisError as error:
+        log.warning("live states were not brought back: %s", error)
 
 
 def read(public_id: UUID) -> State | None:

@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 from playground.models.asset import Asset
+from playground.models.deletion import Deletion
+from playground.models.example import Example
 from playground.models.prediction import IdempotencyKey, Prediction
+from playground.models.share import Share
+from playground.models.source import Source
+from playground.models.upload import Upload, UploadPart
+from playground.models.webhook import Delivery, Event, RequestSecret, Webhook
 
-__all__ = ["Asset", "IdempotencyKey", "Prediction"]
+__all__ = [
+    "Asset",
+    "Deletion",
+    "Delivery",
+    "Event",
+    "Example",
+    "IdempotencyKey",
+    "Prediction",
+    "RequestSecret",
+    "Share",
+    "Source",
+    "Upload",
+    "UploadPart",
+    "Webhook",
+]

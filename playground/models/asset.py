@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from marketplace.ids import encode, uuid7
 from marketplace.models import Workspace
+from playground.models.deletion import Deletion
 from playground.models.prediction import Prediction
 
 
@@ -16,10 +17,15 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     """Filters over stored media."""
 
     def of(self, workspace: Workspace) -> Self:
-        return self.filter(workspace=workspace)
+        return self.filter(workspace=workspace, deletion=None)
 
     def live(self) -> Self:
-        return self.filter(expires_at__gt=timezone.now())
+        """What is there for those who may see it: neither expired nor deleted."""
+        return self.filter(expires_at__gt=timezone.now(), deletion=None)
+
+    def needed(self) -> Self:
+        """Those that a run which is not over takes in."""
+        return self.filter(uses__prediction__status__in=Prediction.OPEN)
 
 
 class Asset(models.Model):
@@ -34,6 +40,7 @@ class Asset(models.Model):
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="assets")
     position = models.PositiveSmallIntegerField(default=0, help_text="place among the prediction's outputs")
     kind = models.CharField(max_length=10, choices=Kind.choices)
+    filename = models.CharField(max_length=120, blank=True, help_text="what whoever uploaded it calls it")
     sha256 = models.CharField(max_length=64)
     media_type = models.CharField(max_length=60)
     size = models.PositiveBigIntegerField(help_text="bytes")
@@ -45,6 +52,9 @@ class Asset(models.Model):
     thumbnail_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
+    deletion = models.ForeignKey(
+        Deletion, on_delete=models.PROTECT, null=True, related_name="assets", db_index=False
+    )
 
     objects = AssetQuerySet.as_manager()
 
@@ -56,10 +66,16 @@ class Asset(models.Model):
                 name="asset_position",
                 condition=models.Q(prediction__isnull=False),
             ),
+            models.UniqueConstraint(
+                fields=["workspace", "sha256"], name="asset_upload_once", condition=models.Q(kind="upload")
+            ),
         ]
         indexes = [
             models.Index(fields=["expires_at"], name="asset_expiry"),
             models.Index(fields=["workspace", "-id"], name="asset_library"),
+            models.Index(
+                fields=["deletion"], name="asset_deleted", condition=models.Q(deletion__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Endpoint, Offer, User, Version, Workspace
+from playground.models.deletion import Deletion
+
+# What a search looks in: the words of the prompt, and the workspace and the day as one more of them, so that the index
+# alone tells whose runs of which days have a word. No text has a word with a space in it.
+WORDS = (
+    """to_tsvector('simple'::regconfig, "left"(COALESCE(input ->> 'prompt', ''), 2000))"""
+    """ || array_to_tsvector(ARRAY['ws ' || workspace_id::text || ' ' || """
+    """floor(extract(epoch FROM created_at AT TIME ZONE 'UTC') / 86400)::int::text])"""
+)
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
     """Filters over runs."""
 
     def of(self, workspace: Workspace) -> Self:
-        return self.filter(workspace=workspace)
+        """The workspace's runs, without those that were deleted."""
+        return self.kept().filter(workspace=workspace)
+
+    def kept(self) -> Self:
+        return self.filter(deletion=None)
 
     def open(self) -> Self:
         return self.filter(status__in=Prediction.OPEN)
@@ -85,10 +100,18 @@ class Prediction(models.Model):
     step = models.PositiveIntegerField(default=0)
     steps = models.PositiveIntegerField(default=0)
 
+    webhook: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="who else is told of its end: {url, events}"
+    )
+
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, help_text="start of the latest attempt")
     finished_at = models.DateTimeField(null=True)
+    deletion = models.ForeignKey(
+        Deletion, on_delete=models.PROTECT, null=True, related_name="predictions", db_index=False
+    )
 
+    output_days: int | None = None  # of its workspace, where `claims` selects it; no column
     is_replay = False  # set on the instance that a repeated request is answered with; no column
 
     objects = PredictionQuerySet.as_manager()
@@ -144,6 +167,32 @@ class Prediction(models.Model):
                 name="prediction_canceled",
                 condition=Q(status="canceled"),
             ),
+            # History by what people look for, newest first.
+            models.Index(fields=["workspace", "status", "created_at"], name="prediction_by_status"),
+            models.Index(fields=["workspace", "model", "created_at"], name="prediction_by_model"),
+            models.Index(fields=["workspace", "via", "created_at"], name="prediction_by_via"),
+            models.Index(
+                fields=["workspace", "api_key", "created_at"],
+                name="prediction_by_key",
+                condition=Q(api_key__isnull=False),
+            ),
+            models.Index(
+                fields=["workspace", "created_by", "created_at"],
+                name="prediction_by_member",
+                condition=Q(created_by__isnull=False),
+            ),
+            models.Index(
+                fields=["workspace", "cost_micros"],
+                name="prediction_by_cost",
+                condition=Q(cost_micros__gt=0),
+            ),
+            models.Index(fields=["deletion"], name="prediction_deleted", condition=Q(deletion__isnull=False)),
+            # Of closed runs alone: every step of an open one would write its words again.
+            GinIndex(
+                RawSQL(WORDS, []),  # noqa: S611 - a constant
+                name="prediction_words",
+                condition=Q(status__in=["succeeded", "failed", "canceled"]),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -160,12 +209,13 @@ class Prediction(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A caller's name for one submit: the same name and body give the same prediction for a day."""
+    """A caller's name for one request: the same name and body give the same thing again for a day."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     body_sha256 = models.CharField(max_length=64)
-    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="+")
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="+")
+    made = models.UUIDField(null=True, help_text="public id of what it made, where that is no prediction")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from marketplace import people
@@ -15,7 +17,7 @@ from marketplace.people import Act
 from playground.middleware import VitrineRequest
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def member(act: Act) -> Callable[[View[P]], View[P]]:
@@ -24,7 +26,7 @@ def member(act: Act) -> Callable[[View[P]], View[P]]:
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             membership = cast("VitrineRequest", request).membership
             if membership and people.may(membership.role, act):
                 return view(request, *args, **kwargs)
@@ -34,6 +36,11 @@ def member(act: Act) -> Callable[[View[P]], View[P]]:
         return cast("View[P]", login_required(guarded))
 
     return decorate
+
+
+def afresh(view: View[P]) -> View[P]:
+    """Who opens the page has just shown once more that it is they: it does what cannot be undone."""
+    return cast("View[P]", reauthentication_required(app="allauth.account")(view))
 
 
 def allows(request: HttpRequest, act: Act) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from billing import ledger
+from marketplace import people
 from marketplace.models import User, Workspace
 from playground.middleware import VitrineRequest
 from playground.predictions import Caller
@@ -32,6 +34,9 @@ def page(request: HttpRequest) -> dict[str, Any]:
     workspace = getattr(request, "workspace", None)
     return {
         "workspace": workspace,
+        "own_places": SimpleLazyObject(lambda: people.memberships_of(cast("User", request.user))),
         "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
+        "mail_is_filed": settings.MAIL_IS_FILED,
+        "starter_micros": settings.STARTER_CREDIT_MICROS,
         "now": f"{time.time():.3f}",
     }

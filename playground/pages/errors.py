@@ -6,17 +6,25 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-CODES = {400: "malformed_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
+CODES = {
+    400: "malformed_request",
+    403: "forbidden",
+    404: "not_found",
+    429: "throttled",
+    500: "internal_error",
+}
 TITLES = {
     400: "That request could not be read",
     403: "You may not do that here",
     404: "There is nothing here",
+    429: "That was a little fast",
     500: "Something broke on our side",
 }
 DETAILS = {
     400: "Something in the address or the form was damaged. Go back, reload the page and try once more.",
     403: "The page was open for a long time, or you have signed in or out since. Reload it and try once more.",
     404: "The address may have a slip in it, or the page belongs to another workspace. Nothing was charged.",
+    429: "Too many attempts came from here within a short time. Wait a minute, then try once more.",
     500: "It was noted. Nothing is charged for what failed. Try again; if it stays, tell the operator the id below.",
 }
 # Said to whoever opens a fresh install by another name of its machine; they can mend it.
@@ -43,6 +51,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(request, 404)
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    return _page(request, 429)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -1,161 +1,156 @@
-"""READMEs as HTML: a small part of Markdown, escaped first, so that nothing a publisher writes is markup of its own.
+"""READMEs as HTML. A parser of CommonMark does the reading; this says what of it may reach a page.
 
-Understood: headings, paragraphs, lists, tables, fenced code, quotes, rules; in lines `code`, **strong**, *emphasis* and
-links to http(s) or to places on this site.
+No markup of the writer's own passes. Links lead to http(s), mail or this very site; pictures come from our static files
+or our media; headings begin below the page's own and can be linked to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import slugify
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 
-_HEADING = re.compile(r"(#{1,4})\s+(.+?)\s*#*$")
-_BULLET = re.compile(r"\s{0,3}[-*+]\s+(.*)")
-_NUMBER = re.compile(r"\s{0,3}\d{1,3}[.)]\s+(.*)")
-_RULE = re.compile(r"\s*([-*_])(?:\s*\1){2,}\s*$")
-_UNDER_HEAD = re.compile(r":?-{2,}:?")
-_CODE = re.compile(r"`([^`]+)`")
-# What a pattern spans is bounded, so that no text takes more than its length to read, many times over.
-_IMAGE = re.compile(r"!\[([^\[\]]{0,300})\]\([^)\s]{0,2000}\)")
-_LINK = re.compile(r"\[([^\[\]]{1,300})\]\(((?:https?://|/(?![/\\])|#)[^)\s]{0,2000})\)")
-_STRONG = re.compile(r"\*\*(?=\S)(.{1,300}?)(?<=\S)\*\*")
-_EMPHASIS = re.compile(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])")
 MAX_LENGTH = 100_000
+TOP_LEVEL, LOWEST_LEVEL = 2, 6
+ANCHOR = "readme-"  # so that no heading takes an id that the page needs
+MIN_LISTED = 3  # headings from which on a table of contents helps
+_OUTSIDE = re.compile(r"(?:https?://|mailto:)[^\s]+\Z", re.IGNORECASE)
+_INSIDE = re.compile(r"(?:/(?![/\\]|%5[cC])|#|\./)[^\s\\]*\Z|\Z")
+_PICTURE = re.compile(r"/(?:static|media)/[\w./=-]+\Z")
+_TASK = re.compile(r"\[([ xX])\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """One line of the table of contents."""
+
+    anchor: str
+    text: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A README as it is shown."""
+
+    html: SafeString
+    contents: tuple[Heading, ...]
+
+
+class _Renderer(RendererHTML):
+    """HTML in the parts of our own design."""
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return self._code(tokens[idx].content)
+
+    def code_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return self._code(tokens[idx].content)
+
+    def _code(self, text: str) -> str:
+        safe = _escaped(text.rstrip("\n"))
+        return f'<figure class="code"><pre tabindex="0"><code>{safe}</code></pre></figure>\n'
+
+    def table_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
+
+    def table_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return "</table></div>\n"
+
+    def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        source, words = str(token.attrs.get("src", "")), _escaped(token.content)
+        if not _PICTURE.match(source) or ".." in source:
+            return words
+        return f'<img src="{_escaped(source)}" alt="{words}" loading="lazy">'
+
+    def td_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return f"<td{_alignment(tokens[idx])}>"
+
+    def th_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return f'<th scope="col"{_alignment(tokens[idx])}>'
 
 
 def to_html(text: str) -> SafeString:
-    """`text` as HTML that is safe to show. Headings begin at the second level, as the page has a first."""
-    lines = text[:MAX_LENGTH].replace("\r\n", "\n").expandtabs(4).split("\n")
-    out: list[str] = []
-    at = 0
-    while at < len(lines):
-        for read in (_blank, _fence, _heading, _rule, _quote, _table, _bullets, _numbers, _paragraph):
-            taken = read(lines, at, out)
-            if taken:
-                at += taken
-                break
-    return mark_safe("\n".join(out))  # noqa: S308 - every piece was escaped where it was taken
+    """`text` as HTML that is safe to show."""
+    return document(text).html
 
 
-def _inline(text: str) -> str:
-    """One run of text, escaped; code spans are kept apart, so that nothing inside them is read as markup."""
-    parts = _CODE.split(text)
-    for place, part in enumerate(parts):
-        safe = escape(part)
-        if place % 2:
-            parts[place] = f"<code>{safe}</code>"
-            continue
-        safe = _IMAGE.sub(r"\1", safe)
-        safe = _LINK.sub(r'<a href="\2" rel="nofollow noopener">\1</a>', safe)
-        safe = _STRONG.sub(r"<strong>\1</strong>", safe)
-        parts[place] = _EMPHASIS.sub(r"<em>\1</em>", safe)
-    return "".join(parts)
+@lru_cache(maxsize=64)
+def document(text: str) -> Document:
+    """`text` as HTML that is safe to show, with its headings."""
+    parser = _parser()
+    tokens = parser.parse(text[:MAX_LENGTH])
+    contents = _headings(tokens)
+    for token in tokens:
+        _guard(token)
+    html = parser.renderer.render(tokens, parser.options, {})
+    # The parser escapes all text, passes no markup (html=False), and every address went through `_guard`.
+    return Document(mark_safe(html), contents)  # noqa: S308
 
 
-def _blank(lines: list[str], at: int, out: list[str]) -> int:
-    return int(not lines[at].strip())
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}, renderer_cls=_Renderer)
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_link  # type: ignore[method-assign]
+    return parser
 
 
-def _fence(lines: list[str], at: int, out: list[str]) -> int:
-    if not lines[at].lstrip().startswith("```"):
-        return 0
-    end = at + 1
-    while end < len(lines) and not lines[end].lstrip().startswith("```"):
-        end += 1
-    code = escape("\n".join(lines[at + 1 : end]))
-    out.append(f'<figure class="code"><pre tabindex="0"><code>{code}</code></pre></figure>')
-    return end + 1 - at
+def _is_link(url: str) -> bool:
+    return bool(_OUTSIDE.match(url) or _INSIDE.match(url))
 
 
-def _heading(lines: list[str], at: int, out: list[str]) -> int:
-    match = _HEADING.match(lines[at])
-    if match:
-        level = max(2, min(len(match[1]), 4))
-        out.append(f"<h{level}>{_inline(match[2])}</h{level}>")
-    return int(match is not None)
+def _guard(token: Token) -> None:
+    """Links say that we do not vouch for them; the boxes of a task list are boxes."""
+    for child in token.children or ():
+        if child.type == "link_open":
+            target = str(child.attrs.get("href", ""))
+            child.attrs["href"] = f"#{ANCHOR}{target[1:]}" if target.startswith("#") else target
+            child.attrs["rel"] = "nofollow noopener"
+            child.attrs.pop("title", None)
+    first = token.children[0] if token.type == "inline" and token.children else None
+    if first is not None and first.type == "text" and (found := _TASK.match(first.content)):
+        first.content = ("☑ " if found[1] != " " else "☐ ") + first.content[found.end() :]
 
 
-def _rule(lines: list[str], at: int, out: list[str]) -> int:
-    if _RULE.match(lines[at]):
-        out.append("<hr>")
-        return 1
-    return 0
+def _headings(tokens: Sequence[Token]) -> tuple[Heading, ...]:
+    """Move the headings below the page's own and give each an anchor; what belongs into a table of contents."""
+    opened = [place for place, token in enumerate(tokens) if token.type == "heading_open"]
+    shift = TOP_LEVEL - min((int(tokens[place].tag[1]) for place in opened), default=TOP_LEVEL)
+    used: dict[str, int] = {}
+    found = []
+    for place in opened:
+        level = min(int(tokens[place].tag[1]) + shift, LOWEST_LEVEL)
+        end = next(at for at in range(place, len(tokens)) if tokens[at].type == "heading_close")
+        tokens[place].tag = tokens[end].tag = f"h{level}"
+        text = _plain(tokens[place + 1])
+        slug = slugify(text)[:60] or "section"
+        used[slug] = used.get(slug, 0) + 1
+        anchor = ANCHOR + (slug if used[slug] == 1 else f"{slug}-{used[slug]}")
+        tokens[place].attrs["id"] = anchor
+        if level <= TOP_LEVEL + 1:
+            found.append(Heading(anchor, text, level))
+    return tuple(found) if len(found) >= MIN_LISTED else ()
 
 
-def _quote(lines: list[str], at: int, out: list[str]) -> int:
-    end = at
-    while end < len(lines) and lines[end].lstrip().startswith(">"):
-        end += 1
-    if end > at:
-        text = " ".join(line.lstrip()[1:].strip() for line in lines[at:end])
-        out.append(f"<blockquote><p>{_inline(text)}</p></blockquote>")
-    return end - at
+def _plain(inline: Token) -> str:
+    return "".join(
+        one.content for one in inline.children or () if one.type in {"text", "code_inline"}
+    ).strip()
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+def _alignment(token: Token) -> str:
+    """The parser says it as a style, which the page's policy forbids."""
+    return ' class="num"' if "right" in str(token.attrs.get("style", "")) else ""
 
 
-def _is_under_heads(line: str) -> bool:
-    return all(_UNDER_HEAD.fullmatch(cell) for cell in _cells(line))
-
-
-def _table(lines: list[str], at: int, out: list[str]) -> int:
-    if "|" not in lines[at] or at + 1 >= len(lines) or not _is_under_heads(lines[at + 1]):
-        return 0
-    end = at + 2
-    while end < len(lines) and "|" in lines[end] and lines[end].strip():
-        end += 1
-    heads = _cells(lines[at])
-    head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in heads)
-    rows = []
-    for line in lines[at + 2 : end]:
-        cells = (_cells(line) + [""] * len(heads))[: len(heads)]
-        rows.append("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in cells) + "</tr>")
-    out.append(
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-    return end - at
-
-
-def _list(tag: str, item: re.Pattern[str]) -> Callable[[list[str], int, list[str]], int]:
-    def read(lines: list[str], at: int, out: list[str]) -> int:
-        items: list[str] = []
-        end = at
-        while end < len(lines):
-            match = item.match(lines[end])
-            if match:
-                items.append(match[1])
-            elif items and lines[end].startswith("  ") and lines[end].strip():
-                items[-1] += " " + lines[end].strip()
-            else:
-                break
-            end += 1
-        if items:
-            out.append(f"<{tag}>" + "".join(f"<li>{_inline(text)}</li>" for text in items) + f"</{tag}>")
-        return end - at
-
-    return read
-
-
-_bullets = _list("ul", _BULLET)
-_numbers = _list("ol", _NUMBER)
-
-
-def _paragraph(lines: list[str], at: int, out: list[str]) -> int:
-    end = at + 1
-    while end < len(lines) and lines[end].strip() and not _begins(lines, end):
-        end += 1
-    out.append(f"<p>{_inline(' '.join(line.strip() for line in lines[at:end]))}</p>")
-    return end - at
-
-
-def _begins(lines: list[str], at: int) -> bool:
-    """Whether something other than a paragraph begins here."""
-    line = lines[at]
-    return line.lstrip().startswith(("```", ">")) or any(
-        pattern.match(line) for pattern in (_HEADING, _BULLET, _NUMBER, _RULE)
-    )
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

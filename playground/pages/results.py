@@ -15,7 +15,9 @@ from marketplace import schema
 from playground import assets, live
 from playground.models import Asset, Prediction
 from playground.pages import card
+from playground.pages.tags import size
 from playground.predictions import queue_position, state_of, waiting
+from playground.predictions.find import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Line:
     summary: str
     thumbnail: str
     took_ms: float | None
+    place: str = ""  # in the queue, in words
 
     @property
     def is_open(self) -> bool:
@@ -65,14 +68,24 @@ def card_of(row: Prediction) -> SafeString:
     if state["status"] == Prediction.Status.QUEUED:
         found = queue_position([row.public_id]).get(row.public_id)
         if found is not None:
-            position, lane = found
-            reason = waiting(position, lane, live.engines(lane), note=state["note"])
+            position, lane, typical_ms = found
+            reason = waiting(position, lane, live.engines(lane), note=state["note"], typical_ms=typical_ms)
     return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
 
 
-def lines(rows: Iterable[Prediction]) -> list[Line]:
-    """Rows selected `with_model`, for a table or a strip."""
-    return [Line(row, summary(row), thumbnail(row), took_ms(row)) for row in rows]
+def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line]:
+    """Rows selected `with_model`, for a table or a strip; `with_places` says where in line those are that wait."""
+    rows = list(rows)
+    waiting_ids = [row.public_id for row in rows if row.status == Prediction.Status.QUEUED]
+    places = queue_position(waiting_ids) if with_places and waiting_ids else {}
+    return [
+        Line(row, summary(row), thumbnail(row), took_ms(row), _place(places.get(row.public_id)))
+        for row in rows
+    ]
+
+
+def _place(found: Place | None) -> str:
+    return card.place(found.ahead) if found is not None else ""
 
 
 def summary(row: Prediction) -> str:
@@ -96,6 +109,17 @@ def media_of(row: Prediction) -> list[Asset]:
     now = timezone.now()
     kept = [asset for asset in row.assets.all() if asset.expires_at > now]
     return sorted(kept, key=lambda asset: asset.position)
+
+
+def input_of(row: Prediction) -> dict[str, Any]:
+    """The input as it was sent, without its secrets and without the bytes of its files."""
+    described = row.endpoint.input_schema
+
+    def shorten(path: str, value: str, types: tuple[str, ...]) -> str:
+        kind, found, data = value.partition(";base64,")
+        return f"{kind};base64,… ({size(len(data) * 3 // 4)})" if found else value
+
+    return schema.replace_files(described, schema.redact(described, row.input), shorten)
 
 
 def took_ms(row: Prediction) -> float | None:

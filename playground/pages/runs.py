@@ -1,59 +1,100 @@
-"""A run's own page, its card, what can be done with it, and the list of all runs."""
+"""A run's own page, its card, and what can be done with it."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace import catalog, schema
-from marketplace.ids import parse
 from marketplace.models import User
 from marketplace.people import Act
-from playground import predictions
+from playground import assets, predictions
 from playground.models import Prediction
 from playground.pages import playground, results
-from playground.pages.access import member
+from playground.pages.access import allows, member
 from playground.pages.context import workspace_of
+from playground.predictions import delete as deletion
+from playground.predictions import lineage
+from playground.predictions import share as sharing
 
-PAGE = 30
-RECENT_DAYS = 30
+SHARE_SPANS = (("", "Until it is revoked"), ("1", "For a day"), ("7", "For a week"), ("30", "For 30 days"))
 
 
 @require_safe
 @member(Act.SEE)
 def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """One run: what came out, what it cost, what took the time, how to make it again."""
-    row = _own(request, prediction_id)
+    row = own_run(request, prediction_id)
+    if request.headers.get("HX-Target") == "drawer":
+        return _drawer(request, row)
+    shown = results.input_of(row)
     context = {
         "row": row,
         "live": results.live_of(row),
         "media": results.media_of(row),
         "prompt": results.summary(row) if row.input.get("prompt") else "",
         "facts": results.input_facts(row),
-        "quote": row.quote,
-        "released_micros": row.held_micros - row.cost_micros if row.cost_micros is not None else None,
         "times": times(row),
         "total_ms": results.milliseconds(row.created_at, row.finished_at),
         "model_url": results.model_url(row.model),
-        "document": json.dumps(predictions.as_json(row), indent=2, ensure_ascii=False),
+        "sent": json.dumps(shown, indent=2, ensure_ascii=False),
+        "document": json.dumps({**predictions.as_json(row), "input": shown}, indent=2, ensure_ascii=False),
+        "made_from": [_kin(one) for one in lineage.made_from(row)],
+        "made_of": results.lines(map(predictions.attach_model, lineage.made_of(row))),
+        "share": sharing.shared(row),
+        "spans": SHARE_SPANS,
+        "site": settings.PUBLIC_URL,
+        "may_run": allows(request, Act.RUN),
+        **_money(row),
     }
     return render(request, "playground/prediction.html", context)
+
+
+def _kin(one: lineage.Kin) -> dict[str, Any]:
+    """What a run was made from, for the eye: the file, and where to go from it."""
+    is_live = one.asset is not None and one.asset.expires_at > timezone.now()
+    return {
+        "url": reverse("prediction", args=[one.run.uid]) if one.run else "",
+        "thumbnail": assets.thumbnail_address(one.asset) if one.asset and is_live else "",
+        "field": one.path,
+        "origin": one.run.model if one.run else "uploaded",
+    }
+
+
+def _drawer(request: HttpRequest, row: Prediction) -> HttpResponse:
+    """The same page, smaller, for the side of the list."""
+    context = {
+        "row": row,
+        "live": results.live_of(row),
+        "prompt": results.summary(row),
+        "facts": results.input_facts(row),
+        "model_url": results.model_url(row.model),
+        "may_run": allows(request, Act.RUN),
+    }
+    response = render(request, "playground/_drawer.html", context)
+    response.headers["Cache-Control"] = "no-store"  # it has the address of a whole page
+    return response
+
+
+def _money(row: Prediction) -> dict[str, Any]:
+    released = row.held_micros - row.cost_micros if row.cost_micros is not None else None
+    return {"quote": row.quote, "released_micros": released}
 
 
 @require_safe
 @member(Act.SEE)
 def prediction_card(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """The live card alone, for viewers whose socket is down."""
-    response = HttpResponse(results.card_of(_own(request, prediction_id)))
+    response = HttpResponse(results.card_of(own_run(request, prediction_id)))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -62,7 +103,7 @@ def prediction_card(request: HttpRequest, prediction_id: str) -> HttpResponse:
 @member(Act.RUN)
 def cancel(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """Cancel the run if it is still open; then its card, or its page."""
-    row = predictions.cancel(_own(request, prediction_id))
+    row = predictions.cancel(own_run(request, prediction_id))
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
     response = HttpResponse(results.card_of(row))
@@ -74,7 +115,7 @@ def cancel(request: HttpRequest, prediction_id: str) -> HttpResponse:
 @member(Act.RUN)
 def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """Run the same input, seed and version once more. Where that is refused, the form says why."""
-    row = _own(request, prediction_id)
+    row = own_run(request, prediction_id)
     is_htmx = bool(request.headers.get("HX-Request"))
     caller = predictions.Caller(workspace=row.workspace, user=cast("User", request.user))
     wanted = predictions.Request(
@@ -91,34 +132,28 @@ def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
     return playground.live_answer(request, made) if is_htmx else redirect("prediction", made.uid)
 
 
+@require_POST
+@member(Act.RUN)
+def delete(request: HttpRequest, prediction_id: str) -> HttpResponse:
+    """Delete the run with its media; an open one only where canceling it was asked for too."""
+    row = own_run(request, prediction_id)
+    with_cancel = bool(request.POST.get("cancel"))
+    user = cast("User", request.user)
+    done = deletion.delete(row.workspace, [row.public_id], by=user, cancel_open=with_cancel)
+    if done.left_open:
+        messages.error(request, "It is still open. Cancel it first, or cancel and delete it in one go.")
+        return redirect("prediction", row.uid)
+    back = reverse("history")
+    return redirect(f"{back}?undo={done.deletion.uid}" if done.deletion else back)
+
+
 @require_safe
 @member(Act.SEE)
-def history(request: HttpRequest) -> HttpResponse:
-    """All runs of the workspace, newest first; `?status=` filters, `?before=` goes on from a run."""
-    workspace = workspace_of(request)
-    status = request.GET.get("status", "")
-    status = status if status in Prediction.Status.values else ""
-    rows = predictions.history(workspace, status=status) if workspace else Prediction.objects.none()
-    before = parse(request.GET.get("before", "")[:64], "p")
-    if before is not None:
-        last = rows.filter(public_id=before).values_list("pk", flat=True).first()
-        rows = rows.filter(pk__lt=last) if last is not None else rows
-    found = list(rows[: PAGE + 1])
-    since = timezone.now() - timedelta(days=RECENT_DAYS)
-    recent = Prediction.objects.filter(workspace=workspace, created_at__gte=since)
-    return render(
-        request,
-        "playground/history.html",
-        {
-            "lines": results.lines(found[:PAGE]),
-            "status": status,
-            "statuses": Prediction.Status.choices,
-            "older": found[PAGE - 1].uid if len(found) > PAGE else "",
-            "is_first": before is None,
-            "totals": recent.aggregate(runs=Count("pk"), cost=Sum("cost_micros")) if workspace else {},
-            "days": RECENT_DAYS,
-        },
-    )
+def receipt(request: HttpRequest, prediction_id: str) -> HttpResponse:
+    """What was quoted, held, charged and released, on a page for paper."""
+    row = own_run(request, prediction_id)
+    context = {"row": row, "media": results.media_of(row), **_money(row)}
+    return render(request, "playground/receipt.html", context)
 
 
 @require_safe
@@ -165,7 +200,7 @@ def times(row: Prediction) -> list[dict[str, Any]]:
     return found
 
 
-def _own(request: HttpRequest, prediction_id: str) -> Prediction:
+def own_run(request: HttpRequest, prediction_id: str) -> Prediction:
     """The workspace's own prediction; for everybody else there is none."""
     workspace = workspace_of(request)
     try:

@@ -59,14 +59,17 @@ class Sampled:
     samples: tuple[Sample, ...]
 
 
-def cards(listings: Iterable[Listing]) -> list[Card]:
-    """Cards for listings selected with publisher and default version, in a fixed number of queries."""
+def cards(listings: Iterable[Listing], query: str = "") -> list[Card]:
+    """Cards for listings selected with publisher and default version, in a fixed number of queries.
+
+    `query` is what their links carry.
+    """
     shelf = list(listings)
     prefetch_related_objects(
         shelf, "default_version__endpoints__prices", Prefetch("default_version__endpoints__offers", _OFFERS)
     )
     warm = _warm({lane for listing in shelf for lane in _lanes(listing)})
-    return [_card(listing, warm) for listing in shelf]
+    return [_card(listing, warm, query) for listing in shelf]
 
 
 def first_sampled(cards: Iterable[Card]) -> Sampled | None:
@@ -74,18 +77,18 @@ def first_sampled(cards: Iterable[Card]) -> Sampled | None:
     for card in cards:
         version = card.listing.default_version
         # Most ship none, and to know that takes a look at what is static, not the manifest.
-        if version is not None and card.cover and _static(_sample_path(card.listing, 1)):
+        if version is not None and card.cover and static_of(_sample_path(card.listing, 1)):
             found = samples(card.listing, vocabulary(version.manifest))
             if found:
                 return Sampled(card, found)
     return None
 
 
-def _card(listing: Listing, warm: dict[str, set[str]]) -> Card:
+def _card(listing: Listing, warm: dict[str, set[str]], query: str) -> Card:
     version = listing.default_version
     return Card(
         listing=listing,
-        url=reverse("model", args=[listing.publisher.name, listing.name]),
+        url=reverse("model", args=[listing.publisher.name, listing.name]) + query,
         icon=icon_of(listing.task),
         price=price_text(catalog.prices_now(listing)),
         is_warm=version is not None and any(version.sha256 in warm[lane] for lane in _lanes(listing)),
@@ -109,11 +112,6 @@ def _warm(lanes: Iterable[str]) -> dict[str, set[str]]:
     }
 
 
-def is_warm(version_sha256: str, lanes: Iterable[str]) -> bool:
-    """Whether an engine of one of the lanes has the version loaded."""
-    return any(version_sha256 in loaded for loaded in _warm(lanes).values())
-
-
 def price_text(prices: Sequence[Price]) -> str:
     """`$0.0040 / image`; several units are joined; prices with conditions begin with `from`."""
     if not prices:
@@ -135,7 +133,7 @@ def icon_of(task: str) -> str:
 
 
 def cover_of(listing: Listing) -> str:
-    return _static(listing.cover)
+    return static_of(listing.cover)
 
 
 def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
@@ -144,7 +142,7 @@ def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
         return ()
     found = []
     for place, prompt in enumerate(words.examples[:MAX_SAMPLES], start=1):
-        picture = _static(_sample_path(listing, place))
+        picture = static_of(_sample_path(listing, place))
         if picture:
             found.append(Sample(picture, prompt))
     return tuple(found)
@@ -155,7 +153,7 @@ def _sample_path(listing: Listing, place: int) -> str:
     return str(cover.with_name(f"{cover.stem}-{place}{cover.suffix}"))
 
 
-def _static(path: str) -> str:
+def static_of(path: str) -> str:
     """The address of a static file, or nothing if there is none of that name."""
     if not path:
         return ""
@@ -168,7 +166,4 @@ def _static(path: str) -> str:
 def tasks() -> list[str]:
     """The tasks that public listings have; up to half a minute old."""
 
-    def ask() -> list[str]:
-        return list(Listing.objects.public().order_by("task").values_list("task", flat=True).distinct())
-
-    return list(cache.get_or_set("shelf:tasks", ask, TASKS_SECONDS) or [])
+    return list(cache.get_or_set("shelf:tasks", catalog.tasks, TASKS_SECONDS) or [])

@@ -6,10 +6,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django import template
+from django.conf import settings
+from django.template import Context
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from marketplace.ids import parse
+from playground import assets
+from playground.models import Asset
+from playground.predictions.files import MAX_BYTES
 
 register = template.Library()
 
@@ -57,6 +64,32 @@ def seconds(milliseconds: float | None) -> str:
     return f"{minutes} min {rest:02} s"
 
 
+MEDIA_NAMES = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WebP",
+    "gif": "GIF",
+    "mp4": "MP4",
+    "webm": "WebM",
+    "mpeg": "MP3",
+    "wav": "WAV",
+}
+
+
+@register.filter
+def media_names(types: str) -> str:
+    """`image/png,image/jpeg` as `PNG or JPEG`, `video/*` as `any video`."""
+    parts = [name.partition("/") for name in types.split(",") if name]
+    named = [f"any {kind}" if sub == "*" else MEDIA_NAMES.get(sub, f"{kind}/{sub}") for kind, _, sub in parts]
+    return " or ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+
+
+@register.filter
+def in_seconds(milliseconds: float) -> str:
+    """As JSON has it: `1.2`."""
+    return f"{milliseconds / 1000:.1f}"
+
+
 @register.filter
 def count(number: int) -> str:
     """`842`, `311k`, `1.2M`."""
@@ -90,6 +123,63 @@ def ago(moment: datetime) -> str:
     return f"{moment.day} {moment:%b}"
 
 
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("Firefox", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("Safari", "Safari"),
+)
+SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS", "CrOS", "Linux")
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """What a browser says it is, in two words; as it stands where it is none that we know."""
+    name = next((name for mark, name in BROWSERS if f"{mark}/" in agent), "")
+    system = next((system for system in SYSTEMS if system in agent), "")
+    return f"{name} on {system}" if name and system else name or agent or "Unknown"
+
+
+@register.filter
+def ahead(moment: datetime) -> str:
+    """How far off, short: `in 5 min`, `in 6 days`."""
+    left = moment - timezone.now()
+    if left < timedelta(hours=1):
+        return f"in {max(1, left // timedelta(minutes=1))} min"
+    if left < timedelta(days=2):
+        return f"in {left // timedelta(hours=1)} h"
+    return f"in {left // timedelta(days=1)} days"
+
+
+@register.filter
+def money(micros: int | None) -> str:
+    """A round amount as people set it: `$20`, `$0.50`, `$0.0250`."""
+    if micros is None:
+        return "–"
+    if micros % MICROS == 0:
+        return f"${micros // MICROS:,}"
+    return f"${Decimal(micros) / MICROS:,.2f}" if micros % 10_000 == 0 else dollars(micros)
+
+
+@register.filter
+def percent(share: float) -> str:
+    """A share of one as `48 %`; what is there but rounds to nothing is `< 1 %`."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+@register.filter
+def hundredths(share: float) -> str:
+    """A share of one as a length of a hundred: what a meter is drawn with."""
+    return f"{100 * share:.2f}"
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """`1,284`."""
+    return f"{number:,}"
+
+
 @register.filter
 def said(value: object) -> str:
     """A recorded value in words: a mapping as `name value, name value`."""
@@ -99,9 +189,43 @@ def said(value: object) -> str:
 
 
 @register.filter
+def thumbnail(asset: Asset) -> str:
+    """The address of a medium's small version."""
+    return assets.thumbnail_address(asset)
+
+
+@register.filter
 def spaced(name: str) -> str:
     """`text-to-image` as `text to image`."""
     return name.replace("-", " ").replace("_", " ")
+
+
+@register.simple_tag(takes_context=True)
+def stored(context: Context, value: str) -> dict[str, str] | None:
+    """What there is to show of the file that a field holds by its id, if it is one of the workspace's."""
+    workspace = getattr(context.get("request"), "workspace", None)
+    public_id = parse(value, "a") if value and len(value) < 64 else None
+    if not workspace or public_id is None:
+        return None
+    asset = Asset.objects.of(workspace).live().filter(public_id=public_id).first()
+    if asset is None:
+        return None
+    facts = [asset.media_type.rpartition("/")[2].upper()]
+    if asset.width and asset.height:
+        facts.append(f"{asset.width} × {asset.height}")
+    facts.append(size(asset.size))
+    is_picture = asset.media_type.startswith("image/")
+    return {
+        "name": asset.filename or asset.uid,
+        "facts": " · ".join(facts),
+        "thumbnail": assets.thumbnail_address(asset) if is_picture else "",
+    }
+
+
+@register.simple_tag
+def most_file_bytes() -> int:
+    """The most bytes that a file of a run may have."""
+    return int(min(MAX_BYTES, settings.MAX_UPLOAD_BYTES))
 
 
 @register.simple_tag

@@ -2,20 +2,26 @@
 
 The row is the truth: queues, live states and receipts follow from it. Its transitions are single guarded statements,
 money moves in the transaction that changes the status, and a worker is heard only while its attempt is the row's.
-Workers have a face of their own in `playground.predictions.work`.
+Workers have a face of their own in `playground.predictions.work`; looking through many runs, deleting, sharing and
+exporting them is in `browse`, `delete`, `share`, `lineage` and `export`.
 """
 
 from __future__ import annotations
 
-from playground.predictions.cancel import cancel
-from playground.predictions.find import NotFound, documents, find, history, queue_position
-from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight
+from playground.predictions.browse import ORDER, Filters, TooBroad, anchors, bounded, history, matching
+from playground.predictions.cancel import cancel, end_all
+from playground.predictions.delete import StillOpen, delete_one
+from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
+from playground.predictions.files import own_file
+from playground.predictions.find import NotFound, attach_model, documents, find, queue_position
+from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight, once
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
 from playground.predictions.submit import (
     Caller,
     CannotRun,
     CostAboveCap,
+    ModelNotAllowed,
     Request,
     quote,
     submit,
@@ -23,18 +29,38 @@ from playground.predictions.submit import (
 from playground.predictions.sweep import sweep, tidy, tidy_daily
 
 __all__ = [
+    "ORDER",
     "Caller",
+    "CannotPin",
     "CannotRun",
     "CostAboveCap",
+    "Filters",
     "IdempotencyConflict",
     "IdempotencyInFlight",
+    "ModelNotAllowed",
     "NotFound",
     "Request",
+    "StillOpen",
+    "TooBroad",
+    "anchors",
     "as_json",
+    "attach_model",
+    "bounded",
     "cancel",
+    "delete_one",
     "documents",
+    "end_all",
+    "example",
+    "examples",
     "find",
     "history",
+    "is_pinned",
+    "matching",
+    "may_pin",
+    "move",
+    "once",
+    "own_file",
+    "pin",
     "queue_position",
     "quote",
     "state_of",
@@ -42,5 +68,6 @@ __all__ = [
     "sweep",
     "tidy",
     "tidy_daily",
+    "unpin",
     "waiting",
 ]

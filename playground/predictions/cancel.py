@@ -12,7 +12,7 @@ from billing import pricing
 from playground import live
 from playground.models import Prediction
 from playground.predictions.present import state_of
-from playground.predictions.settle import charge, refund_in_full
+from playground.predictions.settle import charge, kept_log, refund_in_full
 
 
 def cancel(row: Prediction) -> Prediction:
@@ -21,6 +21,7 @@ def cancel(row: Prediction) -> Prediction:
     A waiting run is free to cancel. So is a running one, `FREE_CANCELS_PER_DAY` times a day per workspace; after that
     it is charged by the share of its steps, as pictures glimpsed for nothing would otherwise be the cheapest ones.
     """
+    seen = live.read(row.public_id)  # what it said until now, which its worker will not say again
     with transaction.atomic():
         locked = Prediction.objects.select_for_update().get(pk=row.pk)
         if locked.is_terminal:
@@ -29,16 +30,37 @@ def cancel(row: Prediction) -> Prediction:
         is_free = not was_running or not locked.step or _free_cancels_left(locked)
         locked.status = Prediction.Status.CANCELED
         locked.finished_at = timezone.now()
+        if seen is not None and seen["attempt"] == locked.attempt:
+            locked.logs = kept_log(seen["logs"])
         if is_free:
             refund_in_full(locked)
         else:
             quoted = pricing.Quote.from_json(locked.quote)
             done = Fraction(min(locked.step, locked.steps), max(locked.steps, 1))
             charge(locked, pricing.partial(quoted, done))
-        locked.save(update_fields=["status", "finished_at", "cost_micros", "metrics", "input"])
+        locked.save(update_fields=["status", "finished_at", "cost_micros", "logs", "metrics", "input"])
         row = Prediction.objects.with_model().get(pk=row.pk)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
     return row
+
+
+def end_all(workspace_id: int) -> int:
+    """Close every open run of a workspace as canceled, none of them charged, in the caller's transaction.
+
+    The caller holds the workspace's row, so that no run is accepted meanwhile. All runs are locked before any is
+    settled: nobody else then settles in this workspace, and the limits that a hold counts in are waited for by none.
+    Returns how many there were.
+    """
+    open_ones = Prediction.objects.filter(workspace_id=workspace_id).open().order_by("pk")
+    rows = list(open_ones.with_model().select_for_update(no_key=True, of=("self",)))
+    now = timezone.now()
+    for row in rows:
+        row.status, row.finished_at = Prediction.Status.CANCELED, now
+        refund_in_full(row)
+        row.save(update_fields=["status", "finished_at", "cost_micros", "input"])
+    if rows:
+        transaction.on_commit(lambda: live.publish([state_of(row) for row in rows]), robust=True)
+    return len(rows)
 
 
 def _free_cancels_left(row: Prediction) -> bool:

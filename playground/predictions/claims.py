@@ -123,7 +123,8 @@ def touch(
 
 
 _HOLD = """
-SELECT {columns} FROM playground_prediction p
+SELECT {columns}, (SELECT output_days FROM marketplace_workspace w WHERE w.id = p.workspace_id) AS output_days
+  FROM playground_prediction p
  WHERE public_id = %s AND attempt = %s AND status = 'running'
    FOR NO KEY UPDATE
 """.replace("{columns}", _COLUMNS)

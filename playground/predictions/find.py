@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from marketplace import catalog
 from marketplace.ids import parse
-from marketplace.models import Workspace
+from marketplace.models import ApiKey, Workspace
 from playground.models import Prediction
 from playground.models.prediction import PredictionQuerySet
 from playground.predictions.present import PredictionJson, as_json
@@ -19,21 +20,21 @@ class NotFound(LookupError):
     """The workspace has no such prediction. The same for one that never was and one of somebody else."""
 
 
-def find(workspace: Workspace, public_id: str | UUID) -> Prediction:
-    """The workspace's prediction by any spelling of its id. Raises NotFound."""
+def find(workspace: Workspace, public_id: str | UUID, *, key: ApiKey | None = None) -> Prediction:
+    """The workspace's prediction by any spelling of its id. Raises NotFound.
+
+    `key` is the caller's, if they are a program: a publishable one has no runs but its own.
+    """
     number = public_id if isinstance(public_id, UUID) else parse(public_id, "p")
-    row = Prediction.objects.of(workspace).with_model().filter(public_id=number).first() if number else None
+    row = _seen(workspace, key).filter(public_id=number).first() if number else None
     if row is None:
         raise NotFound("There is no such prediction in this workspace.")
     return row
 
 
-def history(workspace: Workspace, *, status: str = "", model: str = "") -> PredictionQuerySet:
-    """The workspace's runs, newest first."""
-    rows = Prediction.objects.of(workspace).with_model().order_by("-id")
-    if status:
-        rows = rows.filter(status=status)
-    return rows.filter(model=model) if model else rows
+def _seen(workspace: Workspace, key: ApiKey | None) -> PredictionQuerySet:
+    rows = Prediction.objects.of(workspace).with_model()
+    return rows.filter(api_key=key) if key is not None and key.is_publishable else rows
 
 
 def attach_model(row: Prediction) -> Prediction:
@@ -45,7 +46,7 @@ def attach_model(row: Prediction) -> Prediction:
 
 def documents(public_ids: Collection[UUID]) -> dict[UUID, PredictionJson]:
     """What the API shows of each, whoever's it is: for callers who were let in before. Two statements for all."""
-    rows = Prediction.objects.filter(public_id__in=public_ids).prefetch_related("assets")
+    rows = Prediction.objects.kept().filter(public_id__in=public_ids).prefetch_related("assets")
     return {row.public_id: as_json(attach_model(row)) for row in rows}
 
 
@@ -54,13 +55,21 @@ SELECT me.public_id, (
     SELECT count(*) FROM playground_prediction other
     WHERE other.status = 'queued' AND other.lane = me.lane
       AND (other.priority > me.priority OR (other.priority = me.priority AND other.fair_at < me.fair_at))
-), me.lane FROM playground_prediction me
+), me.lane, e.typical_ms FROM playground_prediction me JOIN marketplace_endpoint e ON e.id = me.endpoint_id
 WHERE me.public_id = ANY(%s) AND me.status = 'queued'
 """
 
 
-def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, tuple[int, str]]:
-    """For each id that still waits: how many runs are ahead of it, and on which lane. One statement for all."""
+class Place(NamedTuple):
+    """How many runs are ahead, on which lane, and how long a run of this kind typically takes."""
+
+    ahead: int
+    lane: str
+    typical_ms: int
+
+
+def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, Place]:
+    """The place of each id that still waits. One statement for all."""
     with connection.cursor() as cursor:
         cursor.execute(_POSITIONS, [list(public_ids)])
-        return {public_id: (ahead, lane) for public_id, ahead, lane in cursor.fetchall()}
+        return {public_id: Place(ahead, lane, ms) for public_id, ahead, lane, ms in cursor.fetchall()}

@@ -1,14 +1,15 @@
-"""The same request, sent twice, is one prediction."""
+"""The same request, sent twice, makes one thing."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from marketplace.models import Workspace
@@ -33,20 +34,50 @@ def digest(body: Mapping[str, Any]) -> str:
 
 
 def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
-    """The prediction that this key made within the last day. Raises IdempotencyConflict for another body."""
+    """The prediction that this key made within the last day. Raises IdempotencyConflict for another body, or if it was
+    deleted."""
+    known = _known(workspace, key, body)
+    if known is None or known.prediction is None:
+        return None
+    if known.prediction.deletion_id is not None:
+        raise IdempotencyConflict("The run that this Idempotency-Key made was deleted. Use a new key.")
+    known.prediction.is_replay = True
+    return known.prediction
+
+
+def once(
+    workspace: Workspace, key: str | None, body: Mapping[str, Any], make: Callable[[], UUID]
+) -> tuple[UUID, bool]:
+    """The public id of what `make` makes, and whether an earlier request with this key made it: then nothing is made.
+
+    `body` tells requests apart, so it names what is asked for too. Without a key `make` is called each time. Raises
+    IdempotencyConflict, IdempotencyInFlight and whatever `make` raises; what that wrote is then undone.
+    """
+    if key is None:
+        return make(), False
+    hashed = digest(body)
+    with transaction.atomic():
+        _only_one(workspace, key)
+        known = _known(workspace, key, hashed)
+        if known is not None and known.made is not None:
+            return known.made, True
+        IdempotencyKey.objects.filter(workspace=workspace, key=key).delete()
+        made = make()
+        IdempotencyKey.objects.create(workspace=workspace, key=key, body_sha256=hashed, made=made)
+    return made, False
+
+
+def _known(workspace: Workspace, key: str, body: str) -> IdempotencyKey | None:
     known = (
         IdempotencyKey.objects.select_related("prediction__version", "prediction__endpoint")
         .filter(workspace=workspace, key=key, created_at__gt=timezone.now() - LIFETIME)
         .first()
     )
-    if known is None:
-        return None
-    if known.body_sha256 != body:
+    if known is not None and known.body_sha256 != body:
         raise IdempotencyConflict(
             "This Idempotency-Key was used for a different request. Use a new key for a new request."
         )
-    known.prediction.is_replay = True
-    return known.prediction
+    return known
 
 
 def claim(workspace: Workspace, key: str, body: str) -> Prediction | None:
@@ -54,6 +85,14 @@ def claim(workspace: Workspace, key: str, body: str) -> Prediction | None:
 
     Returns the prediction if another request made it in the meantime.
     """
+    _only_one(workspace, key)
+    known = find(workspace, key, body)
+    if known is None:
+        IdempotencyKey.objects.filter(workspace=workspace, key=key).delete()
+    return known
+
+
+def _only_one(workspace: Workspace, key: str) -> None:
     number = int.from_bytes(hashlib.sha256(f"{workspace.pk} {key}".encode()).digest()[:8], "big", signed=True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
@@ -62,10 +101,6 @@ def claim(workspace: Workspace, key: str, body: str) -> Prediction | None:
         raise IdempotencyInFlight(
             "A request with this Idempotency-Key is being handled. Send it again in a second."
         )
-    known = find(workspace, key, body)
-    if known is None:
-        IdempotencyKey.objects.filter(workspace=workspace, key=key).delete()
-    return known
 
 
 def remember(prediction: Prediction, key: str, body: str) -> None:

@@ -37,6 +37,7 @@ class PredictionJson(TypedDict):
     exact: bool
     via: str
     metrics: dict[str, Any]
+    webhook: str | None
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -66,6 +67,7 @@ def as_json(row: Prediction) -> PredictionJson:
         "exact": row.exact,
         "via": row.via,
         "metrics": row.metrics,
+        "webhook": row.webhook["url"] if row.webhook else None,
         "created_at": row.created_at.isoformat(),
         "started_at": row.started_at.isoformat() if row.started_at else None,
         "finished_at": row.finished_at.isoformat() if row.finished_at else None,
@@ -138,6 +140,7 @@ def state_of(
         "ratio": [_side(row.input.get("width")), _side(row.input.get("height"))],
         "held_micros": row.held_micros,
         "workspace": row.workspace_id,
+        "key": row.api_key_id,
         "status": row.status,
         "attempt": row.attempt,
         "step": row.step,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from playground.live import Engine
+from playground.predictions.files import FETCH_LANE
 
 UNKNOWN_LOAD_SECONDS = 20.0
 
 
-def waiting(ahead: int, lane: str, engines: Sequence[Engine], *, note: str = "") -> str:
-    """One or two sentences: what is in the way of a run with `ahead` others before it."""
-    return f"{note} {_reason(ahead, lane, engines)}".strip()
+def waiting(ahead: int, lane: str, engines: Sequence[Engine], *, note: str = "", typical_ms: int = 0) -> str:
+    """One or two sentences: what is in the way of a run with `ahead` others before it, and how long that may take.
+
+    The time is that of runs like this one, each on its own; a batch or a shorter run ahead only makes it less.
+    """
+    return f"{note} {_reason(ahead, lane, engines, typical_ms)}".strip()
 
 
-def _reason(ahead: int, lane: str, engines: Sequence[Engine]) -> str:
+def _reason(ahead: int, lane: str, engines: Sequence[Engine], typical_ms: int) -> str:
+    if lane == FETCH_LANE:
+        return "Fetching its input files."
     working = [engine for engine in engines if not engine["draining"]]
     if not working:
         return f"No worker is running on lane {lane}. The run starts when one is there."
@@ -22,10 +29,20 @@ def _reason(ahead: int, lane: str, engines: Sequence[Engine]) -> str:
     if loading and len(loading) == len(working):
         return f"Loading weights, about {max(1, round(min(_left(e) for e in loading)))} s."
     if ahead:
-        return f"{ahead} ahead of you."
+        expected = ahead * typical_ms / 1000 / len(working)
+        return f"{ahead} ahead of you" + (f", usually within {_span(expected)}." if expected >= 1 else ".")
     return "Next in line."
 
 
 def _left(engine: Engine) -> float:
     expected = engine["loading_expected_s"] or UNKNOWN_LOAD_SECONDS
     return expected - (engine["loading_elapsed_s"] or 0)
+
+
+def _span(seconds: float) -> str:
+    """A rough time, rounded up, as nobody can know it better."""
+    if seconds <= 50:
+        return f"{max(5, math.ceil(seconds / 5) * 5)} s"
+    if seconds <= 3300:
+        return f"{math.ceil(seconds / 60)} min"
+    return f"{math.ceil(seconds / 3600)} h"

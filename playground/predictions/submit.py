@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import DateTimeField
-from django.db.models.expressions import RawSQL
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from billing import ledger, pricing
@@ -20,9 +18,11 @@ from marketplace import catalog, dispatch, schema
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Offer, User, Workspace
 from playground import live
-from playground.models import Prediction
+from playground.models import Event, Prediction
 from playground.predictions import idempotency
-from playground.predictions.files import check_files
+from playground.predictions.fetching import hint_on_commit
+from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
+from playground.predictions.places import batch_key, fair_at
 from playground.predictions.present import state_of
 
 QUOTE_LIFETIME = timedelta(minutes=10)
@@ -44,7 +44,7 @@ class Request:
     """What is asked for. `model` is `publisher/name` or `publisher/name:version`.
 
     `start_within` is in seconds; `max_cost_micros` refuses a dearer quote; `exact` forbids batching, for the same bytes
-    from the same seed.
+    from the same seed; `webhook` is told of the end, of the kinds of it in `webhook_events_filter`, all by default.
     """
 
     model: str
@@ -55,6 +55,8 @@ class Request:
     max_cost_micros: int | None = None
     exact: bool = False
     priority: int = 0
+    webhook: str | None = None
+    webhook_events_filter: Sequence[str] | None = None
 
     def body(self) -> dict[str, Any]:
         """What makes one request another than the next, for the idempotency key."""
@@ -64,11 +66,17 @@ class Request:
             "start_within": self.start_within,
             "max_cost_micros": self.max_cost_micros,
             "exact": self.exact,
+            # Left out where they are, so that keys from before there were webhooks still mean the same request.
+            **({"webhook": self.webhook, "events": self.webhook_events_filter} if self.webhook else {}),
         }
 
 
 class CannotRun(Exception):
     """The model exists but cannot be run now; the message says why."""
+
+
+class ModelNotAllowed(Exception):
+    """The caller's key is a publishable one that does not name this model."""
 
 
 class CostAboveCap(Exception):
@@ -83,9 +91,11 @@ class CostAboveCap(Exception):
 
 
 def quote(caller: Caller | None, *, model: str, data: object) -> pricing.QuoteJson:
-    """What a run would cost, holding nothing. Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice."""
+    """What a run would cost, holding nothing. Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice, and
+    ModelNotAllowed."""
     now = timezone.now()
     called = catalog.callable_endpoint(model, workspace=caller.workspace if caller else None, now=now)
+    _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, data)
     return _priced(called, cleaned).as_json(
         quote_id=encode(uuid7(), "q"), model=called.model_id, expires_at=now + QUOTE_LIFETIME
@@ -96,35 +106,40 @@ def submit(caller: Caller, request: Request) -> Prediction:
     """Accept one run: the row, the hold of its quote and the limits in one commit; then the lane is woken.
 
     The same idempotency key and body give the same prediction again. Raises catalog.NotFound, schema.InvalidInput,
-    pricing.CannotPrice, CannotRun, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
-    IdempotencyConflict, IdempotencyInFlight; after any of them nothing is held and nothing was written.
+    pricing.CannotPrice, CannotRun, ModelNotAllowed, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
+    IdempotencyConflict, IdempotencyInFlight, and for files that are sent in it examiner.Busy and
+    uploads.QuotaReached; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
     body = idempotency.digest(request.body()) if request.idempotency_key else ""
-    if request.idempotency_key:
-        known = idempotency.find(caller.workspace, request.idempotency_key, body)
+    once = _once(caller, request)
+    if once:
+        known = idempotency.find(caller.workspace, once, body)
         if known is not None:
             return known
     called = catalog.callable_endpoint(request.model, workspace=caller.workspace, now=now)
+    _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, request.input)
-    check_files(caller.workspace, called.endpoint.input_schema, cleaned)
     priced = _priced(called, cleaned)
     if request.max_cost_micros is not None and priced.amount_micros > request.max_cost_micros:
         raise CostAboveCap(priced.amount_micros, request.max_cost_micros)
     offer = _choose(called)
-    row = _row(
-        caller, request, called, offer, schema.with_seeds(called.endpoint.input_schema, cleaned), priced, now
-    )
-    with transaction.atomic():
-        if request.idempotency_key:
-            known = idempotency.claim(caller.workspace, request.idempotency_key, body)
+    taken = take_files(caller.workspace, caller.user, called.endpoint.input_schema, cleaned, key=caller.key)
+    row = _row(caller, request, called, offer, taken, priced, now)
+    with _while_open(), transaction.atomic():
+        if once:
+            known = idempotency.claim(caller.workspace, once, body)
             if known is not None:
                 return known
         row.save(force_insert=True)
-        if request.idempotency_key:
-            idempotency.remember(row, request.idempotency_key, body)
+        pin(row, taken.sources)
+        if once:
+            idempotency.remember(row, once, body)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
-        dispatch.wake(offer.lane)
+        if taken.is_complete:
+            dispatch.wake(offer.lane)
+        else:
+            hint_on_commit(row)
         # Last, so that the workspace's balance is locked for the shortest time.
         ledger.hold(
             workspace_id=caller.workspace.pk,
@@ -134,6 +149,33 @@ def submit(caller: Caller, request: Request) -> Prediction:
             limits=_scopes(caller, called.model_id),
         )
     return row
+
+
+@contextlib.contextmanager
+def _while_open() -> Iterator[None]:
+    """The database takes no run for a workspace that is closed, or is being closed at this moment."""
+    try:
+        yield
+    except IntegrityError as error:
+        named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        if named != "prediction_workspace_open":
+            raise
+        raise CannotRun("This workspace was deleted. Nothing was held or charged.") from None
+
+
+def _check_model(caller: Caller | None, model_id: str) -> None:
+    key = caller.key if caller is not None else None
+    if key is not None and key.is_publishable and model_id not in key.model_ids:
+        raise ModelNotAllowed(f"This publishable key runs {', '.join(key.model_ids)} only, not {model_id}.")
+
+
+def _once(caller: Caller, request: Request) -> str | None:
+    """The idempotency key as it is kept. A publishable key has names of its own: it must not be answered with a run of
+    the workspace that it did not make."""
+    key = caller.key
+    if request.idempotency_key is None or key is None or not key.is_publishable:
+        return request.idempotency_key
+    return f"{key.key_id} {hashlib.sha256(request.idempotency_key.encode()).hexdigest()}"
 
 
 def _priced(called: catalog.Callable, cleaned: Mapping[str, Any]) -> pricing.Quote:
@@ -153,7 +195,9 @@ def _choose(called: catalog.Callable) -> Offer:
 def _scopes(caller: Caller, model_id: str) -> list[ledger.SpendScope]:
     scopes = [ledger.SpendScope("workspace", str(caller.workspace.pk)), ledger.SpendScope("model", model_id)]
     if caller.key is not None:
-        scopes.append(ledger.SpendScope("key", str(caller.key.pk)))
+        # What a key spends counts in the limits of those that made it, too.
+        counted = [*caller.key.ancestor_ids, caller.key.pk]
+        scopes += [ledger.SpendScope("key", str(one)) for one in counted]
     if caller.user is not None:
         scopes.append(ledger.SpendScope("member", str(caller.user.pk)))
     return scopes
@@ -164,11 +208,13 @@ def _row(
     request: Request,
     called: catalog.Callable,
     offer: Offer,
-    cleaned: dict[str, Any],
+    taken: Taken,
     priced: pricing.Quote,
     now: datetime,
 ) -> Prediction:
     endpoint = called.endpoint
+    cleaned = schema.with_seeds(endpoint.input_schema, taken.values)
+    lane = offer.lane if taken.is_complete else FETCH_LANE
     patience = min(request.start_within or endpoint.start_within_seconds, MAX_START_WITHIN_SECONDS)
     row = Prediction(
         workspace=caller.workspace,
@@ -181,36 +227,20 @@ def _row(
         via=request.via,
         input=cleaned,
         held_micros=priced.amount_micros,
-        lane=offer.lane,
-        batch_key=_batch_key(called, cleaned, exact=request.exact),
+        lane=lane,
+        batch_key=batch_key(endpoint, cleaned, exact=request.exact),
         exact=request.exact,
         priority=request.priority,
+        webhook=_webhook(request),
         start_by=now + timedelta(seconds=patience),
         created_at=now,
     )
     row.quote = priced.as_json(quote_id=encode(row.public_id, "q"), model=called.model_id)
-    row.fair_at = _fair_at(caller.workspace, offer.lane, endpoint.typical_ms, now)
+    row.fair_at = fair_at(caller.workspace.pk, lane, endpoint.typical_ms, now)
     return row
 
 
-# The status is written out: with a parameter there, a plan that is kept could not use the index of what is queued.
-_FAIR_AT = """
-greatest(%s::timestamptz, (
-    SELECT fair_at FROM playground_prediction WHERE workspace_id = %s AND lane = %s AND status = 'queued'
-     ORDER BY fair_at DESC LIMIT 1) + %s * interval '1 millisecond')
-"""
-
-
-def _fair_at(workspace: Workspace, lane: str, typical_ms: int, now: datetime) -> Any:
-    """The place in the queue, by start-time fair queuing: a workspace's own waiting runs are spaced by the time that
-    they take, so a newcomer goes between the runs of one that sent hundreds, and the index alone gives the order."""
-    return RawSQL(_FAIR_AT, [now, workspace.pk, lane, typical_ms], output_field=DateTimeField())  # noqa: S611 - a constant text; values are parameters
-
-
-def _batch_key(called: catalog.Callable, cleaned: Mapping[str, Any], *, exact: bool) -> str:
-    """Equal for runs that may share a batch: same version, same values of the fields the endpoint batches on."""
-    if exact or called.endpoint.max_batch == 1:
-        return ""
-    same = {name: cleaned.get(name) for name in called.endpoint.batch_on}
-    text = json.dumps([called.endpoint.pk, same], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _webhook(request: Request) -> dict[str, Any] | None:
+    if not request.webhook:
+        return None
+    return {"url": request.webhook, "events": list(request.webhook_events_filter or Event.values)}

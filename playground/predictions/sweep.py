@@ -12,13 +12,15 @@ from typing import TypedDict
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import idempotency
+from playground.predictions import delete, fetching, idempotency
+from playground.predictions.files import FETCH_LANE
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Swept(TypedDict):
     expired: int
     resent: int
     woken: int
+    fetched: int
 
 
 def sweep() -> Swept | None:
@@ -56,6 +59,7 @@ def sweep() -> Swept | None:
                 "expired": _each(_expired),
                 "resent": _each(dispatch.resend_due),
                 "woken": _each(_wake_waiting),
+                "fetched": _each(fetching.hint_waiting),
             }
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
@@ -63,20 +67,26 @@ def sweep() -> Swept | None:
 
 def tidy_daily() -> None:
     """What once a day is enough for: files that no row names, inputs whose time is over."""
+    assets.expire_closed()
     assets.purge_orphans()
     forget_inputs()
+    delete.forget_husks()
 
 
 def forget_inputs(limit: int = 10_000) -> int:
-    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago; receipts and recipes without a caption stay."""
+    """Empty the inputs and logs of runs that ended `INPUT_DAYS` ago, or whose workspace was closed; receipts and
+    recipes without a caption stay. Examples keep theirs: their publisher shows them."""
     cutoff = timezone.now() - timedelta(days=settings.INPUT_DAYS)
-    old = Prediction.objects.filter(finished_at__lt=cutoff).exclude(input={}).values("pk")[:limit]
+    is_over = Q(finished_at__lt=cutoff) | Q(workspace__closed_at__isnull=False, finished_at__isnull=False)
+    old = Prediction.objects.filter(is_over, example__isnull=True).exclude(input={}).values("pk")[:limit]
     return Prediction.objects.filter(pk__in=old).update(input={}, logs="")
 
 
 def tidy() -> None:
-    """The slower half: expired media, old idempotency keys, statistics. Once a minute is enough."""
+    """The slower half: expired and deleted media, old idempotency keys, statistics. Once a minute is enough."""
     assets.purge_expired()
+    delete.purge()
+    assets.purge_uploads()
     idempotency.forget_old()
     count_runs()
 
@@ -190,9 +200,8 @@ def _first(statement: str, parameters: Mapping[str, int]) -> Prediction | None:
 
 def _wake_waiting() -> int:
     """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
-    lanes = list(
-        Prediction.objects.filter(status=Prediction.Status.QUEUED).values_list("lane", flat=True).distinct()
-    )
+    waiting = Prediction.objects.filter(status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
+    lanes = list(waiting.values_list("lane", flat=True).distinct())
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
         pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS

@@ -38,6 +38,9 @@ class Caller:
             _path(path), data=data, content_type=content_type, headers=self.headers(_named(headers))
         )
 
+    def delete(self, path: str, **headers: str):
+        return self.client.delete(_path(path), headers=self.headers(_named(headers)))
+
     def run(self, **fields: Any):
         inputs = {"prompt": "a vase", **fields.pop("input", {})}
         return self.post("predictions", {"model": "kiln/vase", "input": inputs, **fields})

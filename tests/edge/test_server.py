@@ -202,13 +202,34 @@ def test_chunked_and_counted_bodies_reach_django(world, web):
     client.close()
 
 
-def test_headers_beyond_all_measure_are_refused(world, web):
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Much: %s\r\n" % (b"x" * 9000) * 9,
+            "headers_too_large",
+        ),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 20_000 + b"\r\n", "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: 1\r\n" * 600, "headers_too_large"),
+        (b"GET /api/v1/models?search=" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n", "uri_too_long"),
+        (b"nonsense\r\n", "malformed_request"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n", "malformed_request"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_heads_beyond_all_measure_are_refused_as_problems(world, web, head, code):
     with web.open() as line:
-        line.sendall(
-            b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Much: %s\r\n" % (b"x" * 9000) * 9 + b"\r\n"
-        )
+        line.sendall(head + b"\r\n")
+        said = b""
         with contextlib.suppress(ConnectionResetError):
-            assert line.recv(1000).startswith(b"HTTP/1.1 400")
+            while more := line.recv(4000):
+                said += more
+    start, _, body = said.partition(b"\r\n\r\n")
+    problem = json.loads(body)
+    assert problem["code"] == code
+    assert start.startswith(b"HTTP/1.1 %d " % problem["status"])
+    assert b"application/problem+json" in start
+    assert web.ask("GET", "/api/v1/models")[0] == 200
 
 
 def test_a_slow_reader_does_not_fill_the_memory(world, web):

@@ -11,13 +11,21 @@ from playground.models import Prediction
 from playground.predictions import cancel
 from tests.predictions import cast
 
-OPEN_PAGES = ("/", "{page}", "{page}/api", "{page}/readme", "/accounts/login")
-OWN_PAGES = ("/p/{uid}", "/p/{uid}/card")
+OPEN_PAGES = (
+    "/",
+    "{page}",
+    "{page}/api",
+    "{page}/readme",
+    "{page}/examples",
+    "{page}/versions",
+    "/accounts/login",
+)
+OWN_PAGES = ("/p/{uid}", "/p/{uid}/card", "/p/{uid}/acts", "/p/{uid}/receipt")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|=\"?javascript:", re.IGNORECASE)
 
 
 def addresses(world, row):
-    every = [*OPEN_PAGES, *OWN_PAGES, "/dashboard/history", "/dashboard/balance", "{page}/runs"]
+    every = [*OPEN_PAGES, *OWN_PAGES[:-1], "/dashboard/history", "/dashboard/balance", "{page}/runs"]
     return [address.format(page=world.page, uid=row.uid) for address in every]
 
 
@@ -38,13 +46,14 @@ def test_a_run_is_for_its_workspace_alone(world, address):
     assert (refused.status_code, refused["Location"]) == (302, f"/accounts/login?next={address}")
 
 
-@pytest.mark.parametrize("act", ["cancel", "again"])
+@pytest.mark.parametrize("act", ["cancel", "again", "delete", "share", "revoke"])
 def test_acts_are_for_the_workspace_alone(world, act):
     row = world.run()
     assert world.mal.post(f"/p/{row.uid}/{act}").status_code == 404
     assert world.nobody.post(f"/p/{row.uid}/{act}").status_code == 302
     assert world.ada.get(f"/p/{row.uid}/{act}").status_code == 405
     assert cast.again(row).status == Prediction.Status.QUEUED
+    assert cast.again(row).deletion is None
     assert Prediction.objects.count() == 1
 
 
@@ -109,11 +118,11 @@ def test_a_secret_is_shown_nowhere(world):
 
 
 def test_signing_in_and_out(world):
-    bad = world.nobody.post("/accounts/login", {"username": "ada@example.test", "password": "wrong"})
+    bad = world.nobody.post("/accounts/login", {"login": "ada@example.test", "password": "wrong"})
     assert "do not match" in bad.content.decode()
     good = world.nobody.post(
         "/accounts/login",
-        {"username": "ada@example.test", "password": "a long password", "next": world.page},
+        {"login": "ada@example.test", "password": "a long password", "next": world.page},
     )
     assert good["Location"] == world.page
     assert "/accounts/logout" in world.nobody.get("/").content.decode()
@@ -137,9 +146,7 @@ def short_tempered(monkeypatch):
 
 
 def sign_in_as(world, email, *, password="wrong", address):
-    answer = world.nobody.post(
-        "/accounts/login", {"username": email, "password": password}, REMOTE_ADDR=address
-    )
+    answer = world.nobody.post("/accounts/login", {"login": email, "password": password}, REMOTE_ADDR=address)
     return "in" if answer.status_code == 302 else "held up" if b"Too many" in answer.content else "wrong"
 
 
@@ -173,7 +180,7 @@ def test_passwords_are_checked_few_at_a_time(world, short_tempered):
 def test_signing_in_never_leads_away(world):
     answer = world.nobody.post(
         "/accounts/login",
-        {"username": "ada@example.test", "password": "a long password", "next": "https://elsewhere.test/"},
+        {"login": "ada@example.test", "password": "a long password", "next": "https://elsewhere.test/"},
     )
     assert answer["Location"] == "/"
 

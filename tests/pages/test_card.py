@@ -99,7 +99,7 @@ def test_reasons_are_said():
 def test_a_partial_charge_is_said():
     html = card.render(state("canceled", cost_micros=1800))
     assert "$0.0018 charged" in html
-    assert "Nothing" not in html
+    assert "Nothing charged" not in html
 
 
 def test_an_expired_picture_is_said():
@@ -115,9 +115,59 @@ def test_several_pictures_share_the_stage():
     four["output"]["images"] *= 4
     html = card.render(four)
     assert 'data-of="4"' in html
-    assert html.count(" download>") == 4
+    assert html.count("data-zoom") == 4
+    assert html.count("Download all") == 1
 
 
 def test_the_running_face_speaks_in_quarters():
     said = {step: card.face(state("running", step=step)).said for step in range(21)}
     assert len(set(said.values())) == 5
+
+
+def test_fifty_pictures_are_a_sheet_that_scrolls():
+    many = state("succeeded")
+    many["output"]["images"] *= 50
+    html = card.render(many)
+    assert 'data-of="many" tabindex="0"' in html
+    assert html.count('data-medium="image"') == 50
+    assert "Download all" in html
+    assert "50 files" in html
+
+
+@pytest.mark.parametrize(
+    ("media_type", "piece"),
+    [
+        ("video/mp4", "<video src"),
+        ("audio/mpeg", "<audio src"),
+        ("model/gltf-binary", 'data-medium="file"'),
+        ("image/webp", "<img src"),
+    ],
+)
+def test_media_are_shown_by_their_type(media_type, piece):
+    one = state("succeeded")
+    made = one["output"]["images"][0] | {"content_type": media_type, "size": 12_000}
+    one["output"] = {"result": {"file": made}}
+    html = card.render(one)
+    assert piece in html
+    assert 'href="/media/x/a.png" download' in html
+
+
+def test_json_and_log_are_on_the_card_and_the_preview_is_not_in_them():
+    html = card.render(state("running", logs=["one <b>", "two"]))
+    assert "one &lt;b&gt;\ntwo" in html
+    assert html.count("data:image/webp;base64,AAAA") == 1
+    assert "&quot;status&quot;: &quot;running&quot;" in html
+
+
+@pytest.mark.parametrize("code", sorted(card.ADVICE))
+def test_a_failure_says_what_to_do(code):
+    html = card.render(state("failed", error={"code": code, "message": "It broke. Nothing was charged."}))
+    assert "It broke." in html
+    assert html.split("<pre")[0].count("Nothing was charged.") == 1
+    assert card.ADVICE[code] in html
+
+
+def test_output_without_media_is_done_and_not_expired():
+    html = card.render(state("succeeded", output={"text": "words", "seed": None}))
+    assert "It is done" in html
+    assert "expired" not in html

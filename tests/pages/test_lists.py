@@ -1,4 +1,4 @@
-"""Gallery and history: filters, pages, empty states, and a fixed number of queries."""
+"""The gallery: filters, pages, empty states, and a fixed number of queries; receipts; health."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from playground.models import Asset
-from playground.pages import gallery, runs
+from playground.pages import gallery
 from tests.predictions import cast
 
 
@@ -68,32 +68,6 @@ def test_a_models_page_too(world, django_assert_max_num_queries):
         world.ada.get(world.page)
 
 
-def test_history_filters_and_pages(world, django_assert_max_num_queries):
-    failed = world.failed(prompt="the failed one")
-    for number in range(runs.PAGE):
-        world.run(prompt=f"number {number}")
-    with django_assert_max_num_queries(10):
-        first = world.ada.get("/dashboard/history").content.decode()
-    assert "the failed one" not in first
-    assert f"before={first.split('before=')[1].split(chr(34))[0]}" in first
-    older = world.ada.get(
-        "/dashboard/history", {"before": first.split("before=")[1].split('"')[0]}
-    ).content.decode()
-    assert failed.uid in older
-    assert "number 1<" not in older
-    only = world.ada.get("/dashboard/history", {"status": "failed"}).content.decode()
-    assert failed.uid in only
-    assert "number 1<" not in only
-    assert "No such runs" in world.ada.get("/dashboard/history", {"status": "canceled"}).content.decode()
-    assert world.ada.get("/dashboard/history", {"status": "x", "before": "nonsense"}).status_code == 200
-
-
-def test_an_empty_history_offers_the_first_step(world):
-    body = world.ada.get("/dashboard/history").content.decode()
-    assert "No runs yet" in body
-    assert "Choose a model" in body
-
-
 def test_an_expired_picture_leaves_the_page_whole(world):
     row = world.made()
     Asset.objects.update(expires_at=timezone.now())
@@ -129,3 +103,90 @@ def test_health_names_what_is_broken_and_keeps_its_secrets(world, monkeypatch):
     monkeypatch.setattr(health, "_checked", (float("-inf"), []))
     assert "database: does not answer" in said
     assert "password" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("cela", ["kiln/celadon-xl"]),
+        ("XL", ["kiln/celadon-xl"]),
+        ("foggy hil", ["kiln/mist"]),
+        ("kiln hills", ["kiln/mist"]),
+        ("mist celadon", []),
+        ("adon", []),  # a word begins with what is searched for
+        ("upscale", ["kiln/larger"]),
+        ("' | :* & !", []),
+        ("it's", []),
+        ("\\", []),
+        ("celadon:*", ["kiln/celadon-xl"]),
+    ],
+)
+def test_search_finds_beginnings_of_words(world, words, found):
+    cast.shelve(name="celadon-xl", tagline="Glazes that do not exist yet", recipe__n=1)
+    cast.shelve(name="mist", tagline="Foggy hills", recipe__n=2)
+    cast.shelve(name="larger", tagline="Four times the edge", task="upscale", recipe__n=3)
+    page = world.nobody.get("/", {"q": words})
+    assert [card.listing.model_id for card in page.context["cards"]] == found
+    api = world.nobody.get("/api/v1/models", {"search": words}).json()["results"]
+    assert [one["id"] for one in api] == found
+
+
+def test_the_closest_comes_first_and_what_is_edited_is_found_anew(world):
+    from marketplace.models import Listing, Publisher
+
+    cast.shelve(name="amber", tagline="Like honey", recipe__n=1)
+    cast.shelve(name="honey", tagline="Like amber", recipe__n=2)
+    page = world.nobody.get("/", {"q": "honey"})
+    assert [card.listing.name for card in page.context["cards"]] == ["honey", "amber"]
+    Listing.objects.filter(name="amber").update(tagline="Like resin")
+    assert [c.listing.name for c in world.nobody.get("/", {"q": "resin"}).context["cards"]] == ["amber"]
+    Publisher.objects.filter(name="kiln").update(title="Oven House")
+    assert len(world.nobody.get("/", {"q": "oven"}).context["cards"]) == 3
+
+
+def test_the_cheapest_comes_first(world):
+    cast.shelve(name="dear", prices=[{"unit": "image", "unit_price": "1"}], recipe__n=1)
+    cast.shelve(name="cheap", prices=[{"unit": "image", "unit_price": "0.0001"}], recipe__n=2)
+    cast.shelve(
+        name="both",
+        prices=[{"unit": "image", "unit_price": "0.001"}, {"unit": "request", "unit_price": "0.01"}],
+        recipe__n=3,
+    )
+    page = world.nobody.get("/", {"sort": "cheapest"})
+    assert [card.listing.name for card in page.context["cards"]] == ["cheap", "vase", "both", "dear"]
+    cast.shelve(name="dear", prices=[{"unit": "image", "unit_price": "0"}], recipe__n=1)
+    api = world.nobody.get("/api/v1/models", {"sort": "cheapest", "limit": 2}).json()["results"]
+    assert [one["id"] for one in api] == ["kiln/dear", "kiln/cheap"]
+
+
+def test_ones_own_private_models_are_on_the_shelf_for_oneself_only(world):
+    from marketplace.models import Publisher
+
+    cast.shelve(name="hidden", visibility="private", recipe__n=1)
+    from tests.pages.world import person
+
+    pia = person(Publisher.objects.get(name="kiln").workspace, "pia@example.test")
+    assert "hidden" in pia.get("/", {"q": "hidden"}).content.decode().split('id="shelf"')[1]
+    assert "No model matches" in world.ada.get("/", {"q": "hidden"}).content.decode()
+    for tab in ("", "/api", "/examples", "/readme", "/versions"):
+        assert pia.get(f"/m/kiln/hidden{tab}").status_code == 200
+        assert world.ada.get(f"/m/kiln/hidden{tab}").status_code == 404
+
+
+def test_pages_follow_by_themselves_and_then_on_request(world):
+    shelve(gallery.PAGE * 2)
+    assert 'hx-trigger="click, intersect once"' in world.nobody.get("/?sort=newest").content.decode()
+    monkey = world.nobody.get(f"/?sort=newest&page={gallery.AUTOMATIC_PAGES + 1}").content.decode()
+    assert "intersect" not in monkey
+
+
+def test_all_files_of_a_run_are_one_archive(world):
+    import io
+    import zipfile
+
+    row = world.made(num_images=3)
+    answer = world.ada.get(f"/p/{row.uid}/zip")
+    names = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))).namelist()
+    assert "manifest.json" in names
+    assert len(names) == 4
+    assert world.ada.get(f"/p/{world.failed().uid}/zip").status_code == 302

@@ -43,3 +43,18 @@ def test_reasons(ahead, engines, reason):
         ahead, "cpu", engines, note="The worker stopped during attempt 1; trying again."
     )
     assert noted == f"The worker stopped during attempt 1; trying again. {reason}"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "typical_ms", "engines", "said"),
+    [
+        (1, 400, 1, "1 ahead of you."),
+        (3, 4000, 1, "3 ahead of you, usually within 15 s."),
+        (3, 4000, 2, "3 ahead of you, usually within 10 s."),
+        (30, 4000, 1, "30 ahead of you, usually within 2 min."),
+        (3000, 4000, 1, "3000 ahead of you, usually within 4 h."),
+    ],
+)
+def test_a_long_queue_has_an_estimate(ahead, typical_ms, engines, said):
+    working = [engine() for _ in range(engines)]
+    assert predictions.waiting(ahead, "cpu", working, typical_ms=typical_ms) == said

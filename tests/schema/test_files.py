@@ -29,6 +29,13 @@ def test_a_file_is_a_data_address_or_an_asset():
     assert clean(SCHEMA, given) == given
 
 
+@pytest.mark.parametrize(
+    "value", ["https://example.com/a.png", "HTTP://example.com", "/media/token/name.png"]
+)
+def test_a_file_may_be_at_an_address(value):
+    assert clean(SCHEMA, {"image": value}) == {"image": value}
+
+
 def test_a_file_may_be_longer_than_other_texts():
     large = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
     assert clean(SCHEMA, {"image": large}) == {"image": large}
@@ -37,7 +44,9 @@ def test_a_file_may_be_longer_than_other_texts():
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        ("https://example.com/a.png", "file"),
+        ("ftp://example.com/a.png", "file"),
+        ("https://", "file"),
+        ("https://example.com/" + "a" * 2048, "file"),
         ("a_short", "file"),
         ("p" + ASSET[1:], "file"),
         ("data:image/png,raw", "file"),

@@ -73,6 +73,7 @@ def _demo(places: Places) -> tuple[Workspace, str]:
     elif not user.check_password(password):
         user.set_password(password)
         user.save(update_fields=["password"])
+    people.verify(user)
     workspace = _workspace(DEMO, name="Demo", owner=user)
     user.memberships.get_or_create(workspace=workspace)
     ledger.open_workspace(workspace.pk)

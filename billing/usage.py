@@ -1,0 +1,169 @@
+"""What a workspace spent: by day, model, key and member, what the month comes to, and each record for the books.
+
+Reads the days of usage, which the database counts up as records are written, so a month of a busy workspace is a few
+hundred rows and not a million. Days are those of UTC. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import Min, Q, QuerySet, Sum
+from django.utils import timezone
+
+from billing.ledger.accounts import current_book
+from billing.models import Hold, UsageDay, UsageRecord
+
+AVERAGE_DAYS = 7
+ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
+CHUNK = 2000
+
+
+class Group(StrEnum):
+    """What usage can be broken down by."""
+
+    DAY = "day"
+    MODEL = "model"
+    KEY = "key"
+    MEMBER = "member"
+
+
+COLUMNS = {Group.DAY: "day", Group.MODEL: "model", Group.KEY: "key_id", Group.MEMBER: "user_id"}
+
+
+class Sums(NamedTuple):
+    """Runs, those of them that cost nothing as they failed or were canceled, and what the others cost."""
+
+    runs: int = 0
+    not_charged: int = 0
+    amount_micros: int = 0
+
+    def plus(self, other: Sums) -> Sums:
+        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+Name = date | str | int  # of a group: a day, a model, or the row id of a key or member, 0 for none
+
+
+class Projection(NamedTuple):
+    """What this month comes to, if the days that are left are like the last `days` full ones."""
+
+    spent_micros: int
+    per_day_micros: int
+    days: int
+    days_left: int
+
+    @property
+    def amount_micros(self) -> int:
+        return self.spent_micros + self.per_day_micros * self.days_left
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One settled run, as the statement lists it."""
+
+    reference: UUID
+    model: str
+    status: str
+    key_id: int | None
+    user_id: int | None
+    amount_micros: int
+    occurred_at: datetime
+
+
+def by_day(
+    workspace_id: int, group: Group, first: date, last: date, *, book: str | None = None
+) -> dict[date, dict[Name, Sums]]:
+    """What was used on each day from `first` to `last`, by the group's names; days without usage are missing."""
+    found: dict[date, dict[Name, Sums]] = {}
+    column = COLUMNS[group]
+    sums = (
+        _days(workspace_id, book)
+        .filter(day__range=(first, last))
+        .values_list("day", *([column] if group is not Group.DAY else []))
+        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"))
+    )
+    for day, *name, runs, not_charged, amount in sums:
+        found.setdefault(day, {})[name[0] if name else day] = Sums(runs, not_charged, amount)
+    return found
+
+
+def by(
+    workspace_id: int, group: Group, first: date, last: date, *, book: str | None = None
+) -> dict[Name, Sums]:
+    """What was used from `first` to `last` by the group's names: days in order, all else by what it cost."""
+    rows = (
+        _days(workspace_id, book)
+        .filter(day__range=(first, last))
+        .values_list(COLUMNS[group])
+        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"))
+    )
+    order = [COLUMNS[group]] if group is Group.DAY else ["-amount_micros__sum", "-runs__sum", COLUMNS[group]]
+    return {name: Sums(*sums) for name, *sums in rows.order_by(*order)}
+
+
+def of_keys(
+    workspace_id: int, key_ids: Iterable[int], *, book: str | None = None, now: datetime | None = None
+) -> dict[int, tuple[int, int]]:
+    """What each key was charged today and this month, by its row id; those that were not are missing."""
+    today = (now or timezone.now()).astimezone(UTC).date()
+    rows = (
+        _days(workspace_id, book)
+        .filter(day__range=(today.replace(day=1), today), key_id__in=list(key_ids))
+        .values_list("key_id")
+        .annotate(day=Sum("amount_micros", filter=Q(day=today), default=0), month=Sum("amount_micros"))
+    )
+    return {key: (day, month) for key, day, month in rows}
+
+
+def projection(workspace_id: int, *, book: str | None = None, now: datetime | None = None) -> Projection:
+    """What the month comes to: what was spent, and for each day that is left after today the average of the last seven
+    full days, or of as many as there are since the first usage. Today counts as spent so far."""
+    today = (now or timezone.now()).astimezone(UTC).date()
+    rows = _days(workspace_id, book)
+    begun = rows.aggregate(first=Min("day"))["first"]
+    sums = rows.filter(day__range=(min(today.replace(day=1), today - timedelta(days=AVERAGE_DAYS)), today))
+    since = max(today - timedelta(days=AVERAGE_DAYS), begun) if begun else today
+    days = (today - since).days
+    found = sums.aggregate(
+        month=Sum("amount_micros", filter=Q(day__gte=today.replace(day=1)), default=0),
+        recent=Sum("amount_micros", filter=Q(day__gte=since, day__lt=today), default=0),
+    )
+    left = monthrange(today.year, today.month)[1] - today.day
+    per_day = round(found["recent"] / days / ROUND) * ROUND if days else 0
+    return Projection(found["month"], per_day, days, left)
+
+
+def open_holds(workspace_id: int, *, book: str | None = None) -> int:
+    """How many runs hold credit now."""
+    return Hold.objects.filter(workspace_id=workspace_id, book=current_book(book), state="open").count()
+
+
+def records(workspace_id: int, first: date, last: date, *, book: str | None = None) -> Iterator[list[Record]]:
+    """Every settled run from `first` to `last`, newest first, so many at a time: there may be millions."""
+    rows = UsageRecord.objects.filter(workspace_id=workspace_id, book=current_book(book))
+    rows = rows.filter(occurred_at__gte=_midnight(first)).order_by("-occurred_at", "-id")
+    fields = ("reference", "model", "status", "key_id", "user_id", "amount_micros", "occurred_at", "id")
+    beyond = Q(occurred_at__lt=_midnight(last + timedelta(days=1)))
+    while True:
+        chunk = list(rows.filter(beyond).values_list(*fields)[:CHUNK])
+        if chunk:
+            yield [Record(*row[:-1]) for row in chunk]
+        if len(chunk) < CHUNK:
+            return
+        *_, moment, row_id = chunk[-1]
+        beyond = Q(occurred_at__lte=moment) & (Q(occurred_at__lt=moment) | Q(id__lt=row_id))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _days(workspace_id: int, book: str | None) -> QuerySet[UsageDay]:
+    return UsageDay.objects.filter(workspace_id=workspace_id, book=current_book(book)).order_by()

@@ -1,0 +1,187 @@
+"""What the documentation shows: requests and answers of a run of the model that every installation has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROMPT = "a glossy teal vase on a white plinth, light from the left, ivory wall"
+_ID = "01ksa6w8r5e7vt4gq0m2h9xzcd"
+_VERSION = "9f2c4d6e8a0b1c3d5e7f9a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f"
+_AT = "https://vitrine.example/api/v1/predictions/p_" + _ID
+
+QUOTE_REQUEST: dict[str, Any] = {"model": "vitrine/daylight", "input": {"prompt": PROMPT}}
+PREDICTION_REQUEST: dict[str, Any] = {**QUOTE_REQUEST, "max_cost_micros": 10_000}
+WEBHOOK_REQUEST: dict[str, Any] = {
+    "url": "https://example.com/hooks/vitrine",
+    "events": ["prediction.succeeded", "prediction.failed"],
+    "description": "the catalogue's importer",
+}
+QUOTE: dict[str, Any] = {
+    "id": "q_" + _ID,
+    "model": "vitrine/daylight",
+    "lines": [{"unit": "image", "quantity": "1", "unit_price": "0.004", "amount_micros": 4000}],
+    "amount_micros": 4000,
+    "currency": "USD",
+    "is_bound": False,
+    "expires_at": "2026-11-26T10:10:00+00:00",
+}
+PREDICTION: dict[str, Any] = {
+    "id": "p_" + _ID,
+    "model": "vitrine/daylight",
+    "version": _VERSION,
+    "status": "succeeded",
+    "input": {"prompt": PROMPT, "steps": 16, "seed": 482193},
+    "output": {
+        "images": [
+            {
+                "id": "a_" + _ID,
+                "url": "https://vitrine.example/media/…/a.png",
+                "content_type": "image/png",
+                "size": 48213,
+                "width": 192,
+                "height": 192,
+                "sha256": _VERSION,
+                "expires_at": "2026-12-26T10:00:03+00:00",
+            }
+        ],
+        "seed": 482193,
+    },
+    "error": None,
+    "logs": "",
+    "quote": QUOTE,
+    "held_micros": 0,
+    "cost_micros": 4000,
+    "currency": "USD",
+    "attempt": 1,
+    "step": 16,
+    "steps": 16,
+    "exact": False,
+    "via": "api",
+    "metrics": {"batch": 1},
+    "webhook": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "started_at": "2026-11-26T10:00:00+00:00",
+    "finished_at": "2026-11-26T10:00:03+00:00",
+    "start_by": "2026-11-26T10:10:00+00:00",
+    "urls": {
+        "get": _AT,
+        "cancel": _AT + "/cancel",
+        "events": _AT + "/events",
+        "page": "https://vitrine.example/p/p_" + _ID,
+    },
+}
+BALANCE: dict[str, Any] = {
+    "workspace": "northlight",
+    "balance_micros": 31_480_000,
+    "held_micros": 4000,
+    "available_micros": 31_476_000,
+    "granted_micros": 5_000_000,
+    "currency": "USD",
+}
+WORKSPACE: dict[str, Any] = {
+    "id": "ws_" + _ID,
+    "slug": "northlight",
+    "name": "Northlight",
+    "member_count": 3,
+    "members": [{"role": "owner", "count": 1}, {"role": "developer", "count": 2}],
+    "caller": {"kind": "key", "scopes": ["models:read", "predictions:write", "workspace:read"], "role": None},
+    "created_at": "2026-03-02T09:14:00+00:00",
+}
+_API = "https://vitrine.example/api/v1"
+_KEY: dict[str, Any] = {
+    "id": "k_" + _ID,
+    "name": "catalogue import",
+    "kind": "secret",
+    "prefix": "vt_4tdc3ftnt53r",
+    "scopes": ["models:read", "predictions:read", "predictions:write"],
+    "origins": [],
+    "models": [],
+    "is_active": True,
+    "limit_day_micros": 5_000_000,
+    "limit_month_micros": None,
+    "spent_day_micros": 0,
+    "spent_month_micros": 0,
+    "currency": "USD",
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2027-11-26T00:00:00+00:00",
+    "revoked_at": None,
+    "last_used_at": None,
+    "previous_until": None,
+    "urls": {"get": f"{_API}/keys/k_{_ID}"},
+}
+KEY_REQUEST: dict[str, Any] = {
+    "name": _KEY["name"],
+    "scopes": _KEY["scopes"],
+    "expires_at": "2027-11-26T00:00:00Z",
+    "limit_day_micros": 5_000_000,
+}
+KEY_WITH_SECRET: dict[str, Any] = {**_KEY, "key": "vt_4tdc3ftnt53r_…"}
+_SUMS: dict[str, int] = {"runs": 12, "not_charged_runs": 1, "amount_micros": 44_000}
+USAGE: dict[str, Any] = {
+    "from": "2026-11-26",
+    "to": "2026-11-26",
+    "group_by": "day",
+    "currency": "USD",
+    "total": _SUMS,
+    "results": [{"day": "2026-11-26", **_SUMS}],
+}
+RECEIPT: dict[str, Any] = {
+    "prediction": PREDICTION["id"],
+    "model": PREDICTION["model"],
+    "status": "succeeded",
+    "via": "api",
+    "lines": QUOTE["lines"],
+    "quoted_micros": 4000,
+    "held_micros": 4000,
+    "charged_micros": 4000,
+    "released_micros": 0,
+    "currency": "USD",
+    "created_at": PREDICTION["created_at"],
+    "started_at": PREDICTION["started_at"],
+    "settled_at": PREDICTION["finished_at"],
+    "urls": {
+        "get": f"{_API}/receipts/p_{_ID}",
+        "prediction": _AT,
+        "page": PREDICTION["urls"]["page"],
+    },
+}
+ASSET_REQUEST: dict[str, Any] = {"url": "https://example.com/vase.png"}
+ASSET: dict[str, Any] = {
+    "id": "a_" + _ID,
+    "kind": "upload",
+    "filename": "vase.png",
+    "content_type": "image/png",
+    "size": 48213,
+    "sha256": _VERSION,
+    "width": 640,
+    "height": 400,
+    "duration_ms": None,
+    "url": f"https://vitrine.example/media/…/a_{_ID}.png",
+    "thumbnail_url": f"https://vitrine.example/media/…/a_{_ID}-small.webp",
+    "prediction": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2026-12-26T10:00:00+00:00",
+}
+UPLOAD_REQUEST: dict[str, Any] = {
+    "size": 20_971_520,
+    "filename": "orbit.mp4",
+    "content_type": "video/mp4",
+    "sha256": _VERSION,
+}
+UPLOAD: dict[str, Any] = {
+    "id": "u_" + _ID,
+    "filename": "orbit.mp4",
+    "size": 20_971_520,
+    "content_type": "video/mp4",
+    "part_size": 8_388_608,
+    "part_count": 3,
+    "parts": [],
+    "asset": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "expires_at": "2026-11-27T10:00:00+00:00",
+    "urls": {
+        "get": f"{_API}/assets/uploads/u_{_ID}",
+        "part": f"{_API}/assets/uploads/u_{_ID}/parts/{{number}}",
+        "complete": f"{_API}/assets/uploads/u_{_ID}/complete",
+    },
+}

@@ -1,0 +1,116 @@
+"""What answers about keys, usage and receipts look like."""
+
+from __future__ import annotations
+
+from billing.usage import Group
+from marketplace.keys import SCOPES
+from marketplace.models import ApiKey
+from playground.api.schema_words import (
+    ADDRESS,
+    CURRENCY,
+    DAY,
+    LINE,
+    MICROS,
+    STRING,
+    TIME,
+    WHOLE,
+    YES_NO,
+    Schema,
+    array,
+    identifier,
+    maybe,
+    page_of,
+    record,
+    ref,
+    said,
+)
+from playground.models import Prediction
+
+_KEY: dict[str, Schema] = {
+    "id": identifier("k"),
+    "name": STRING,
+    "kind": {"enum": list(ApiKey.Kind.values)},
+    "prefix": said(STRING, "what the key begins with, to tell it by"),
+    "scopes": array({"enum": list(SCOPES)}),
+    "origins": said(array(STRING), "of a publishable key: where its pages are"),
+    "models": said(array(STRING), "of a publishable key: what it runs"),
+    "is_active": said(YES_NO, "neither revoked nor expired"),
+    "limit_day_micros": maybe(said(MICROS, "the most it may spend in a day of UTC; null is no limit")),
+    "limit_month_micros": maybe(said(MICROS, "the same in a month of UTC")),
+    "spent_day_micros": said(MICROS, "charged today"),
+    "spent_month_micros": said(MICROS, "charged this month"),
+    "currency": CURRENCY,
+    "created_at": TIME,
+    "expires_at": maybe(TIME),
+    "revoked_at": maybe(TIME),
+    "last_used_at": maybe(TIME),
+    "previous_until": maybe(said(TIME, "until then the secret before the last rotation works too")),
+    "urls": record("Where it is.", get=ADDRESS),
+}
+_SUMS: dict[str, Schema] = {
+    "runs": said(WHOLE, "settled runs"),
+    "not_charged_runs": said(WHOLE, "those of them that failed or were canceled for nothing"),
+    "amount_micros": MICROS,
+}
+_BY: dict[Group, tuple[str, Schema]] = {
+    Group.DAY: ("UsageOfDay", DAY),
+    Group.MODEL: ("UsageOfModel", said(STRING, "`publisher/name`")),
+    Group.KEY: (
+        "UsageOfKey",
+        maybe(record("The key; null for runs without one.", id=identifier("k"), name=STRING, prefix=STRING)),
+    ),
+    Group.MEMBER: (
+        "UsageOfMember",
+        maybe(record("Who asked; null where a key did.", id=identifier("u"), name=STRING)),
+    ),
+}
+_USAGE: dict[str, Schema] = {
+    "from": said(DAY, "the first day, of UTC"),
+    "to": said(DAY, "the last day, in it"),
+    "group_by": {"enum": [group.value for group in Group]},
+    "currency": CURRENCY,
+    "total": ref("UsageSums"),
+    "results": array({"anyOf": [ref(name) for name, _ in _BY.values()]}),
+}
+RECEIPT = record(
+    "What one run cost, and why.",
+    prediction=identifier("p"),
+    model=STRING,
+    status={"enum": list(Prediction.Status.values)},
+    via=STRING,
+    lines=array(LINE),
+    quoted_micros=MICROS,
+    held_micros=said(MICROS, "set aside when it was accepted"),
+    charged_micros=maybe(said(MICROS, "null while it is open")),
+    released_micros=maybe(said(MICROS, "held and given back; null while it is open")),
+    currency=CURRENCY,
+    created_at=TIME,
+    started_at=maybe(TIME),
+    settled_at=maybe(TIME),
+    urls=record("Where it is.", get=ADDRESS, prediction=ADDRESS, page=ADDRESS),
+)
+SCHEMAS: dict[str, Schema] = {
+    "Key": record("An API key, without its secret.", **_KEY),
+    "KeyWithSecret": record(
+        "A key as it is made or rotated.",
+        **_KEY,
+        key=maybe(
+            said(
+                STRING,
+                "the whole key, shown this once; null where a repeated request only names what it made",
+            )
+        ),
+    ),
+    "CallingKey": record(
+        "The key that asks.", **_KEY, workspace=said(STRING, "the slug of the workspace that it is of")
+    ),
+    "UsageSums": record("What runs came to.", **_SUMS),
+    **{
+        name: record(f"What one {group} came to.", **{group.value: one}, **_SUMS)
+        for group, (name, one) in _BY.items()
+    },
+    "Usage": record("What was spent in a range of days; by day, every day of it is there.", **_USAGE),
+    "Receipt": RECEIPT,
+    "KeyPage": page_of("Key"),
+    "ReceiptPage": page_of("Receipt"),
+}

@@ -1,0 +1,328 @@
+"""Files of strangers: announced within a quota, received, examined, and only then assets of their workspace.
+
+The same bytes twice are one asset of a workspace, whose time starts anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TypedDict
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from marketplace import outbound
+from marketplace.ids import parse
+from marketplace.models import User, Workspace
+from playground import examiner
+from playground.assets.arrivals import Arrival
+from playground.assets.intake import ROOT_FOLDER, storage_path
+from playground.assets.present import AssetJson
+from playground.assets.present import as_json as asset_json
+from playground.assets.purge import PARTS_FOLDER, discard_later
+from playground.examiner import Found, Refusal
+from playground.models import Asset, Upload, UploadPart
+
+PART_BYTES = 8 * 2**20
+MAX_UNFINISHED = 32  # of a workspace
+LIFETIME = timedelta(days=1)  # of an upload in parts
+MOMENT = timedelta(hours=3)  # of one in a single request
+LOCK_CLASS = 0x76_75  # "vu": the first half of the lock on a workspace's quota
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class NotFound(LookupError):
+    """No such upload that this workspace can see."""
+
+
+class TooLarge(ValueError):
+    """The file is larger than any may be."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"A file may have at most {max_bytes:,} bytes.")
+        self.max_bytes = max_bytes
+
+
+class QuotaReached(Exception):
+    """The workspace keeps as many bytes of uploads as it may."""
+
+    def __init__(self, used_bytes: int, quota_bytes: int, needed_bytes: int) -> None:
+        super().__init__(
+            f"The file has {needed_bytes:,} bytes, and {max(0, quota_bytes - used_bytes):,} of {quota_bytes:,} are "
+            "left for uploads in this workspace. Delete some, or wait until they expire."
+        )
+        self.used_bytes, self.quota_bytes, self.needed_bytes = used_bytes, quota_bytes, needed_bytes
+
+
+class TooManyUploads(Exception):
+    """The workspace has as many unfinished uploads as it may."""
+
+
+class Incomplete(Exception):
+    """Parts are missing."""
+
+    def __init__(self, missing: list[int]) -> None:
+        super().__init__(f"{len(missing)} parts are missing; send them, then complete the upload again.")
+        self.missing = missing
+
+
+class WrongPart(ValueError):
+    """The part does not belong to the upload, or has not the size that it must have."""
+
+
+def announce(
+    workspace: Workspace,
+    *,
+    by: User | None,
+    size: int,
+    media_type: str = "",
+    filename: str = "",
+    sha256: str = "",
+    in_parts: bool = False,
+) -> Upload:
+    """Take a place for a file of `size` bytes. Raises Refusal, TooLarge, QuotaReached, TooManyUploads."""
+    if size <= 0:
+        raise Refusal("empty", "the file is empty")
+    if size > settings.MAX_UPLOAD_BYTES:
+        raise TooLarge(settings.MAX_UPLOAD_BYTES)
+    declared = examiner.plain(media_type)
+    if declared and not examiner.is_taken(declared):
+        raise Refusal(
+            "unsupported", f"files of type {declared[:60]} are not taken; what is taken is {examiner.taken()}"
+        )
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, workspace.pk])
+        unfinished = Upload.objects.of(workspace).unfinished()
+        if unfinished.count() >= MAX_UNFINISHED:
+            raise TooManyUploads(
+                f"{MAX_UNFINISHED} uploads of this workspace are unfinished. Complete or delete some."
+            )
+        used = used_bytes(workspace)
+        if used + size > settings.UPLOAD_QUOTA_BYTES:
+            raise QuotaReached(used, settings.UPLOAD_QUOTA_BYTES, size)
+        return Upload.objects.create(
+            workspace=workspace,
+            created_by=by,
+            filename=clean_filename(filename),
+            media_type=declared[:100],
+            size=size,
+            sha256=sha256,
+            part_bytes=PART_BYTES if in_parts else 0,
+            expires_at=timezone.now() + (LIFETIME if in_parts else MOMENT),
+        )
+
+
+def used_bytes(workspace: Workspace) -> int:
+    """What counts against the workspace's quota: kept uploads, and the places of unfinished ones."""
+    kept = Asset.objects.of(workspace).filter(kind=Asset.Kind.UPLOAD).aggregate(n=Sum("size"))["n"] or 0
+    coming = Upload.objects.of(workspace).unfinished().aggregate(n=Sum("size"))["n"] or 0
+    return int(kept + coming)
+
+
+def fetch(url: str, *, seconds: float, max_bytes: int | None = None, accept: Sequence[str] = ()) -> Arrival:
+    """The file at an address of somebody's. Raises outbound.Failed."""
+    limit = min(settings.MAX_UPLOAD_BYTES, max_bytes or settings.MAX_UPLOAD_BYTES)
+    with outbound.get(url, max_bytes=limit, seconds=seconds, accept=accept).file as file:
+        arrival = Arrival()
+        try:
+            arrival.copy(file)
+        except BaseException:
+            arrival.close()
+            raise
+    return arrival
+
+
+def find_upload(workspace: Workspace, upload_id: str) -> Upload:
+    """The workspace's own upload. Raises NotFound."""
+    public_id = parse(upload_id, "u")
+    found = (
+        Upload.objects.of(workspace).live().filter(public_id=public_id, part_bytes__gt=0)
+        if public_id
+        else None
+    )
+    row = found.select_related("workspace", "asset__prediction").first() if found is not None else None
+    if row is None:
+        raise NotFound("There is no such upload in this workspace, or its time is over.")
+    return row
+
+
+def abandon(upload: Upload) -> None:
+    """Forget an upload, with its parts."""
+    with transaction.atomic():
+        discard_later(upload.parts.values_list("storage_name", flat=True))
+        Upload.objects.filter(pk=upload.pk).delete()
+
+
+def part_size(upload: Upload, number: int) -> int:
+    """The bytes that a part must have. Raises WrongPart for one that the file has not."""
+    if not 1 <= number <= upload.part_count:
+        raise WrongPart(f"This upload has parts 1 to {upload.part_count}.")
+    return min(upload.part_bytes, upload.size - (number - 1) * upload.part_bytes)
+
+
+def add_part(upload: Upload, number: int, arrival: Arrival) -> None:
+    """Keep a part that has come whole, instead of one that came before. Raises WrongPart, NotFound."""
+    wanted = part_size(upload, number)
+    if arrival.size != wanted:
+        raise WrongPart(f"Part {number} has {wanted:,} bytes, and {arrival.size:,} came.")
+    name = arrival.move(storage_path(PARTS_FOLDER))
+    with transaction.atomic():
+        # Against the end of the upload; a name that is not kept goes with the orphans.
+        if not Upload.objects.select_for_update().filter(pk=upload.pk, asset__isnull=True).exists():
+            discard_later([name])
+            kept = False
+        else:
+            discard_later(upload.parts.filter(number=number).values_list("storage_name", flat=True))
+            values = {"size": arrival.size, "sha256": arrival.sha256, "storage_name": name}
+            UploadPart.objects.update_or_create(upload=upload, number=number, defaults=values)
+            kept = True
+    if not kept:
+        raise NotFound("The upload is complete, or was deleted.")
+
+
+def join(upload: Upload) -> Arrival:
+    """The whole file, from its parts. Raises Incomplete."""
+    parts = {part.number: part for part in upload.parts.all()}
+    missing = [number for number in range(1, upload.part_count + 1) if number not in parts]
+    if missing:
+        raise Incomplete(missing)
+    arrival = Arrival()
+    try:
+        for number in sorted(parts):
+            with default_storage.open(parts[number].storage_name) as file:
+                arrival.copy(file)
+    except FileNotFoundError:  # a part was replaced or the upload deleted meanwhile
+        arrival.close()
+        raise Incomplete([number]) from None
+    except BaseException:
+        arrival.close()
+        raise
+    return arrival
+
+
+def finish(upload: Upload, arrival: Arrival, found: Found) -> tuple[Asset, bool]:
+    """The asset that the file has become, and whether it is new. Raises Refusal if it is not what was announced."""
+    if arrival.size != upload.size:
+        raise Refusal("mismatch", f"{upload.size:,} bytes were announced, and {arrival.size:,} came")
+    if upload.sha256 and upload.sha256 != arrival.sha256:
+        raise Refusal("checksum", "the SHA-256 is not the announced one; upload the file again")
+    if not examiner.agree(upload.media_type, found.media_type):
+        raise Refusal("mismatch", f"the file was announced as {upload.media_type} and is {found.media_type}")
+    asset, is_new = keep_upload(upload.workspace, arrival, found, filename=upload.filename)
+    with transaction.atomic():
+        discard_later(upload.parts.values_list("storage_name", flat=True))
+        upload.parts.all().delete()
+        if upload.part_bytes:  # whoever missed the answer may ask again
+            Upload.objects.filter(pk=upload.pk).update(asset=asset)
+        else:
+            Upload.objects.filter(pk=upload.pk).delete()
+    return asset, is_new
+
+
+def keep_upload(workspace: Workspace, arrival: Arrival, found: Found, *, filename: str) -> tuple[Asset, bool]:
+    """The workspace's asset of these bytes, new or with its time renewed."""
+    known = _renewed(workspace, arrival.sha256)
+    if known is not None:
+        return known, False
+    name = storage_path(ROOT_FOLDER)
+    thumbnail = (
+        default_storage.save(f"{name}-t.webp", ContentFile(found.thumbnail)) if found.thumbnail else ""
+    )
+    storage_name = arrival.move(f"{name}.{examiner.extension_of(found.media_type)}")
+    try:
+        with transaction.atomic():
+            asset = Asset.objects.create(
+                workspace=workspace,
+                kind=Asset.Kind.UPLOAD,
+                filename=filename,
+                sha256=arrival.sha256,
+                media_type=found.media_type,
+                size=arrival.size,
+                width=found.width,
+                height=found.height,
+                duration_ms=found.duration_ms,
+                meta=found.meta,
+                storage_name=storage_name,
+                thumbnail_name=thumbnail,
+                expires_at=timezone.now() + timedelta(days=settings.UPLOAD_DAYS),
+            )
+    except IntegrityError:  # somebody was quicker with the same bytes: theirs is as good
+        for one in filter(None, (storage_name, thumbnail)):
+            default_storage.delete(one)
+        known = _renewed(workspace, arrival.sha256)
+        if known is None:
+            raise
+        return known, False
+    return asset, True
+
+
+def _renewed(workspace: Workspace, sha256: str) -> Asset | None:
+    with transaction.atomic():
+        rows = Asset.objects.select_for_update(of=("self",)).select_related("prediction")
+        known = rows.filter(workspace=workspace, sha256=sha256, kind=Asset.Kind.UPLOAD).first()
+        if known is not None:
+            known.expires_at = max(known.expires_at, timezone.now() + timedelta(days=settings.UPLOAD_DAYS))
+            known.deletion = None  # the same bytes again, before what was deleted is gone
+            known.save(update_fields=["expires_at", "deletion"])
+    return known
+
+
+class UploadJson(TypedDict):
+    """One upload in `/api/v1`."""
+
+    id: str
+    filename: str
+    size: int
+    content_type: str
+    part_size: int
+    part_count: int
+    parts: list[PartJson]
+    asset: AssetJson | None
+    created_at: str
+    expires_at: str
+    urls: dict[str, str]
+
+
+class PartJson(TypedDict):
+    """One part that is there."""
+
+    number: int
+    size: int
+    sha256: str
+
+
+def as_json(upload: Upload) -> UploadJson:
+    """The API's view of an upload: what there is of it, and where the rest goes."""
+    path = settings.PUBLIC_URL + reverse("api-upload", args=[upload.uid])
+    parts = upload.parts.order_by("number")
+    return {
+        "id": upload.uid,
+        "filename": upload.filename,
+        "size": upload.size,
+        "content_type": upload.media_type,
+        "part_size": upload.part_bytes,
+        "part_count": upload.part_count,
+        "parts": [{"number": one.number, "size": one.size, "sha256": one.sha256} for one in parts],
+        "asset": asset_json(upload.asset) if upload.asset is not None else None,
+        "created_at": upload.created_at.isoformat(),
+        "expires_at": upload.expires_at.isoformat(),
+        "urls": {"get": path, "part": f"{path}/parts/{{number}}", "complete": f"{path}/complete"},
+    }
+
+
+def clean_filename(given: str) -> str:
+    """The last part of a name, of visible characters; it is shown to people and opens nothing."""
+    last = given.replace("\\", "/").rpartition("/")[2]
+    return "".join(sign for sign in last if sign.isprintable()).strip()[:120]
+
+
+def is_sha256(text: str) -> bool:
+    return _SHA256.fullmatch(text) is not None

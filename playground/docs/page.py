@@ -1,0 +1,100 @@
+"""The documentation as a page, and what it shows of this installation: its address, its models, its limits."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+
+from marketplace import catalog, schema
+from marketplace.keys import SCOPES
+from marketplace.models import Listing
+from playground import webhooks
+from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.examples import PREDICTION_REQUEST, PROMPT
+from playground.docs import recipes, reference
+from playground.snippets import WAIT_SECONDS, snippets
+from playground.webhooks.outcome import BACKOFF
+
+GUIDES = (
+    ("quickstart", "Quickstart"),
+    ("authentication", "Authentication"),
+    ("waiting", "Waiting, streaming, polling"),
+    ("cost", "Cost and caps"),
+    ("idempotency", "Idempotency"),
+    ("files", "Files"),
+    ("lists", "Lists and pages"),
+    ("limits", "Rate limits"),
+    ("browsers", "Browsers"),
+    ("webhooks", "Webhooks"),
+    ("errors", "Errors"),
+)
+
+
+@require_safe
+@gzip_page
+def docs(request: HttpRequest) -> HttpResponse:
+    """Guides, then every operation and schema of the very document that programs read."""
+    every = snippets(settings.PUBLIC_URL, *first_call())
+    wanted = request.GET.get("l", "")
+    chosen = next((one for one in every if one["language"] == wanted), every[0])
+    context = {
+        "guides": GUIDES,
+        "groups": reference.groups(),
+        "snippets": every,
+        "snippet": chosen,
+        "reference": _reference(),
+        "facts": facts(),
+        "base_url": settings.PUBLIC_URL,
+        "codes": [(one, reference.words(one.meaning)) for one in CODES.values()],
+        "field_codes": FIELD_CODES,
+        "prediction_codes": PREDICTION_CODES,
+        "scopes": SCOPES,
+        "verify_python": recipes.VERIFY_PYTHON,
+        "verify_javascript": recipes.VERIFY_JAVASCRIPT,
+        "events_javascript": recipes.EVENTS_JAVASCRIPT,
+    }
+    return render(request, "docs/docs.html", context)
+
+
+def facts() -> dict[str, Any]:
+    """Figures of this installation that the guides name."""
+    return {
+        "per_minute": settings.API_REQUESTS_PER_MINUTE,
+        "max_body": settings.MAX_BODY_BYTES,
+        "max_wait": WAIT_SECONDS,
+        "output_days": settings.OUTPUT_DAYS,
+        "input_days": settings.INPUT_DAYS,
+        "free_cancels": settings.FREE_CANCELS_PER_DAY,
+        "tries": len(BACKOFF) + 1,
+        "most_webhooks": webhooks.MAX_WEBHOOKS,
+    }
+
+
+@functools.cache
+def _reference() -> SafeString:
+    """The part that only a new release changes."""
+    context = {
+        "groups": reference.groups(),
+        "schemas": reference.schemas(),
+        "permissions": reference.permissions(),
+        "base_url": settings.PUBLIC_URL,
+    }
+    return render_to_string("docs/_reference.html", context)
+
+
+def first_call() -> tuple[str, dict[str, Any]]:
+    """A model of this installation and an input of its that runs; the one we ship, where there is none."""
+    listing = catalog.listings(sort="featured").first()
+    if isinstance(listing, Listing):
+        called = catalog.callable_endpoint(listing.model_id, workspace=None, now=timezone.now())
+        return called.model_id, schema.example(called.endpoint.input_schema)
+    return PREDICTION_REQUEST["model"], {"prompt": PROMPT}

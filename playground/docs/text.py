@@ -1,0 +1,128 @@
+"""The documentation as plain text, for programs that read: https://llmstxt.org."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import strip_tags
+from django.views.decorators.cache import cache_control
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+
+from marketplace import catalog
+from marketplace.models import Listing
+from playground.api import shelf
+from playground.api.codes import CODES
+from playground.docs import reference
+from playground.docs.page import facts, first_call
+from playground.snippets import snippets
+
+MAX_MODELS = 100
+PLAIN = "text/plain; charset=utf-8"
+
+
+@require_safe
+@gzip_page
+@cache_control(public=True, max_age=300)
+def llms(request: HttpRequest) -> HttpResponse:
+    """What this is, the API in short, the models with their prices."""
+    return HttpResponse("\n".join(_short()), content_type=PLAIN)
+
+
+@require_safe
+@gzip_page
+@cache_control(public=True, max_age=300)
+def llms_full(request: HttpRequest) -> HttpResponse:
+    """The same, and every operation with its fields, and every error."""
+    return HttpResponse("\n".join([*_short(), *_operations(), *_errors()]), content_type=PLAIN)
+
+
+def _short() -> Iterator[str]:
+    url, known = settings.PUBLIC_URL, facts()
+    yield "# Vitrine"
+    yield ""
+    yield "> Generative models behind one API and one bill: a quote before every run, charged only when it succeeds."
+    yield ""
+    yield f"Base address: {url}/api/v1. Send an API key as `Authorization: Bearer vt_…`. Bodies and answers are JSON;"
+    yield "amounts are integer micro-dollars (`*_micros`, 1,000,000 are one US dollar); errors are problem+json with a"
+    yield "stable `code`."
+    yield ""
+    yield '- Run a model: `POST /api/v1/predictions` with `{"model": "publisher/name", "input": {…}}`. With the'
+    yield f"  header `Prefer: wait={known['max_wait']}` the answer comes at its end. Output media have a `url`."
+    yield "- Not finished yet: `GET /api/v1/predictions/{id}?wait=60`, or server-sent events at `…/{id}/events`, or a"
+    yield "  `webhook` address in the request."
+    yield "- What goes in: `GET /api/v1/models/{publisher}/{name}/schema` is the JSON Schema of `input`."
+    yield "- What it costs: `POST /api/v1/quotes` with the same body; `max_cost_micros` refuses a dearer run."
+    yield "- Once only: an `Idempotency-Key` header makes a repeated request make nothing new."
+    yield "- Too fast: 429 with `Retry-After`; `RateLimit-Remaining` says how many requests are left in the minute."
+    yield ""
+    yield "```sh"
+    yield from snippets(url, *first_call())[0]["code"].rstrip().split("\n")
+    yield "```"
+    yield ""
+    yield "## Documentation"
+    yield ""
+    yield f"- [Guides and reference]({url}/docs)"
+    yield f"- [OpenAPI 3.1]({url}/api/v1/openapi.json)"
+    yield f"- [All of it as text]({url}/llms-full.txt)"
+    yield ""
+    yield "## Models"
+    yield ""
+    yield from _shelf()
+
+
+def _shelf() -> Iterator[str]:
+    rows = catalog.listings(sort="featured").prefetch_related("default_version__endpoints__prices")
+    listing: Listing
+    for listing in rows[:MAX_MODELS]:
+        prices = ", ".join(
+            f"${line['unit_price']} per {line['unit']}" for line in shelf.prices(catalog.prices_now(listing))
+        )
+        page = f"{settings.PUBLIC_URL}/m/{listing.model_id}"
+        yield f"- [{listing.model_id}]({page}): {_line(listing.tagline)} Task: {listing.task}. Price: {prices}."
+    yield ""
+
+
+def _operations() -> Iterator[str]:
+    yield "## Operations"
+    for group in reference.groups():
+        for op in group.operations:
+            yield ""
+            yield f"### {op.method} {op.path}"
+            yield ""
+            yield f"{op.summary}. {_line(strip_tags(op.detail))}".strip()
+            if op.scope:
+                yield f"Scope: `{op.scope}`{', or no key' if op.is_open else ''}."
+            for field in (*op.parameters, *op.fields):
+                where = f" in {field.where}" if field.where else ""
+                need = ", required" if field.is_required else ""
+                yield f"- `{field.name}` ({field.type}{where}{need}): {_line(strip_tags(field.description))}"
+            for reply in op.replies:
+                yield f"- {reply.status}: {reply.schema or reply.description}"
+            yield "- Errors: " + ", ".join(op.problems)
+    yield ""
+    yield "## Schemas"
+    for name, description, fields in reference.schemas():
+        yield ""
+        yield f"### {name}"
+        yield ""
+        yield description
+        for field in fields:
+            yield f"- `{field.name}` ({field.type}) {_line(strip_tags(field.description))}".rstrip()
+    yield ""
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors"
+    yield ""
+    for one in CODES.values():
+        yield f"- {one.status} `{one.code}`: {one.meaning}"
+    yield ""
+
+
+def _line(text: str) -> str:
+    """What others wrote, as one line that cannot begin anything of its own."""
+    return re.sub(r"\s+", " ", text).strip()

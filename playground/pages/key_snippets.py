@@ -1,0 +1,58 @@
+"""How to see that a key works: three small programs that run as pasted, each asks the key what it is."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from playground.snippets import KEY_VARIABLE, Snippet
+
+_PYTHON = """\
+import json
+{import_os}import urllib.error
+import urllib.request
+
+headers = {{"Authorization": {header}{origin}}}
+request = urllib.request.Request({address}, headers=headers)
+try:
+    with urllib.request.urlopen(request) as answer:
+        print(json.dumps(json.load(answer), indent=2))
+except urllib.error.HTTPError as error:
+    raise SystemExit(error.read().decode())
+"""
+_JAVASCRIPT = """\
+fetch({address}, {{ headers: {{ Authorization: {header} }} }})
+  .then((answer) => answer.text())
+  .then((text) => console.log(text));
+"""
+
+
+def check_snippets(base_url: str, *, text: str = "", origin: str = "") -> list[Snippet]:
+    """With the whole key in `text`, or else with the environment variable that holds it.
+
+    `origin` is one of a publishable key's, which pages there send by themselves and programs have to.
+    """
+    address = f"{base_url.rstrip('/')}/api/v1/key"
+    variable = KEY_VARIABLE[1:]
+    header = f"Bearer {text}"
+    curl = f"curl -sS {shlex.quote(address)} -H " + (
+        shlex.quote(f"Authorization: {header}") if text else f'"Authorization: Bearer ${variable}"'
+    )
+    python = _PYTHON.format(
+        import_os="" if text else "import os\n",
+        header=json.dumps(header) if text else f'f"Bearer {{os.environ[{variable!r}]}}"',
+        origin=f', "Origin": {json.dumps(origin)}' if origin else "",
+        address=json.dumps(address),
+    )
+    script = _JAVASCRIPT.format(
+        address=json.dumps(address),
+        header=json.dumps(header) if text else f"`Bearer ${{process.env.{variable}}}`",
+    )
+    if origin:
+        curl += f" -H {shlex.quote(f'Origin: {origin}')}"
+        script = f"// In a page of {origin}, whose browser names the origin by itself\n{script}"
+    return [
+        Snippet(language="curl", title="curl", code=curl + "\n"),
+        Snippet(language="python", title="Python", code=python),
+        Snippet(language="javascript", title="JavaScript", code=script),
+    ]

@@ -1,0 +1,165 @@
+"""Usage and balance: what can be spent, what was, by whom, and the limits on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import cast
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from billing import ledger, low_balance
+from billing import usage as spent
+from billing.usage import Group, Name
+from marketplace.models import Workspace
+from marketplace.people import Act
+from playground import statements
+from playground.middleware import VitrineRequest
+from playground.models import Prediction
+from playground.pages.access import allows, member
+from playground.pages.key_forms import Dollars, written
+from playground.pages.usage_chart import chart_of
+from playground.statements import Range
+
+TABS = {Group.MODEL: "By model", Group.KEY: "By key", Group.MEMBER: "By member"}
+NONE = {Group.KEY: "Playground, without a key", Group.MEMBER: "Programs, through keys"}
+GONE = {Group.KEY: "A key that is no more", Group.MEMBER: "Somebody who is no more"}
+PERIODS = ("day", "month")
+ROWS_SHOWN = 50
+
+
+class Limits(forms.Form):
+    """The workspace's spend limits and the threshold of its warning, in dollars."""
+
+    limit_day = Dollars(required=False)
+    limit_month = Dollars(required=False)
+    low = Dollars(required=False)
+
+
+@require_safe
+@member(Act.SEE)
+def usage(request: HttpRequest) -> HttpResponse:
+    """The whole page; `?from=&to=&by=` say what of it."""
+    return _page(request)
+
+
+@require_safe
+@member(Act.SEE)
+def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
+    """Every settled run of the range as a file."""
+    workspace = _workspace(request)
+    span, _ = _range(request)
+    return StreamingHttpResponse(
+        statements.csv_lines(workspace, span),
+        content_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{statements.csv_name(workspace, span)}"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member(Act.BILLING)
+def limits(request: HttpRequest) -> HttpResponse:
+    """Set the workspace's spend limits and its warning."""
+    if request.method != "POST":
+        return redirect("usage")
+    form = Limits(request.POST)
+    if not form.is_valid():
+        return _page(request, form=form, status=422)
+    workspace, given = _workspace(request), form.cleaned_data
+    scope = ledger.SpendScope("workspace", str(workspace.pk))
+    for period in PERIODS:
+        ledger.set_limit(
+            workspace_id=workspace.pk, scope=scope, period=period, limit_micros=given[f"limit_{period}"]
+        )
+    if (given["low"] or 0) != ledger.balance(workspace.pk).low_micros:
+        low_balance.set_threshold(workspace.pk, given["low"] or 0)
+    messages.success(request, "Saved. New runs are held to it from now on.")
+    return redirect("usage")
+
+
+def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200) -> HttpResponse:
+    workspace = _workspace(request)
+    span, wrong = _range(request)
+    text = request.GET.get("by", Group.MODEL.value)
+    group = Group(text) if text in set(TABS) else Group.MODEL
+    found = spent.by_day(workspace.pk, group, span.first, span.last)
+    names = {name for groups in found.values() for name in groups}
+    chart = chart_of(span.days, found, _labels(workspace, group, names))
+    now = ledger.balance(workspace.pk)
+    caps = ledger.limits_of(workspace.pk, "workspace", [str(workspace.pk)])
+    limits_now = {period: caps.get((str(workspace.pk), period)) for period in PERIODS}
+    context = {
+        "span": span,
+        "wrong": wrong,
+        "chips": _chips(span, group),
+        "tabs": [(label, _query(span, one), one == group) for one, label in TABS.items()],
+        "group": group.value,
+        "query": _query(span, group),
+        "chart": chart,
+        "rows": chart.rows[:ROWS_SHOWN],
+        "hidden": max(0, len(chart.rows) - ROWS_SHOWN),
+        "balance": now,
+        "holds": spent.open_holds(workspace.pk),
+        "open_runs": Prediction.objects.of(workspace).open().order_by("-id")[:5],
+        "projection": spent.projection(workspace.pk),
+        "limits": limits_now,
+        "is_at_limit": any(cap and cap.share >= 1 for cap in limits_now.values()),
+        "form": form or Limits(initial=_initial(limits_now, now.low_micros)),
+        "may_bill": allows(request, Act.BILLING),
+        "may_key": allows(request, Act.KEYS),
+    }
+    response = render(request, "dashboard/usage/usage.html", context, status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _initial(caps: Mapping[str, ledger.Limit | None], low_micros: int) -> dict[str, str]:
+    found = {f"limit_{period}": written(cap.limit_micros if cap else None) for period, cap in caps.items()}
+    return found | {"low": written(low_micros or None)}
+
+
+def _range(request: HttpRequest) -> tuple[Range, str]:
+    """The range that is asked for, and what is wrong with it: then it is the last thirty days."""
+    try:
+        return statements.range_of(request.GET.get("from", ""), request.GET.get("to", "")), ""
+    except statements.BadRange as error:
+        which = "first" if error.field == "from" else "last"
+        return statements.range_of("", ""), f"The {which} day {error}. These are the last 30 days."
+
+
+def _chips(span: Range, group: Group) -> list[tuple[str, str, bool]]:
+    """Ranges that one picks: words, address, whether it is the present one."""
+    today = statements.today()
+    ranges = {f"{days} days": Range(today - timedelta(days=days - 1), today) for days in (7, 30, 90)}
+    ranges[f"{today:%B}"] = Range(today.replace(day=1), today)
+    return [(words, _query(one, group), one == span) for words, one in ranges.items()]
+
+
+def _query(span: Range, group: Group) -> str:
+    return urlencode({"from": span.first, "to": span.last, "by": group.value})
+
+
+def _labels(workspace: Workspace, group: Group, names: set[Name]) -> dict[Name, tuple[str, str]]:
+    """What each group is called, and a second line."""
+    known = statements.names_of(workspace, group, names)
+    labels: dict[Name, tuple[str, str]] = {}
+    for name in names:
+        if name in known:
+            labels[name] = (known[name].name, known[name].detail)
+        elif isinstance(name, int):
+            labels[name] = (GONE[group] if name else NONE[group], "")
+        else:
+            labels[name] = (str(name), "")
+    return labels
+
+
+def _workspace(request: HttpRequest) -> Workspace:
+    return cast("Workspace", cast("VitrineRequest", request).workspace)

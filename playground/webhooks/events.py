@@ -1,0 +1,111 @@
+"""From an event to its deliveries: who wants it, and the bytes they get."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid5
+
+from django.db import transaction
+from django.utils import timezone
+
+from marketplace import dispatch
+from marketplace.ids import uuid7
+from playground import predictions
+from playground.models import Delivery, Prediction, Webhook
+from playground.models.webhook import TEST_EVENT
+from playground.predictions.settle import CLOSED_TASK
+from playground.webhooks import postman
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+TRIMMED_IN_ORDER = ("output", "logs", "input", "metrics", "quote")
+
+
+@dispatch.handler(CLOSED_TASK)
+def closed(payload: dispatch.Payload) -> None:
+    """A run has ended: a delivery for each webhook that takes this, and for the address that its request named."""
+    row = Prediction.objects.with_model().filter(public_id=UUID(payload["prediction"])).first()
+    if row is None or not row.is_terminal:
+        return
+    event = f"prediction.{row.status}"
+    # From the run itself, so that one end is one event, however often it is told.
+    event_id = uuid5(row.public_id, event)
+    body = payload_of(row, event)
+    wanted: list[tuple[Webhook | None, str]] = [
+        (one, one.url)
+        for one in Webhook.objects.filter(
+            workspace_id=row.workspace_id, is_enabled=True, events__contains=[event]
+        )
+    ]
+    if row.webhook and event in row.webhook["events"]:
+        wanted.append((None, row.webhook["url"]))
+    now = timezone.now()
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                workspace_id=row.workspace_id,
+                webhook=webhook,
+                prediction=row,
+                event_id=event_id,
+                event=event,
+                url=url,
+                target=target_of(webhook, url),
+                body=body,
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for webhook, url in wanted
+        ],
+        ignore_conflicts=True,
+    )
+    transaction.on_commit(postman.wake)
+
+
+def send_test(webhook: Webhook) -> Delivery:
+    """Send an event that means nothing, to see whether it arrives: once, also where the webhook is paused."""
+    now = timezone.now()
+    data = {"webhook": webhook.uid, "message": "It works."}
+    return Delivery.objects.create(
+        workspace_id=webhook.workspace_id,
+        webhook=webhook,
+        event_id=uuid7(),
+        event=TEST_EVENT,
+        url=webhook.url,
+        target=target_of(webhook, webhook.url),
+        body=_envelope(TEST_EVENT, now, data, []),
+        next_attempt_at=now,
+        created_at=now,
+    )
+
+
+def payload_of(row: Prediction, event: str) -> str:
+    """The body that tells of a closed run: as the API shows it, without what makes it too large; `trimmed` names that.
+
+    An output that was left out is at the run's own address, `data.urls.get`.
+    """
+    data: dict[str, Any] = dict(predictions.as_json(row))
+    trimmed: list[str] = []
+    at = row.finished_at or timezone.now()
+    body = _envelope(event, at, data, trimmed)
+    for name in TRIMMED_IN_ORDER:
+        if len(body.encode()) <= MAX_PAYLOAD_BYTES:
+            break
+        data[name] = "" if name == "logs" else None
+        trimmed.append(name)
+        body = _envelope(event, at, data, trimmed)
+    return body
+
+
+def target_of(webhook: Webhook | None, url: str) -> str:
+    """What a delivery must not crowd: its webhook, or the server that a request named."""
+    if webhook is not None:
+        return webhook.uid
+    return hashlib.sha256(urlsplit(url).netloc.lower().encode()).hexdigest()[:32]
+
+
+def _envelope(event: str, at: datetime, data: dict[str, Any], trimmed: list[str]) -> str:
+    whole = {"type": event, "timestamp": at.isoformat(), "data": data, "trimmed": trimmed}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,140 @@
+"""The documentation: all of it is there, its links lead somewhere, and the code that it shows runs."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+
+import pytest
+
+from marketplace.keys import SCOPES
+from playground.api import openapi
+from playground.api.codes import CODES
+from playground.docs import recipes
+from playground.models import Webhook
+from playground.webhooks import signing
+from tests.conftest import free_port
+from tests.pages.test_access import INLINE
+from tests.predictions import cast
+
+
+def page(client, path="/docs") -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_for_everybody(world):
+    for who in (world.ada, world.mal, world.nobody):
+        assert "Documentation" in page(who)
+    assert ">Docs</a>" in page(world.nobody, "/")
+
+
+def test_every_operation_code_and_scope_is_there(world):
+    body = html.unescape(page(world.nobody))
+    for path in openapi.document()["paths"]:
+        assert path in body, path
+    for name in (*CODES, *SCOPES):
+        assert f"<code>{name}</code>" in body, name
+    assert INLINE.search(body) is None
+
+
+def test_links_on_the_page_lead_somewhere(world):
+    body = page(world.nobody)
+    ids = re.findall(r'\sid="([^"]+)"', body)
+    assert len(ids) == len(set(ids))
+    assert {one for one in re.findall(r'href="#([^"]+)"', body) if one not in ids} <= {"main"}
+
+
+def test_it_is_small_on_the_way(world):
+    answer = world.nobody.get("/docs", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(answer.content) < 40_000
+
+
+@pytest.mark.parametrize("language", ["curl", "python", "javascript", "nothing"])
+def test_the_quickstart_calls_a_model_that_is_there(world, language):
+    body = html.unescape(page(world.nobody, f"/docs?l={language}"))
+    code = re.search(r'<code id="quickstart-code">(.*?)</code>', body, re.DOTALL)[1]
+    assert "kiln/vase" in code
+    assert "VITRINE_API_KEY" in code
+
+
+def test_as_text(world):
+    cast.shelve(name="sly", tagline="x\n## Not a heading", visibility="public")
+    short, full = (world.nobody.get(path).content.decode() for path in ("/llms.txt", "/llms-full.txt"))
+    assert short.startswith("# Vitrine\n")
+    assert "kiln/vase" in short
+    assert "$0.004 per image" in short
+    assert "\n## Not a heading" not in short
+    assert full.startswith(short)
+    for path in openapi.document()["paths"]:
+        assert path in full
+    for code in CODES:
+        assert f"`{code}`" in full
+
+
+def test_a_private_model_is_not_told_of(world):
+    cast.shelve(name="secret", visibility="private")
+    assert "kiln/secret" not in world.nobody.get("/llms.txt").content.decode()
+    assert "kiln/secret" not in page(world.nobody)
+
+
+def post(port, body, headers) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_the_receivers_verify(tmp_path, language):
+    code, name, command = {
+        "python": (recipes.VERIFY_PYTHON, "verify.py", sys.executable),
+        "javascript": (recipes.VERIFY_JAVASCRIPT, "verify.mjs", "node"),
+    }[language]
+    if language == "javascript" and shutil.which("node") is None and os.environ.get("CI") != "true":
+        pytest.skip("there is no node here")
+    (tmp_path / name).write_text(code)
+    signer = Webhook(secret=signing.new_secret())
+    port = free_port()
+    env = {**os.environ, "VITRINE_WEBHOOK_SECRET": signer.secret, "PORT": str(port)}
+    server = subprocess.Popen([command, str(tmp_path / name)], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        now, body = datetime.now(UTC), '{"type":"prediction.succeeded","data":{"id":"p_1"}}'
+        good = signing.headers(signer, message_id="evt_1", body=body, now=now)
+        until_up(port)
+        assert post(port, body.encode(), good) == 204
+        assert server.stdout.readline().split() == ["prediction.succeeded", "p_1"]
+        assert post(port, body.replace("p_1", "p_2").encode(), good) == 400
+        assert post(port, body.encode(), {**good, "webhook-id": "evt_2"}) == 400
+        assert post(port, body.encode(), {"webhook-id": "evt_1"}) == 400
+        old = signing.headers(signer, message_id="evt_1", body=body, now=datetime.fromtimestamp(1, UTC))
+        assert post(port, body.encode(), old) == 400
+        signing.replace(other := Webhook(secret=signer.secret), now=now)
+        both = signing.headers(other, message_id="evt_1", body=body, now=now)
+        assert post(port, body.encode(), both) == 204
+    finally:
+        server.kill()
+        server.wait()
+
+
+def until_up(port):
+    for _ in range(100):
+        try:
+            post(port, b"", {})
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the receiver did not come up")
