@@ -71,6 +71,7 @@ train: $(VENV)/.made
 	$(call install,engine)
 	$(BIN)/python -m workers.training.daylight data
 	$(BIN)/python -m workers.training.daylight autoencoder
+	$(BIN)/python -m workers.training.daylight autoencoder --decoder-only --steps 1600 --rate 4e-4
 	$(BIN)/python -m workers.training.daylight unet
 	$(BIN)/python -m workers.training.daylight ship
 
