@@ -222,10 +222,12 @@ class Prediction(ApiView):
             answers={204: Answer(None, "It is deleted.")},
             parameters=(
                 query(
-                    "cancel", "`true` cancels it first if it is open", {"type": "string", "enum": ["true"]}
+                    "cancel",
+                    "`true` cancels it first if it is open",
+                    {"type": "string", "enum": ["true", "false"]},
                 ),
             ),
-            problems=("prediction_open",),
+            problems=("prediction_open", "invalid_input"),
         ),
     }
 
@@ -244,8 +246,10 @@ class Prediction(ApiView):
             raise predictions.NotFound("There is no such prediction in this workspace.")
         if asking.key is not None and asking.key.is_publishable:
             predictions.find(asking.workspace, public_id, key=asking.key)  # it has no runs but its own
-        with_cancel = request.query_params.get("cancel") == "true"
-        predictions.delete_one(asking.workspace, public_id, by=asking.user, cancel_open=with_cancel)
+        with_cancel = request.query_params.get("cancel", "false")
+        if with_cancel not in {"true", "false"}:
+            raise invalid([FieldError("cancel", "not_allowed", "must be true or false", ["true", "false"])])
+        predictions.delete_one(asking.workspace, public_id, by=asking.user, cancel_open=with_cancel == "true")
         return Response(status=204)
 
 

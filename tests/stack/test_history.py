@@ -118,7 +118,7 @@ def test_without_scripts_everything_is_there(browser: Browser, stack: Stack, mad
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{stack.url}/accounts/login")
-    page.fill("input[name=username]", stack.email)
+    page.fill("input[name=login]", stack.email)
     page.fill("input[name=password]", stack.password)
     page.click("main form button[data-kind=primary]")
     page.goto(stack.url + LIST)
