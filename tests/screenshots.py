@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+LONGEST = 8000  # pixels; of a page that goes on for longer, the first window says enough
 SIZES = {"1440": (1440, 1000), "390": (390, 844)}
 MODEL = "/m/vitrine/daylight"
 PROMPTS = (
@@ -53,15 +54,25 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "model": MODEL,
         "api": f"{MODEL}/api",
         "readme": f"{MODEL}/readme",
+        "examples": f"{MODEL}/examples",
+        "versions": f"{MODEL}/versions",
         "history": "/dashboard/history",
         "prediction": str(latest),
+        "usage": "/dashboard/usage",
+        "keys": "/dashboard/keys",
+        "key-new": "/dashboard/keys/new",
+        "webhooks": "/dashboard/webhooks",
+        "members": "/dashboard/members",
+        "settings": "/dashboard/settings",
+        "profile": "/accounts/profile",
+        "docs": "/docs",
         "missing": "/nothing-here",
     }.items()
 
 
 README = {
     f"{name}-1440-{scheme}"
-    for name in ("gallery", "prediction", "history", "api")
+    for name in ("gallery", "prediction", "history", "api", "usage", "keys", "docs")
     for scheme in ("light", "dark")
 } | {"model-1440-light", "model-1440-dark", "model-390-light", "model-390-dark"}
 
@@ -89,8 +100,9 @@ def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path
     visitor = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     for size, (width, height) in SIZES.items():
         visitor.set_viewport_size({"width": width, "height": height})
-        visitor.goto(url + "/accounts/login")
-        made.append(_save(visitor, folder / f"signin-{size}-light.png"))
+        for name, address in {"signin": "/accounts/login", "signup": "/accounts/signup"}.items():
+            visitor.goto(url + address)
+            made.append(_save(visitor, folder / f"{name}-{size}-light.png"))
     return made
 
 
@@ -104,7 +116,8 @@ def _save(page: Page, path: Path) -> Path:
     ):  # where the foot sticks to is the end of the window, which a whole page has not
         page.evaluate("document.querySelector('.run').style.position = 'static'")
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
-    page.screenshot(path=path, full_page=not (is_playground and is_wide))
+    is_long = page.evaluate("document.documentElement.scrollHeight") > LONGEST
+    page.screenshot(path=path, full_page=not (is_playground and is_wide) and not is_long)
     return path
 
 
