@@ -18,8 +18,8 @@ from marketplace import keys, people
 from marketplace.ids import encode
 from marketplace.models import ApiKey, Listing, Membership, User, Workspace
 from marketplace.people import Act
-from playground import assets, predictions
-from playground.models import Asset, Prediction
+from playground import assets, predictions, webhooks
+from playground.models import Asset, Prediction, Share
 
 ATTEMPTS = (
     3  # a worker that notes steps of several runs at once may cross our way; then the database picks one
@@ -157,6 +157,8 @@ def _close(row: Workspace, now: datetime) -> None:
     keys.revoke_all(row)
     people.revoke_all(row)
     assets.expire_all(row.pk)
+    webhooks.remove_all(row.pk)
+    Share.objects.filter(workspace=row, revoked_at=None).update(revoked_at=now)
     Membership.objects.filter(workspace=row).delete()
     row.closed_at = now
     row.slug = f"closed-{encode(row.public_id)}"  # the name is free again

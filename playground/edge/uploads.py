@@ -177,7 +177,12 @@ async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *args: objec
         finally:
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(pool, call)
+    work = asyncio.get_running_loop().run_in_executor(pool, call)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])  # what it makes has to be cleared away
+        raise
 
 
 class _Half:

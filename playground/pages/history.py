@@ -58,8 +58,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "first": asked.link(),
         "is_first": before is None and after is None,
         "may_run": allows(request, Act.RUN),
-        "without": {name: asked.without(name).link() for name in ("q", "shared", "cost")},
-        "exports": {name: f"{name}?{asked.query()}" for name in EXPORTS},
+        "without_words": asked.without("q").link(),
         **_undo(request, workspace),
     }
     return render(request, "playground/history.html", context)

@@ -12,7 +12,7 @@ from billing import pricing
 from playground import live
 from playground.models import Prediction
 from playground.predictions.present import state_of
-from playground.predictions.settle import charge, refund_in_full
+from playground.predictions.settle import charge, kept_log, refund_in_full
 
 
 def cancel(row: Prediction) -> Prediction:
@@ -21,6 +21,7 @@ def cancel(row: Prediction) -> Prediction:
     A waiting run is free to cancel. So is a running one, `FREE_CANCELS_PER_DAY` times a day per workspace; after that
     it is charged by the share of its steps, as pictures glimpsed for nothing would otherwise be the cheapest ones.
     """
+    seen = live.read(row.public_id)  # what it said until now, which its worker will not say again
     with transaction.atomic():
         locked = Prediction.objects.select_for_update().get(pk=row.pk)
         if locked.is_terminal:
@@ -29,13 +30,15 @@ def cancel(row: Prediction) -> Prediction:
         is_free = not was_running or not locked.step or _free_cancels_left(locked)
         locked.status = Prediction.Status.CANCELED
         locked.finished_at = timezone.now()
+        if seen is not None and seen["attempt"] == locked.attempt:
+            locked.logs = kept_log(seen["logs"])
         if is_free:
             refund_in_full(locked)
         else:
             quoted = pricing.Quote.from_json(locked.quote)
             done = Fraction(min(locked.step, locked.steps), max(locked.steps, 1))
             charge(locked, pricing.partial(quoted, done))
-        locked.save(update_fields=["status", "finished_at", "cost_micros", "metrics", "input"])
+        locked.save(update_fields=["status", "finished_at", "cost_micros", "logs", "metrics", "input"])
         row = Prediction.objects.with_model().get(pk=row.pk)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
     return row

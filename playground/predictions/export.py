@@ -33,9 +33,11 @@ class TooMuch(Exception):
 
 def as_csv(workspace: Workspace, filters: Filters) -> Iterator[bytes]:
     """The runs that match as CSV (RFC 4180), a header first, in pieces. Raises TooBroad."""
-    yield from _written([COLUMNS])
-    for rows in batches(workspace, filters, size=BATCH):
-        yield from _written([_cells(row) for row in rows])
+    found = batches(workspace, filters, size=BATCH)
+    first = next(found, [])  # before anything is said, so that who asks too much is told so
+    yield _written([COLUMNS, *map(_cells, first)])
+    for rows in found:
+        yield _written(list(map(_cells, rows)))
 
 
 def as_json_lines(workspace: Workspace, filters: Filters) -> Iterator[bytes]:
@@ -75,10 +77,10 @@ def _about(row: Prediction) -> dict[str, Any]:
     }
 
 
-def _written(rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
+def _written(rows: Sequence[Sequence[Any]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\r\n").writerows(rows)
-    yield out.getvalue().encode()
+    return out.getvalue().encode()
 
 
 def _cells(row: Prediction) -> list[Any]:

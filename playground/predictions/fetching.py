@@ -125,6 +125,7 @@ def _go_on(row: Prediction, values: dict[str, Any], sources: list[Asset]) -> Non
         locked = _locked(row)
         if locked is None:
             return
+        locked.input = values
         try:
             pin(locked, sources)
         except schema.InvalidInput:
@@ -133,7 +134,7 @@ def _go_on(row: Prediction, values: dict[str, Any], sources: list[Asset]) -> Non
             )
             return
         lane, endpoint = row.offer.lane, locked.endpoint
-        locked.input, locked.lane = values, lane
+        locked.lane = lane
         locked.batch_key = batch_key(endpoint, values, exact=locked.exact)
         locked.fair_at = fair_at(locked.workspace_id, lane, endpoint.typical_ms, timezone.now())
         locked.save(update_fields=["input", "lane", "batch_key", "fair_at"])

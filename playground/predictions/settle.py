@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from billing import ledger, pricing
 from marketplace import dispatch, schema
 from playground.models import Prediction, Webhook
 
 PERCENT = 100
 CLOSED_TASK = "playground.prediction_closed"  # lives a room above: called by name
+MAX_LOG = 64 * 1024  # characters of a run's log that are kept: its end
 
 
 def charge(row: Prediction, priced: pricing.Quote) -> None:
@@ -38,6 +41,11 @@ def _tell(row: Prediction) -> None:
     """Promise that webhooks hear of the end, where there are any. Before the money, whose rows are locked briefly."""
     if row.webhook or Webhook.objects.filter(workspace_id=row.workspace_id, is_enabled=True).exists():
         dispatch.post(CLOSED_TASK, {"prediction": row.public_id.hex})
+
+
+def kept_log(lines: Sequence[str]) -> str:
+    """The end of a log, as its row keeps it."""
+    return "\n".join(lines)[-MAX_LOG:]
 
 
 def _close(row: Prediction, cost_micros: int) -> None:

@@ -26,7 +26,7 @@ from playground.predictions import claims
 from playground.predictions.files import with_files
 from playground.predictions.find import attach_model
 from playground.predictions.present import state_of
-from playground.predictions.settle import charge, refund_in_full
+from playground.predictions.settle import charge, kept_log, refund_in_full
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def _succeed(
         row.status = Prediction.Status.SUCCEEDED
         row.finished_at = timezone.now()
         row.output = {"images": [{"$media": n} for n in range(len(stored))], "seed": seed}
-        row.metrics, row.logs, row.step = dict(metrics), "\n".join(logs), row.steps
+        row.metrics, row.logs, row.step = dict(metrics), kept_log(logs), row.steps
         days = row.output_days or settings.OUTPUT_DAYS
         kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
@@ -184,7 +184,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
         row = claims.hold_row(UUID(id), fence)
         if row is None:
             return False
-        row.logs = "\n".join(logs)
+        row.logs = kept_log(logs)
         if retryable and row.faults + 1 < MAX_FAULTS:
             requeue(row, note=f"{message} Trying again.")
         else:

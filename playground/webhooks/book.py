@@ -115,6 +115,11 @@ def remove(webhook: Webhook) -> None:
     webhook.delete()
 
 
+def remove_all(workspace_id: int) -> None:
+    """Delete the workspace's webhooks with all that is on its way to them, in the caller's transaction."""
+    Webhook.objects.filter(workspace_id=workspace_id).delete()
+
+
 def rotate(webhook: Webhook) -> Webhook:
     """Give it a new secret; the old one signs too for a day."""
     with transaction.atomic():

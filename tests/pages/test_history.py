@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import datetime as dt
 import hashlib
@@ -20,7 +21,7 @@ from marketplace.models import User
 from playground import predictions
 from playground.models import Asset, Prediction
 from playground.pages import history
-from playground.predictions import browse, export
+from playground.predictions import browse, export, words
 from tests.pages.world import person
 from tests.predictions import cast
 
@@ -177,28 +178,26 @@ def test_pages_by_cursor_stay_put_while_runs_come_and_go(world, monkeypatch):
 def test_the_list_asks_a_fixed_number_of_questions(world, django_assert_max_num_queries):
     for _ in range(3):
         world.made()
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         world.ada.get(LIST, {"q": "teal"})
     for _ in range(12):
         world.made()
         world.run()
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         assert len(ask(world)) == 27
 
 
 def test_a_question_that_takes_too_long_says_what_to_do(world, monkeypatch):
     world.made()
     monkeypatch.setattr(browse, "MAX_SECONDS", 0.2)
-    monkeypatch.setattr(
-        browse, "WORDS", "(SELECT to_tsvector('simple', input ->> 'prompt') FROM pg_sleep(2))"
-    )
+    slow = "(SELECT to_tsvector('simple', 'teal') FROM pg_sleep(2)) @@ to_tsquery('simple', %s)"
+    monkeypatch.setattr(words, "_MATCHES", slow)
     body = world.ada.get(LIST, {"q": "teal"}).content.decode()
     assert "too wide" in body
     assert "Last 7 days" in body
-    answer = world.ada.get(f"{LIST}/export/csv", {"q": "teal"})
-    assert answer.status_code == 200  # its header comes first, so it breaks off
-    with pytest.raises(browse.TooBroad):
-        b"".join(answer.streaming_content)
+    for form in ("csv", "jsonl"):
+        page = world.ada.get(f"{LIST}/export/{form}", {"q": "teal"}, follow=True)
+        assert "Narrow it" in page.content.decode()
     assert world.ada.get(LIST).status_code == 200
 
 
@@ -390,3 +389,29 @@ def test_the_drawer_is_the_runs_own_page_made_small(world):
     assert "<html" in world.ada.get(f"/p/{row.uid}").content.decode()
     strange = world.mal.get(f"/p/{row.uid}", headers={"HX-Target": "drawer"})
     assert strange.status_code == 404
+
+
+def test_a_runs_page_tells_what_it_was_made_from_and_what_was_made_of_it(world):
+    source = world.made(prompt="a teal vase")
+    taken = world.made(picture=source.assets.get().uid)
+    assert f'href="/p/{taken.uid}"' in world.ada.get(f"/p/{source.uid}").content.decode()
+    assert f'href="/p/{source.uid}"' in world.ada.get(f"/p/{taken.uid}").content.decode()
+    predictions.delete_one(world.workspace, taken.public_id, by=None)
+    assert taken.uid not in world.ada.get(f"/p/{source.uid}").content.decode()
+
+
+def test_the_bytes_of_a_file_are_not_written_out(world):
+    data = base64.b64encode(cast.png(1) + b"\0" * 4000).decode()
+    row = world.run(picture=f"data:image/png;base64,{data}", token="hush-hush")
+    body = world.ada.get(f"/p/{row.uid}").content.decode()
+    assert "data:image/png;base64,… (4 kB)" in body
+    assert data[:200] not in body
+    assert "hush-hush" not in body
+
+
+def test_a_receipt_for_paper_adds_up(world):
+    row = world.made(num_images=3)
+    body = world.ada.get(f"/p/{row.uid}/receipt").content.decode()
+    for piece in (row.uid, world.workspace.name, "3 image × $0.0040", "$0.0120", "3 files"):
+        assert piece in body, piece
+    assert "Nothing was taken" in world.ada.get(f"/p/{world.failed().uid}/receipt").content.decode()

@@ -10,8 +10,9 @@ from allauth.account.models import EmailAddress
 from billing import ledger
 from marketplace import keys, people
 from marketplace.models import ApiKey, Invitation, Listing, Membership, Publisher, User, Workspace
-from playground import arrivals, assets, departures, predictions
-from playground.models import Asset, Prediction
+from playground import arrivals, assets, departures, predictions, webhooks
+from playground.models import Asset, Prediction, Webhook
+from playground.predictions.share import opened, share
 from tests.people import cast
 from tests.predictions import cast as runs
 from tests.predictions.test_races import at_once
@@ -244,3 +245,13 @@ def test_two_owners_who_delete_their_accounts_at_once_do_not_leave_a_ruin(crowd)
     results = at_once(*acts)
     assert sum(isinstance(one, departures.CannotGo) for one in results) == 1
     assert crowd.workspace.memberships.filter(role="owner").count() == 1
+
+
+def test_its_links_and_webhooks_end_with_it(team, shelf):
+    row = made(team.workspace)
+    link = share(row, by=None)
+    webhooks.make(team.workspace, url="https://example.test/hook")
+    assert opened(link.token) is not None
+    close(team)
+    assert opened(link.token) is None
+    assert not Webhook.objects.filter(workspace=team.workspace).exists()

@@ -15,7 +15,7 @@ from playground import assets, live, predictions
 from playground.assets.purge import DELETE_TASK, delete_media
 from playground.models import Asset, Deletion, Prediction, Source
 from playground.predictions import delete as deletion
-from playground.predictions import lineage
+from playground.predictions import lineage, settle, work
 from tests.predictions import cast
 from tests.predictions.test_files import INPUT
 from tests.predictions.test_races import at_once
@@ -46,9 +46,9 @@ def drop(row, **named) -> deletion.Deleted:
     return deletion.delete(row.workspace, [row.public_id], by=None, **named)
 
 
-def upload(workspace) -> Asset:
+def upload(workspace, colour: int = 9) -> Asset:
     """A picture that somebody sent."""
-    (stored,) = assets.store_all([(cast.png(9), {})])
+    (stored,) = assets.store_all([(cast.png(colour), {})])
     names = {"storage_name": stored.storage_name, "sha256": stored.sha256, "media_type": stored.media_type}
     sizes = {"size": stored.size, "width": 8, "height": 8}
     ends = timezone.now() + timedelta(days=7)
@@ -228,7 +228,7 @@ def test_lineage_is_told_from_both_ends_and_without_what_was_deleted(ada):
     drop(taken)
     assert lineage.made_of(source) == []
     source.assets.all().delete()  # as when it expires
-    again = made(ada, model="kiln/again", image=upload(ada).uid)
+    again = made(ada, model="kiln/again", image=upload(ada, 10).uid)
     assert lineage.made_from(again)
     assert Source.objects.get(prediction=taken).made_by == source
 
@@ -290,3 +290,22 @@ def test_undo_and_purge_at_once_and_one_wins(ada):
 def test_ids_that_name_nothing(ada):
     assert deletion.undo(ada, "d_nonsense") == deletion.undo(ada, encode(uuid7(), "d")) == 0
     assert deletion.delete(ada, [], by=None).deletion is None
+
+
+# ---- Logs -------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_log_is_kept_however_the_run_ends(ada, monkeypatch):
+    monkeypatch.setattr(settle, "MAX_LOG", 12)
+    rows = [cast.submit(ada, exact=True) for _ in range(3)]
+    jobs = [cast.claim()[0] for _ in rows]
+    lines = ["the beginning", "the end"]
+    for job in jobs:
+        base = {"id": job["id"], "fence": job["fence"]}
+        work.step(reports=[{**base, "step": 1, "steps": 4, "preview": None, "logs": lines}])
+    predictions.cancel(cast.again(Prediction.objects.get(public_id=jobs[0]["id"])))
+    named = {"id": jobs[1]["id"], "fence": jobs[1]["fence"], "logs": lines}
+    work.fail(**named, code="broken", message="It broke.", retryable=False)
+    named = {"id": jobs[2]["id"], "fence": jobs[2]["fence"], "logs": lines}
+    work.succeed(**named, media=[{"data": cast.png(), "meta": {}}], seed=1, metrics={})
+    assert set(Prediction.objects.values_list("logs", flat=True)) == {"ning\nthe end"}

@@ -113,8 +113,8 @@ def test_a_file_that_is_deleted_while_a_run_is_taken_in_is_an_error(ada, monkeyp
     asset = made_by(ada)
     taken = submit_module.take_files
 
-    def deleting(*args):
-        found = taken(*args)
+    def deleting(*args, **named):
+        found = taken(*args, **named)
         assets.delete(asset)
         return found
 

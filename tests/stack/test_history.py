@@ -101,8 +101,8 @@ def test_a_shared_run_is_seen_by_anybody_until_it_is_revoked(
     link = page.locator("#link").input_value()
     visitor = browser.new_context().new_page()
     visitor.goto(link)
-    picture = visitor.locator(".made img").evaluate("image => image.decode().then(() => image.naturalWidth)")
-    assert picture == 192
+    width = visitor.locator(".made img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    assert width > 0
     card = visitor.locator("meta[property='og:image']").get_attribute("content")
     assert httpx.get(card, follow_redirects=True).headers["content-type"] == "image/png"
     visitor.get_by_role("link", name="Make your own").click()

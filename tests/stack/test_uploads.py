@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conftest import Stack
@@ -22,7 +23,7 @@ task = "image-to-image"
 license = "Apache-2.0"
 lane = "cpu"
 recipe = { family = "testcard", weights = "" }
-prices = [{ unit = "image", unit_price = "0.0040" }]
+prices = [{ unit = "request", unit_price = "0.0040" }]
 [endpoint]
 max_seconds = 60
 start_within_seconds = 600
@@ -33,7 +34,8 @@ required = ["picture"]
 [endpoint.input.properties]
 picture = { type = "string", title = "Picture", x-media = ["image/png", "image/jpeg"] }
 mask = { type = "string", title = "Mask", x-media = ["image/png"] }
-num_inference_steps = { type = "integer", default = 4, minimum = 1, maximum = 9, x-control = "text" }
+num_inference_steps = { type = "integer", default = 4, minimum = 1, maximum = 9 }
+seed = { type = "integer", minimum = 0, x-control = "seed" }
 """
 CONTROL = "#f-picture-file"
 DROP = """
@@ -42,9 +44,8 @@ DROP = """
   const data = new DataTransfer();
   data.items.add(new File([bytes], 'dropped.png', {type: 'image/png'}));
   const target = document.querySelector(selector);
-  const how = {bubbles: true, cancelable: true};
-  if (event === 'paste') target.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, ...how}));
-  else target.dispatchEvent(new DragEvent(event, {dataTransfer: data, ...how}));
+  const named = {dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true};
+  target.dispatchEvent(event === 'paste' ? new ClipboardEvent(event, named) : new DragEvent(event, named));
 }
 """
 
@@ -87,7 +88,7 @@ def test_a_chosen_file_is_shown_run_and_stays_after_a_refusal(
     expect(form.locator(f"{CONTROL} [data-name]")).to_have_text("cat.png")
     form.fill("[name=num_inference_steps]", "2")
     form.keyboard.press("Control+Enter")
-    expect(form.locator("[data-status=succeeded]")).to_be_visible(timeout=60_000)
+    expect(form.locator("#result [data-status=succeeded]").first).to_be_visible(timeout=60_000)
     api = Api(stack.url, stack.key)
     ran = api.http.get("/predictions", params={"limit": 1}).json()["results"][0]
     assert ran["input"]["picture"] == value
@@ -139,19 +140,32 @@ def test_a_large_file_goes_on_after_the_connection_was_away(form: Page, tmp_path
             route.continue_()
 
     form.route("**/parts/*", interrupt)
-    data = files.picture(size=(2600, 2400))
+    data = files.picture(size=(2800, 2700))
     assert len(data) > 16 * 2**20
     form.set_input_files("#f-picture", write(tmp_path, "large.png", data))
     expect(form.locator(f"{CONTROL} [data-facts]")).to_contain_text("Trying again", timeout=20_000)
     form.keyboard.press("Control+Enter")  # it runs when the file is there
-    expect(form.locator("[data-status=succeeded]")).to_be_visible(timeout=60_000)
+    expect(form.locator("#result [data-status=succeeded]").first).to_be_visible(timeout=60_000)
     assert broken == ["2", "2", "2"]
     assert sent == ["1", "2", "3"]
 
 
+def test_the_control_is_accessible_empty_filled_and_wrong(form: Page, tmp_path: Path) -> None:
+    def serious() -> list[str]:
+        found = Axe().run(form, context=".file").response["violations"]
+        return [one["id"] for one in found if one["impact"] in {"serious", "critical"}]
+
+    assert serious() == []
+    form.set_input_files("#f-picture", write(tmp_path, "cat.png", files.picture()))
+    form.set_input_files("#f-mask", write(tmp_path, "cut.png", files.picture()[:-100]))
+    expect(form.locator(f"{CONTROL} [data-filled]")).to_be_visible()
+    expect(form.locator("#f-mask-file [data-trouble]")).to_be_visible()
+    assert serious() == []
+
+
 def test_an_upload_can_be_cancelled(form: Page, tmp_path: Path) -> None:
     form.route("**/parts/*", lambda route: None)  # never answered
-    form.set_input_files("#f-picture", write(tmp_path, "large.png", files.picture(size=(2600, 2400))))
+    form.set_input_files("#f-picture", write(tmp_path, "large.png", files.picture(size=(2800, 2700))))
     form.locator(f"{CONTROL} [data-cancel-upload]").click()
     expect(form.locator(f"{CONTROL} [data-name]")).to_have_text("Drop a file, choose or paste one")
     assert form.input_value("[name=picture]") == ""
