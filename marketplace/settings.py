@@ -337,6 +337,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "POSTPROCESSING_HOOKS": ["playground.api.openapi.finish"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SORT_OPERATIONS": False,  # as in the map of the site
 }
 
 LEDGER_BOOK = env("LEDGER_BOOK", "test")

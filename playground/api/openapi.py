@@ -52,7 +52,7 @@ _PARAMETERS: Json = {
     "limit": {
         "name": "limit",
         "in": "query",
-        "description": "how many on a page",
+        "description": "how many on a page, 1 to 100",
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     },
     "Idempotency-Key": {

@@ -166,12 +166,14 @@ def _resolved(schema: Json) -> Json:
 def _parameter(given: Json) -> Field:
     if "$ref" in given:
         given = openapi.document()["components"]["parameters"][given["$ref"].rpartition("/")[2]]
+    schema = given.get("schema", {})
+    told = {name: schema[name] for name in ("enum", "default") if name in schema}
     return Field(
         name=given["name"],
-        type=_type(given.get("schema", {})),
+        type=_type(schema),
         is_required=given.get("required", False),
         where=given["in"],
-        description=words(given.get("description", "")),
+        description=words(_meaning({**told, "description": given.get("description", "")})),
     )
 
 
@@ -193,7 +195,7 @@ def _meaning(one: Json) -> str:
     if one.get("default") not in (None, "", {}, []):
         shown = one["default"] if isinstance(one["default"], str | int) else json.dumps(one["default"])
         parts.append(f"`{str(shown).lower() if isinstance(shown, bool) else shown}` without it")
-    return "; ".join(part for part in parts if part)
+    return "; ".join(filter(None, parts))
 
 
 def _type(one: Json) -> str:
