@@ -16,7 +16,6 @@ CHUNK_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
 FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]+/parts/[0-9]+)?")
 MULTIPART_ROOM = 80 * 1024  # for what stands around a file
-NOWHERE = "api-nowhere"  # the address of the API that stands for all that it has not
 
 
 def limit(method: str = "", path: str = "") -> int:
@@ -45,10 +44,10 @@ def refusal(path: str, headers: Iterable[tuple[bytes, bytes]], method: str = "")
     if length > limit(method, path):
         return too_large(limit(method, path))
     try:
-        is_known = resolve(path).url_name != NOWHERE
+        resolve(path)
     except Resolver404:
-        is_known = False
-    return None if is_known else Problem("not_found", f"There is nothing at {path[:200]}.")
+        return Problem("not_found", f"There is nothing at {path[:200]}.")
+    return None
 
 
 def too_large(most: int) -> Problem:

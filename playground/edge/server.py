@@ -261,18 +261,19 @@ class Request(WebRequest):  # type: ignore[misc]
             kept = [
                 pair for pair in start["headers"] if pair[0].lower() not in {b"content-length", b"connection"}
             ]
-            self._is_cut()
+            self._cut_off()
             cut_short(
                 self.channel.transport, start["status"], kept, b"".join(one.get("body", b"") for one in rest)
             )
 
     def _refuse(self, problem: Any) -> None:
         """Answer with an error, now."""
-        self._is_cut()
+        self._cut_off()
         given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
         refuse(self.channel.transport, problem, given)
 
-    def _is_cut(self) -> None:
+    def _cut_off(self) -> None:
+        """Take nothing more of this request in; what still comes is read and thrown away."""
         self.is_refused = True
         if self.inlet is not None:
             self.channel.hold_back(is_full=False)

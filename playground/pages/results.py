@@ -15,7 +15,6 @@ from marketplace import schema
 from playground import assets, live
 from playground.models import Asset, Prediction
 from playground.pages import card
-from playground.pages.tags import size
 from playground.predictions import queue_position, state_of, waiting
 from playground.predictions.find import Place
 
@@ -112,14 +111,8 @@ def media_of(row: Prediction) -> list[Asset]:
 
 
 def input_of(row: Prediction) -> dict[str, Any]:
-    """The input as it was sent, without its secrets and without the bytes of its files."""
-    described = row.endpoint.input_schema
-
-    def shorten(path: str, value: str, types: tuple[str, ...]) -> str:
-        kind, found, data = value.partition(";base64,")
-        return f"{kind};base64,… ({size(len(data) * 3 // 4)})" if found else value
-
-    return schema.replace_files(described, schema.redact(described, row.input), shorten)
+    """The input as it was sent, without its secrets; its files are the ids of assets."""
+    return schema.redact(row.endpoint.input_schema, row.input)
 
 
 def took_ms(row: Prediction) -> float | None:
