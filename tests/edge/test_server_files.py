@@ -25,19 +25,21 @@ def head(world, length: int, *more: str, key: str | None = None) -> bytes:
 
 
 def test_a_large_file_streams_to_the_disk(world, web):
+    status, _, body = web.ask("POST", PATH, files.picture(), **world.headers())
+    assert status == 201, body  # what the first file of a process loads is not what a large one takes
     sound = files.wav(SIZE / 16000)
     with web.open() as line:
         line.sendall(head(world, len(sound)))
         before, spooled = web.memory_kb(), web.files()
         line.sendall(sound[:-1])
-        until(lambda: Upload.objects.exists())
+        until(lambda: Upload.objects.filter(size=len(sound)).exists())
         time.sleep(0.5)
-        assert web.memory_kb() - before < 20_000
+        assert web.memory_kb() - before < SIZE / 1024 / 2
         assert web.files() == spooled  # nothing is kept back beside the file itself
         line.sendall(sound[-1:])
         answer = line.recv(65536)
     assert answer.startswith(b"HTTP/1.1 201"), answer
-    assert Asset.objects.get().size == len(sound)
+    assert Asset.objects.filter(size=len(sound)).count() == 1
 
 
 def test_a_connection_goes_on_after_a_file(world, web):
