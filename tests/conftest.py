@@ -23,6 +23,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as made_up
 from psycopg import sql
 
 from marketplace.host import embedded
@@ -62,6 +64,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = (
 
 def pytest_configure(config: pytest.Config) -> None:
     _session.callback(shutil.rmtree, os.environ["VITRINE_DATA"], ignore_errors=True)
+    # How fast a busy machine makes examples up says nothing. (With CI set they are the same at each run.)
+    made_up.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
     if not config.option.collectonly:
         places = Places.configured()
@@ -184,7 +189,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 SWEEP = """
 CREATE FUNCTION sweep_test() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET session_replication_role = replica AS $$
+SET session_replication_role = replica SET lock_timeout = '60s' AS $$
 BEGIN
     LOCK TABLE {tables} IN EXCLUSIVE MODE;
     {deletes}
@@ -197,7 +202,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """What tests that commit leave behind is deleted row by row.
 
     Django's way, to truncate every table and to make permissions anew, takes thirty times as long. The function
-    belongs to the superuser: ledger rows are guarded against everybody else.
+    belongs to the superuser: ledger rows are guarded against everybody else. It waits for what still writes.
     """
     from django.db import connection
     from django.test import TransactionTestCase
