@@ -23,6 +23,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as made_up
+from psycopg import sql
 
 from marketplace.host import embedded
 from marketplace.host.places import ROLE, SUPERUSER, Places
@@ -61,6 +64,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = (
 
 def pytest_configure(config: pytest.Config) -> None:
     _session.callback(shutil.rmtree, os.environ["VITRINE_DATA"], ignore_errors=True)
+    # How fast a busy machine makes examples up says nothing. (With CI set they are the same at each run.)
+    made_up.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
     if not config.option.collectonly:
         places = Places.configured()
@@ -71,7 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
             connection.execute(f"ALTER ROLE {ROLE} CREATEDB")  # pytest-django makes a database of its own
     from django.conf import settings
 
-    settings.DATABASES  # noqa: B018 - read the settings now, so that pytest-django finds them configured
+    # Read now, so that pytest-django finds them configured.
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    # A password of a test needs no million rounds; the `stack`, whose processes are as they are, has them.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def pytest_unconfigure() -> None:
@@ -108,7 +117,11 @@ class Stack:
 
     def pid_of(self, name: str) -> int:
         """The process id of a child: web, control, engine, postgres or redis."""
-        return int((self.data / "run" / f"{name}.pid").read_text().split()[0])
+        deadline = time.monotonic() + 60
+        while not (found := (self.data / "run" / f"{name}.pid").read_text().split()):  # it is being written
+            assert time.monotonic() < deadline, f"{name} has no process id"
+            time.sleep(0.01)
+        return int(found[0])
 
     def manage(self, *args: str) -> str:
         """Run `manage.py` against it; its standard output."""
@@ -153,7 +166,7 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -172,6 +185,46 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web, control and engine for the whole session, crash-safe, with a folder of their own."""
     with run_stack(tmp_path_factory.mktemp("stack") / "data") as running:
         yield running
+
+
+SWEEP = """
+CREATE FUNCTION sweep_test() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET session_replication_role = replica SET lock_timeout = '60s' AS $$
+BEGIN
+    LOCK TABLE {tables} IN EXCLUSIVE MODE;
+    {deletes}
+END $$
+"""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """What tests that commit leave behind is deleted row by row.
+
+    Django's way, to truncate every table and to make permissions anew, takes thirty times as long. The function
+    belongs to the superuser: ledger rows are guarded against everybody else. It waits for what still writes.
+    """
+    from django.db import connection
+    from django.test import TransactionTestCase
+
+    with django_db_blocker.unblock():
+        names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        database = connection.settings_dict["NAME"]
+    kept = {"django_content_type", "auth_permission"}  # what `migrate` wrote
+    tables = [sql.Identifier(name) for name in sorted({*names} - kept)]
+    made = sql.SQL(SWEEP).format(
+        tables=sql.SQL(", ").join(tables),
+        deletes=sql.SQL(" ").join(sql.SQL("DELETE FROM {};").format(table) for table in tables),
+    )
+    address = Places.configured().postgres_url(role=SUPERUSER, database=database)
+    with psycopg.connect(address, autocommit=True) as superuser:
+        superuser.execute(made)
+
+    def sweep(case: TransactionTestCase) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sweep_test()")
+
+    TransactionTestCase._fixture_teardown = sweep
 
 
 @pytest.fixture(autouse=True)

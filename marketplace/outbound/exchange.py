@@ -144,6 +144,7 @@ def _asked(
     addresses = addresses_of(target, until=until)
     deadline = _Deadline(until)
     connection: HTTPConnection | None = None
+    response: HTTPResponse | None = None
     try:
         connection = _connection(target, addresses, deadline)
         connection.request(
@@ -160,13 +161,16 @@ def _asked(
             decode_content=False,
             enforce_content_length=True,
         )
-        yield connection.getresponse()
+        response = connection.getresponse()
+        yield response
     except Failed:
         raise
     except _BROKEN as error:
         raise _failed(target, error, is_late=deadline.is_over) from None
     finally:
         deadline.close()
+        if response is not None:  # it holds the socket, too, until its body was read to the end
+            response.close()
         if connection is not None:
             connection.close()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from django.conf import settings
 from django.urls import Resolver404, resolve
@@ -56,13 +57,16 @@ def too_large(most: int) -> Problem:
     return Problem("body_too_large", detail, members={"max_bytes": most})
 
 
-async def admit(scope: Scope, receive: Receive) -> Receive:
+@asynccontextmanager
+async def admitted(scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
     """A `receive` that never yields more than the limit. Raises Problem, at once or from the `receive` itself.
 
     A chunked body is read whole, as Django believes Content-Length only and would see nothing of it.
     """
     if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-        return await _measured(scope, receive)
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
+            yield await _measured(scope, receive, spool)
+        return
     seen, most = 0, limit(scope["method"], scope["path"])
 
     async def counting() -> Message:
@@ -73,20 +77,17 @@ async def admit(scope: Scope, receive: Receive) -> Receive:
             raise too_large(most)
         return message
 
-    return counting
+    yield counting
 
 
-async def _measured(scope: Scope, receive: Receive) -> Receive:
-    spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed at its end
+async def _measured(scope: Scope, receive: Receive, spool: tempfile.SpooledTemporaryFile[bytes]) -> Receive:
     size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            spool.close()
             return _always(message)
         size += len(message.get("body", b""))
         if size > limit():
-            spool.close()
             raise too_large(limit())
         spool.write(message.get("body", b""))
         more = message.get("more_body", False)

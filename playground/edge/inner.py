@@ -22,7 +22,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from playground.edge.protocol import Headers, Receive, Scope, Send, while_here
+from playground.edge.protocol import Headers, Message, Receive, Scope, Send, while_here
 from playground.pages.streams import Drip
 
 THREADS = 6  # more would only wait for the interpreter: with 12, a sixth fewer submits a second
@@ -46,19 +46,19 @@ class Inner(ASGIHandler):
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         status, headers, content = await loop.run_in_executor(_pool, context.run, self._answer, scope, body)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        if isinstance(content, Drip):
-            await while_here(receive, _drip(content, send))
-            return
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if isinstance(content, bytes):
+            await send(start)
             await send({"type": "http.response.body", "body": content})
-            return
-        try:
-            while chunk := content.read(CHUNK_BYTES):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        finally:
-            content.close()
-        await send({"type": "http.response.body"})
+        elif isinstance(content, Drip):
+            await send(start)
+            await while_here(receive, _drip(content, send))
+        else:
+            with content:
+                await send(start)
+                while chunk := content.read(CHUNK_BYTES):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
 
     async def _received(self, receive: Receive) -> SpooledTemporaryFile[bytes]:
         """The body as a file. Raises RequestAborted, and whatever `receive` raises."""
@@ -81,19 +81,19 @@ class Inner(ASGIHandler):
         self, scope: Scope, body: SpooledTemporaryFile[bytes]
     ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes] | Drip]:
         """The whole request cycle; whatever the request opened is closed when it returns."""
-        set_script_prefix(get_script_prefix(scope))
-        signals.request_started.send(sender=self.__class__, scope=scope)
-        request, refused = self.create_request(scope, body)
-        response = self.get_response(request) if request is not None else refused
-        assert response is not None
-        try:
-            return response.status_code, _headers(response), _content(response)
-        finally:
-            if isinstance(response, Drip):  # it is closed when it is at its end
-                close_old_connections()
-            else:
-                response.close()  # sends request_finished too, which hands the connection back
-            body.close()
+        with body:
+            set_script_prefix(get_script_prefix(scope))
+            signals.request_started.send(sender=self.__class__, scope=scope)
+            request, refused = self.create_request(scope, body)
+            response = self.get_response(request) if request is not None else refused
+            assert response is not None
+            try:
+                return response.status_code, _headers(response), _content(response)
+            finally:
+                if isinstance(response, Drip):  # it is closed when it is at its end
+                    close_old_connections()
+                else:
+                    response.close()  # sends request_finished too, which hands the connection back
 
 
 def _headers(response: HttpResponseBase) -> Headers:

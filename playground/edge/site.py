@@ -59,7 +59,10 @@ class Site:
         refused = gate.refusal(path, scope["headers"], scope["method"])
         if refused is not None:
             raise refused
-        receive = await gate.admit(scope, receive)
+        async with gate.admitted(scope, receive) as receive:
+            await self._admitted(path, scope, receive, send)
+
+    async def _admitted(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path.startswith(media.PREFIX):
             await media.serve(scope, receive, send)
         elif uploads.is_errand(scope):

@@ -6,8 +6,9 @@ One sweep runs at a time in the whole installation, about once a second; each st
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from django.conf import settings
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 WORKER_LOCK_CLASS = 0x76_77  # "vw": the first half of a worker's advisory lock
 SWEEP_LOCK = 0x76_73_77_70
 BATCH = 100  # rows that one step closes at most
-RECONNECT_SECONDS = 5  # after a start of the database, in which workers take their locks again
+RECONNECT_SECONDS = 8  # after a start of the database, in which workers take their locks again
 SILENT_LANE_SECONDS = 60
 STATS_LAG = timedelta(
     seconds=30
@@ -105,7 +106,7 @@ SELECT p.id FROM playground_prediction p
  WHERE p.status = 'running' AND p.id > %(after)s AND (
        p.lease_until < now()
     OR p.worker_lock IS NOT NULL
-       AND pg_postmaster_start_time() < now() - %(reconnect)s * interval '1 second'
+       AND %(is_settled)s
        AND NOT EXISTS (
            SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -124,7 +125,31 @@ def _lost() -> int:
         else:
             requeue(row, note=f"The worker stopped during attempt {row.attempt}; trying again.")
 
-    return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "reconnect": RECONNECT_SECONDS})
+    return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "is_settled": _is_settled()})
+
+
+# When the database was started, and when this process first saw it answer.
+_database: tuple[datetime, float] | None = None
+
+
+def _is_settled() -> bool:
+    """Whether workers had the time to take their locks again since the database was started.
+
+    Counted from when it answered, where this process saw an earlier start: its recovery may take longer than all of
+    that time, and nobody can take a lock meanwhile.
+    """
+    global _database
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_postmaster_start_time(), extract(epoch FROM now() - pg_postmaster_start_time())"
+        )
+        started_at, up_seconds = cursor.fetchone()
+    now = time.monotonic()
+    if _database is None:
+        _database = started_at, now - float(up_seconds)
+    elif _database[0] != started_at:
+        _database = started_at, now
+    return now - _database[1] >= RECONNECT_SECONDS
 
 
 _OVERDUE = """
@@ -163,7 +188,7 @@ def _expired() -> int:
 
 
 def _one_by_one(
-    statement: str, act: Callable[[Prediction], None], parameters: Mapping[str, int] | None = None
+    statement: str, act: Callable[[Prediction], None], parameters: Mapping[str, int | bool] | None = None
 ) -> int:
     """Do `act` to each row that the statement finds; how many it was done to.
 
@@ -189,7 +214,7 @@ def _one_by_one(
     return done
 
 
-def _first(statement: str, parameters: Mapping[str, int]) -> Prediction | None:
+def _first(statement: str, parameters: Mapping[str, int | bool]) -> Prediction | None:
     """The row that the statement finds and locks."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

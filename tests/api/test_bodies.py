@@ -232,7 +232,11 @@ NEAR = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(body=NEAR | JSON, junk=st.binary(max_size=12))
 def test_whatever_is_sent_is_answered(world, body, junk):
     for sent in (json.dumps(body).encode(), junk):

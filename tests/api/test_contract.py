@@ -51,7 +51,7 @@ def web(world, tmp_path):
         yield url, log
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 @pytest.fixture
@@ -146,7 +146,9 @@ def asking(operation, mode, ask):
 
 def test_every_operation_answers_as_it_says(world, web):
     url, log = web
-    api = schemathesis.openapi.from_dict(httpx.get(f"{url}/api/v1/openapi.json", trust_env=False).json())
+    api = schemathesis.openapi.from_dict(
+        httpx.get(f"{url}/api/v1/openapi.json", trust_env=False, timeout=60).json()
+    )
     api.config.update(base_url=url)
     load_all_checks()
     checks = [
@@ -162,7 +164,7 @@ def test_every_operation_answers_as_it_says(world, web):
             there = {**world, "prediction_id": world["receipt_of"]} if "/receipts" in case.path else world
             known = {name: there[name] for name in case.path_parameters or {} if name in there}
             case.path_parameters = {**(case.path_parameters or {}), **known}
-        answer = case.call(headers={"Authorization": f"Bearer {world['key']}"})
+        answer = case.call(headers={"Authorization": f"Bearer {world['key']}"}, timeout=60)
         asked.add((case.operation.method, case.operation.path, answer.status_code))
         assert_silent(without_new_key(answer), world["key"])
         case.validate_response(answer, checks=checks)

@@ -96,7 +96,7 @@ def test_create_and_wait_in_one_call(program):
     assert (done["status"], done["cost_micros"]) == ("succeeded", PRICE)
     assert set(done) == set(ada.post("predictions", json=RUN).json())
     assert set(done) == set(ada.get(f"predictions/{done['id']}").json())
-    picture = httpx.get(done["output"]["images"][0]["url"], trust_env=False)
+    picture = httpx.get(done["output"]["images"][0]["url"], trust_env=False, timeout=60)
     assert picture.headers["Content-Type"] == done["output"]["images"][0]["content_type"]
     assert len(picture.content) == done["output"]["images"][0]["size"]
 

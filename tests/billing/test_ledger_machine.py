@@ -303,7 +303,6 @@ def test_no_sequence_of_movements_breaks_the_books() -> None:
         settings=settings(
             max_examples=40,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from playground.models import Asset, Upload
-from tests.edge.test_server import until, web
+from tests.edge.test_server import hear, shared_web, until, web
 from tests.examiner import files
 
-__all__ = ["web"]
+__all__ = ["shared_web", "web"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/assets"
@@ -42,8 +42,8 @@ def test_a_large_file_streams_to_the_disk(world, web):
     assert Asset.objects.filter(size=len(sound)).count() == 1
 
 
-def test_a_connection_goes_on_after_a_file(world, web):
-    client = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+def test_a_connection_goes_on_after_a_file(world, shared_web):
+    client = http.client.HTTPConnection("127.0.0.1", shared_web.port, timeout=30)
     for size in ((200, 100), (300, 200), (640, 400)):
         data = files.picture(size=size)
         client.request("POST", PATH, data, {**world.headers(), "Content-Type": "image/png"})
@@ -54,38 +54,38 @@ def test_a_connection_goes_on_after_a_file(world, web):
     client.close()
 
 
-def test_a_stranger_is_turned_away_while_the_file_is_on_its_way(world, web):
-    with web.open() as line:
+def test_a_stranger_is_turned_away_while_the_file_is_on_its_way(world, shared_web):
+    with shared_web.open() as line:
         line.sendall(head(world, SIZE, key="vt_000000000000_00000000000000000000000000000000"))
         line.sendall(b"x" * 100_000)
-        answer = line.recv(65536)
+        answer = hear(line, b"invalid_key", b"connection: close")
         assert answer.startswith(b"HTTP/1.1 401")
         assert b"invalid_key" in answer
         assert b"connection: close" in answer
-    status, _, body = web.ask("POST", PATH, b"x" * 5_000_000, Authorization="Bearer nonsense")
+    status, _, body = shared_web.ask("POST", PATH, b"x" * 5_000_000, Authorization="Bearer nonsense")
     assert (status, json.loads(body)["code"]) == (401, "invalid_key")
 
 
-def test_who_asks_first_is_told_before_a_byte_is_sent(world, web):
-    with web.open() as line:
+def test_who_asks_first_is_told_before_a_byte_is_sent(world, shared_web):
+    with shared_web.open() as line:
         line.sendall(head(world, SIZE, "Expect: 100-continue", key="nonsense"))
         assert line.recv(65536).startswith(b"HTTP/1.1 401")
     data = files.picture()
-    with web.open() as line:
+    with shared_web.open() as line:
         line.sendall(head(world, len(data), "Expect: 100-continue"))
         assert line.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         line.sendall(data)
         assert line.recv(65536).startswith(b"HTTP/1.1 201")
 
 
-def test_ten_gigabytes_are_refused_at_their_announcement(world, web):
-    with web.open() as line:
+def test_ten_gigabytes_are_refused_at_their_announcement(world, shared_web):
+    with shared_web.open() as line:
         line.sendall(head(world, 10 * 2**30))
         assert line.recv(65536).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_breaks_off_leaves_no_place_taken(world, web):
-    with web.open() as line:
+def test_a_client_that_breaks_off_leaves_no_place_taken(world, shared_web):
+    with shared_web.open() as line:
         line.sendall(head(world, SIZE))
         line.sendall(b"x" * 100_000)
         until(lambda: Upload.objects.exists())

@@ -409,7 +409,8 @@ def test_uploads_at_once_are_bounded(world, monkeypatch):
 
     async def story():
         first = begin("POST", PATH, headers={**world.headers(), "Content-Length": "1000"}, body=None)
-        await asyncio.sleep(0.5)
+        while not edge_uploads._crowd._open:  # noqa: ASYNC110 - it has no event for tests
+            await asyncio.sleep(0.02)
         second = await ask("POST", PATH, headers=world.headers(), body=files.picture())
         await first.leave()
         third = await ask("POST", PATH, headers=world.headers(), body=files.picture())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -95,8 +96,10 @@ def test_everything_comes_back(machines: tuple[Places, Places], tmp_path: Path) 
     assert content(other) == content(one)
     assert other.secret("django") == one.secret("django")
     assert other.secret("database") != one.secret("database")
-    with pytest.raises(psycopg.Error, match="unbalanced"), database_of(other).connect() as connection:
+    with contextlib.closing(database_of(other).connect()) as connection:
         connection.execute("INSERT INTO entries (amount) VALUES (1)")
+        with pytest.raises(psycopg.Error, match="unbalanced"):
+            connection.commit()
     assert [path.name for path in other.root.iterdir() if "restore" in path.name] == []
     assert list(tmp_path.iterdir()) == [file]
 

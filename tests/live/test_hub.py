@@ -34,7 +34,7 @@ async def do(function, *args, **named):
 
 async def until(watcher, wanted):
     """The first present state that `wanted` is true of."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         async for present in watcher:
             if wanted(present):
                 return present

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import re
@@ -91,10 +92,11 @@ def test_a_private_model_is_not_told_of(world):
 def post(port, body, headers) -> int:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])
@@ -109,8 +111,9 @@ def test_the_receivers_verify(tmp_path, language):
     signer = Webhook(secret=signing.new_secret())
     port = free_port()
     env = {**os.environ, "VITRINE_WEBHOOK_SECRET": signer.secret, "PORT": str(port)}
-    server = subprocess.Popen([command, str(tmp_path / name)], env=env, stdout=subprocess.PIPE, text=True)
-    try:
+    running = subprocess.Popen([command, str(tmp_path / name)], env=env, stdout=subprocess.PIPE, text=True)
+    with running as server, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(server.kill)
         now, body = datetime.now(UTC), '{"type":"prediction.succeeded","data":{"id":"p_1"}}'
         good = signing.headers(signer, message_id="evt_1", body=body, now=now)
         until_up(port)
@@ -124,17 +127,15 @@ def test_the_receivers_verify(tmp_path, language):
         signing.replace(other := Webhook(secret=signer.secret), now=now)
         both = signing.headers(other, message_id="evt_1", body=body, now=now)
         assert post(port, body.encode(), both) == 204
-    finally:
-        server.kill()
-        server.wait()
 
 
 def until_up(port):
-    for _ in range(100):
+    deadline = time.monotonic() + 60
+    while True:
         try:
             post(port, b"", {})
         except OSError:
+            assert time.monotonic() < deadline, "the receiver did not come up"
             time.sleep(0.1)
         else:
             return
-    pytest.fail("the receiver did not come up")

@@ -330,6 +330,17 @@ def test_a_lock_that_nobody_holds_brings_the_run_back(payer, monkeypatch):
     assert cast.again(row).status == "queued"
 
 
+def test_after_the_database_was_away_workers_have_time_to_take_their_locks_again(payer, monkeypatch):
+    sweep = import_module("playground.predictions.sweep")
+    another_start = timezone.now() - cast.later(days=400), 0.0  # since when this process saw it answer
+    monkeypatch.setattr(sweep, "_database", another_start)
+    cast.submit(payer)
+    cast.claim(worker_lock=2_000_000_000)
+    assert predictions.sweep()["lost"] == 0
+    monkeypatch.setattr(sweep, "RECONNECT_SECONDS", 0)
+    assert predictions.sweep()["lost"] == 1
+
+
 # Canceling
 
 

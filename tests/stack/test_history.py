@@ -9,7 +9,7 @@ import zipfile
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Stack
 from tests.stack.api import Api
@@ -28,13 +28,13 @@ def made(stack: Stack) -> list[str]:
 
 
 def test_a_row_moves_while_its_run_does(page: Page, stack: Stack) -> None:
-    run = Api(stack.url, stack.key).submit(num_inference_steps=40)["id"]
+    run = Api(stack.url, stack.key).submit(num_inference_steps=40, width=192, height=192)["id"]
     page.goto(stack.url + LIST)
     row = page.locator(f"#row-{run}")
     row.locator("input").check()
     assert row.locator("td .pill").last.inner_text() in {"Queued", "Running"}
     row.locator("td .pill[data-status=succeeded]").last.wait_for(timeout=120_000)
-    assert row.locator("img.thumb").count() == 1
+    expect(row.locator("img.thumb")).to_have_count(1)
     assert row.locator("input").is_checked()
     assert row.get_attribute("data-open") is None
 
@@ -46,12 +46,12 @@ def test_the_drawer_has_the_runs_address_and_back_closes_it(
     drawer = page.locator("#drawer")
     page.locator(f"#row-{made[1]} a.go").click()
     drawer.wait_for(state="visible")
-    assert page.url == f"{stack.url}/p/{made[1]}"
-    assert drawer.locator(".made img").count() == 1
+    page.wait_for_url(f"{stack.url}/p/{made[1]}")
+    expect(drawer.locator(".made img")).to_have_count(1)
     page.go_back()
     drawer.wait_for(state="hidden")
-    assert page.url == f"{stack.url}{LIST}?status=succeeded"
-    assert page.evaluate("document.activeElement.closest('tr').id") == f"row-{made[1]}"
+    page.wait_for_url(f"{stack.url}{LIST}?status=succeeded")
+    expect(page.locator(f"#row-{made[1]}:focus-within")).to_have_count(1)
     page.go_forward()
     drawer.wait_for(state="visible")
     page.reload()  # at the run's address is its whole page
@@ -64,8 +64,8 @@ def test_keys_walk_select_and_open(page: Page, stack: Stack, made: list[str]) ->
     page.goto(f"{stack.url}{LIST}?status=succeeded")
     for key in "jjx":
         page.keyboard.press(key)
-    assert page.locator(f"#row-{made[1]} input").is_checked()
-    assert page.locator("[data-chosen]").inner_text() == "1"
+    expect(page.locator(f"#row-{made[1]} input")).to_be_checked()
+    expect(page.locator("[data-chosen]")).to_have_text("1")
     page.keyboard.press("Enter")
     page.locator("#drawer").wait_for(state="visible")
     page.keyboard.press("k")
@@ -87,10 +87,10 @@ def test_what_is_selected_is_downloaded_deleted_and_brought_back(
     assert sorted(packed.namelist()) == sorted(["manifest.json", *(f"{one}/1.png" for one in made[:2])])
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("2 runs deleted").wait_for()
-    assert page.locator(f"#row-{made[0]}").count() == 0
+    expect(page.locator(f"#row-{made[0]}")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("2 runs are back").wait_for()
-    assert page.locator(f"#row-{made[0]}").count() == 1
+    expect(page.locator(f"#row-{made[0]}")).to_have_count(1)
 
 
 def test_a_shared_run_is_seen_by_anybody_until_it_is_revoked(
@@ -104,13 +104,13 @@ def test_a_shared_run_is_seen_by_anybody_until_it_is_revoked(
     width = visitor.locator(".made img").evaluate("image => image.decode().then(() => image.naturalWidth)")
     assert width > 0
     card = visitor.locator("meta[property='og:image']").get_attribute("content")
-    assert httpx.get(card, follow_redirects=True).headers["content-type"] == "image/png"
+    assert httpx.get(card, follow_redirects=True, timeout=60).headers["content-type"] == "image/png"
     visitor.get_by_role("link", name="Make your own").click()
     assert visitor.locator("textarea[name=prompt]").input_value()
     page.get_by_role("button", name="Revoke link").click()
     page.get_by_text("The link is revoked").wait_for()
     assert visitor.goto(link).status == 404
-    assert httpx.get(card).status_code == 404
+    assert httpx.get(card, timeout=60).status_code == 404
     visitor.context.close()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.conftest import Stack
+from tests.webhooks.receiver import until
 
 NEW = "/dashboard/keys/new"
 RUNNERS = {"curl": ["bash"], "python": [sys.executable, "-I"], "javascript": ["node"]}
@@ -26,18 +26,18 @@ def make(page: Page, stack: Stack, name: str) -> str:
 
 def ask(stack: Stack, key: str, **headers: str) -> httpx.Response:
     sent = {"Authorization": f"Bearer {key}", **headers}
-    return httpx.get(f"{stack.url}/api/v1/key", headers=sent, trust_env=False)
+    return httpx.get(f"{stack.url}/api/v1/key", headers=sent, trust_env=False, timeout=60)
 
 
 def test_the_secret_is_shown_once_and_its_snippets_run_as_pasted(page: Page, stack: Stack) -> None:
     key = make(page, stack, "newcomer")
     shown = {one: page.text_content(f"#check-{one}") or "" for one in RUNNERS}
     for language, code in shown.items():
-        assert page.locator(f"[data-language={language}]").is_visible() == (language == "curl")
-        done = subprocess.run([*RUNNERS[language]], input=code, capture_output=True, text=True, timeout=60)
+        expect(page.locator(f"[data-language={language}]")).to_be_visible(visible=language == "curl")
+        done = subprocess.run([*RUNNERS[language]], input=code, capture_output=True, text=True, timeout=120)
         assert json.loads(done.stdout)["name"] == "newcomer", (language, done.stderr)
     page.check("input[name=check][value=python]", force=True)
-    assert page.locator("[data-language=python]").is_visible()
+    expect(page.locator("[data-language=python]")).to_be_visible()
     page.goto(page.url)  # the address alone has nothing to tell
     assert key not in page.content()
     page.goto(f"{stack.url}/dashboard/keys")
@@ -61,19 +61,20 @@ def test_rotating_and_revoking(page: Page, stack: Stack) -> None:
     page.click("a.go:has-text('worker')")
     page.click("text=Revoke this key…")
     page.click("#sure >> text=Keep it")
-    assert not page.locator("#sure").is_visible()
+    expect(page.locator("#sure")).to_be_hidden()
     page.click("text=Revoke this key…")
     page.click("#sure button[data-kind=danger]:has-text('Revoke')")
     page.wait_for_selector("text=“worker” is revoked.")
-    time.sleep(1.1)  # for which a process remembers a key
-    assert [ask(stack, key).status_code for key in (first, second)] == [401, 401]
+    until(
+        lambda: [ask(stack, key).status_code for key in (first, second)] == [401, 401]
+    )  # it is remembered for a second
 
 
 def test_a_key_for_a_web_page(page: Page, stack: Stack) -> None:
     page.goto(stack.url + NEW)
-    assert not page.locator("#k-origins").is_visible()
+    expect(page.locator("#k-origins")).to_be_hidden()
     page.check("input[name=kind][value=publishable]")
-    assert not page.locator("input[name=preset]").first.is_visible()
+    expect(page.locator("input[name=preset]").first).to_be_hidden()
     page.fill("#k-name", "shop")
     page.fill("#k-origins", "https://shop.example")
     page.fill("#k-models", "vitrine/daylight")

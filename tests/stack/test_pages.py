@@ -127,18 +127,18 @@ def test_the_result_is_looked_at_as_before(page: Page, stack: Stack, every: str)
     size = page.locator(".prediction").bounding_box()
     page.focus(".shows input:checked")
     page.keyboard.press("ArrowRight")
-    assert page.locator("[data-pane=json]").is_visible()
+    expect(page.locator("[data-pane=json]")).to_be_visible()
     assert '"status": "succeeded"' in page.inner_text("[data-pane=json]")
     assert page.locator(".prediction").bounding_box() == size
     page.keyboard.press("ArrowRight")
-    assert page.locator("[data-pane=logs]").is_visible()
+    expect(page.locator("[data-pane=logs]")).to_be_visible()
     page.reload()
-    assert page.locator("[data-pane=logs]").is_visible()
+    expect(page.locator("[data-pane=logs]")).to_be_visible()
     page.locator(".shows label").first.click()
     page.locator("a[data-zoom]").click()
-    assert page.locator("dialog.lightbox[open] img").is_visible()
+    expect(page.locator("dialog.lightbox[open] img")).to_be_visible()
     page.keyboard.press("Escape")
-    assert not page.locator("dialog.lightbox").is_visible()
+    expect(page.locator("dialog.lightbox")).to_be_hidden()
 
 
 def test_a_picture_that_does_not_load_can_be_tried_again(page: Page, stack: Stack, every: str) -> None:

@@ -15,7 +15,8 @@ PASSWORD = "correct horse battery"
 
 def letter(page: Page, stack: Stack, *, to: str, subject: str) -> str:
     """The first link in the newest filed mail with this subject to this person, once it is there."""
-    for _ in range(60):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         page.goto(f"{stack.url}/-/mail")
         found = page.locator("tr", has_text=to).filter(has_text=subject)
         if found.count():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.conftest import Stack
 from tests.examiner import files
@@ -59,13 +58,10 @@ def model(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def form(browser: Browser, stack: Stack, model: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+def form(context: BrowserContext, stack: Stack, model: str) -> Page:
     page = context.new_page()
-    sign_in(page, url=stack.url, email=stack.email, password=stack.password)
     page.goto(stack.url + model)
-    yield page
-    context.close()
+    return page
 
 
 def write(folder: Path, name: str, data: bytes) -> str:

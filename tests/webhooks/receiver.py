@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -18,6 +21,7 @@ class Message:
     at: float
 
 
+SILENCE_SECONDS = 40
 Behaviour = Callable[[BaseHTTPRequestHandler, Message], None]
 
 
@@ -46,7 +50,7 @@ def endless(handler: BaseHTTPRequestHandler, message: Message) -> None:
 
 def silent(handler: BaseHTTPRequestHandler, message: Message) -> None:
     """No answer, for longer than anybody waits."""
-    time.sleep(30)
+    time.sleep(SILENCE_SECONDS)
 
 
 def reset(handler: BaseHTTPRequestHandler, message: Message) -> None:
@@ -65,6 +69,15 @@ class Receiver:
 
     def at(self, path: str) -> list[Message]:
         return [one for one in self.messages if one.path == path]
+
+
+def until(wanted: Callable[[], T], seconds: float = 60) -> T:
+    """What `wanted` finds, once it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := wanted()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return found
 
 
 @contextlib.contextmanager
@@ -96,7 +109,7 @@ def running() -> Iterator[Receiver]:
 
     server = Server(("127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield receiver
     finally:

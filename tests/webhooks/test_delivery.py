@@ -19,6 +19,7 @@ from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed
 from tests.predictions import cast
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
+from tests.webhooks.receiver import until
 
 
 @pytest.mark.parametrize("how", ["succeeded", "failed", "canceled"])
@@ -204,7 +205,8 @@ def test_a_pause_holds_and_a_test_event_goes_out_nevertheless(ada, receiver):
     ],
 )
 def test_servers_that_misbehave(ada, receiver, monkeypatch, behaviour, status, said):
-    monkeypatch.setattr(postman, "ATTEMPT_SECONDS", 1.0)
+    if behaviour is servers.silent:  # the others answer, however long a busy machine takes for it
+        monkeypatch.setattr(postman, "ATTEMPT_SECONDS", 1.0)
     webhooks.make(ada, url=receiver.url)
     receiver.behaviour = behaviour
     story.ended(ada)
@@ -212,12 +214,11 @@ def test_servers_that_misbehave(ada, receiver, monkeypatch, behaviour, status, s
     sent = story.only()
     assert (sent.status, sent.last["status"]) == ("pending", status)
     assert said in sent.last["error"]
-    assert sent.last["duration_ms"] < 5000
+    assert sent.last["duration_ms"] < servers.SILENCE_SECONDS * 1000
     assert len(receiver.messages) == 1
 
 
-def test_an_endless_answer_is_taken_and_its_head_kept(ada, receiver, monkeypatch):
-    monkeypatch.setattr(postman, "ATTEMPT_SECONDS", 2.0)
+def test_an_endless_answer_is_taken_and_its_head_kept(ada, receiver):
     webhooks.make(ada, url=receiver.url)
     receiver.behaviour = servers.endless
     story.ended(ada)
@@ -343,7 +344,7 @@ def test_many_at_once_take_each_delivery_once(transactional_db, ada, receiver):
     start = threading.Barrier(6)
 
     def work():
-        start.wait(10)
+        start.wait(60)
         taken.extend(one.delivery for one in claims.take(10))
         connection.close()
 
@@ -351,7 +352,7 @@ def test_many_at_once_take_each_delivery_once(transactional_db, ada, receiver):
     for one in threads:
         one.start()
     for one in threads:
-        one.join(30)
+        one.join(60)
     assert sorted(taken) == sorted(Delivery.objects.values_list("pk", flat=True))
 
 
@@ -359,7 +360,7 @@ def test_many_at_once_take_each_delivery_once(transactional_db, ada, receiver):
 def test_the_postman_goes_round_while_one_is_slow(transactional_db, ada, receiver, monkeypatch):
     release = threading.Event()
     receiver.by_path["/slow"] = lambda handler, message: (
-        release.wait(20),
+        release.wait(300),
         servers.say(200)(handler, message),
     )
     slow, fast = (
@@ -375,20 +376,15 @@ def test_the_postman_goes_round_while_one_is_slow(transactional_db, ada, receive
         webhooks.send_test(fast)
     postman.wake()
     try:
-        for _ in range(200):
-            if len(receiver.at("/fast")) == 6:
-                break
-            threading.Event().wait(0.05)
-        assert len(receiver.at("/fast")) == 6
-        assert len(receiver.at("/slow")) == claims.PER_TARGET
+        until(lambda: len(receiver.at("/fast")) == 6)
+        until(lambda: len(receiver.at("/slow")) == claims.PER_TARGET)
     finally:
         release.set()
-    for _ in range(200):
-        if not Delivery.objects.exclude(status="delivered").exists():
-            break
-        threading.Event().wait(0.05)
-    stop.set()
-    at_work.join(10)
+    try:
+        until(lambda: not Delivery.objects.exclude(status="delivered").exists())
+    finally:
+        stop.set()
+        at_work.join(60)
     assert len(receiver.at("/slow")) == 6
 
 

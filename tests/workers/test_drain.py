@@ -67,11 +67,15 @@ def listening_engine() -> threading.Thread:
 
     thread = threading.Thread(target=work)
     thread.start()
-    end = time.monotonic() + 10
+    wait_for_listener()
+    return thread
+
+
+def wait_for_listener() -> None:
+    end = time.monotonic() + 60
     while not dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1]:
         assert time.monotonic() < end
         time.sleep(0.01)
-    return thread
 
 
 def statuses() -> list[str]:
@@ -79,16 +83,20 @@ def statuses() -> list[str]:
 
 
 def test_what_comes_while_an_engine_listens_is_run_without_a_message(messages, monkeypatch):
-    monkeypatch.setattr(drain, "LINGER_SECONDS", 1.0)
+    monkeypatch.setattr(drain, "LINGER_SECONDS", 600.0)
+    monkeypatch.setattr(drain, "DRAIN_SECONDS", 600.0)
+    is_over = threading.Event()
+    monkeypatch.setattr(session, "is_draining", is_over.is_set)
     payer = cast.payer()
     thread = listening_engine()
     for _ in range(3):
         row = cast.submit(payer, model="kiln/card")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while cast.again(row).status != "succeeded":
             assert time.monotonic() < end
             time.sleep(0.02)
-    thread.join(10)
+    is_over.set()
+    thread.join(60)
     assert not thread.is_alive()
     assert messages == []
     cast.submit(payer, model="kiln/card")
@@ -110,9 +118,7 @@ def test_what_comes_as_it_stops_listening_is_run_too(messages, monkeypatch):
 
 def test_a_frozen_listener_costs_a_second_and_not_the_run(messages):
     with dispatch.listening(cast.LANE):  # and never looks
-        end = time.monotonic() + 10
-        while not dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1]:
-            assert time.monotonic() < end
+        wait_for_listener()
         cast.submit(cast.payer(), model="kiln/card")
         assert messages == []
         from playground import predictions
@@ -125,6 +131,7 @@ def test_a_frozen_listener_costs_a_second_and_not_the_run(messages):
 
 def test_a_process_that_shall_stop_listens_no_longer(monkeypatch):
     monkeypatch.setattr(session, "is_draining", lambda: True)
+    monkeypatch.setattr(drain, "LINGER_SECONDS", 600.0)
     begun = time.monotonic()
     drain.drain_lane(cast.LANE)
     assert time.monotonic() - begun < drain.LINGER_SECONDS

@@ -139,10 +139,12 @@ def test_a_worker_takes_its_own_lock_again():
             ((pid, number),) = other.execute(held, [WORKER_LOCK_CLASS]).fetchall()
             assert number == lock
             other.execute("SELECT pg_terminate_backend(%s)", [pid])
-            for _ in range(200):
+            deadline = time.monotonic() + 60
+            while True:
                 found = other.execute(held, [WORKER_LOCK_CLASS]).fetchall()
                 if found and found[0][0] != pid:
                     break
+                assert time.monotonic() < deadline, "it does not take it again"
                 time.sleep(0.05)
             assert [number for _, number in found] == [lock]
     finally:
