@@ -21,7 +21,8 @@ Json = dict[str, Any]
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 ALWAYS = ("malformed_request", "throttled", "internal_error", "unavailable")
 WITH_KEY = ("invalid_key", "forbidden", "origin_not_allowed")
-WITH_BODY = ("length_required", "body_too_large")
+WITH_BODY = ("request_timeout", "body_too_large")
+WITH_FILE = ("length_required",)
 WITH_JSON = ("unsupported_media_type", "invalid_input")
 WRITING = {"POST", "PUT", "PATCH"}
 WITH_PAGES = ("invalid_cursor", "invalid_input")
@@ -212,6 +213,8 @@ class Described(AutoSchema):
             yield "not_found"
         if self._takes_body(told):
             yield from WITH_BODY
+            if told.files:
+                yield from WITH_FILE
             yield from WITH_JSON if not told.files else WITH_JSON[1:] if told.body is not None else ()
         if told.pages:
             yield from WITH_PAGES

@@ -14,6 +14,7 @@ from django.conf import settings as django_settings
 from marketplace import keys
 from playground import assets
 from playground.assets import uploads
+from playground.edge import intake
 from playground.edge import uploads as edge_uploads
 from playground.models import Asset, Upload, UploadPart
 from tests.edge.asgi import ask, begin, run
@@ -230,7 +231,7 @@ def test_a_client_that_leaves_leaves_nothing(world, folder):
 
 
 def test_a_client_that_stalls_is_told(world, folder, monkeypatch):
-    monkeypatch.setattr(edge_uploads, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(intake, "STALL_SECONDS", 0.1)
 
     async def story():
         exchange = begin("POST", PATH, headers={**world.headers(), "Content-Length": "1000"}, body=None)
