@@ -6,7 +6,6 @@ from allauth.account import views as account
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
-from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
 from playground import docs
@@ -131,7 +130,8 @@ urlpatterns = [
     path(
         "accounts/two-factor/codes/file", recovery.download_recovery_codes, name="mfa_download_recovery_codes"
     ),
-    path("accounts/sessions", sessions.list_usersessions, name="usersessions_list"),
+    path("accounts/sessions", pages.sessions, name="usersessions_list"),
+    path("accounts/sessions/<str:session>/end", pages.session_end, name="usersessions_end"),
     path("accounts/profile", pages.profile, name="account"),
     path("accounts/delete", pages.account_delete, name="account-delete"),
     # Staff, and whoever sits at the machine
