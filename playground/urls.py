@@ -67,6 +67,13 @@ urlpatterns = [
     path("dashboard/history/undo", pages.history_undo, name="history-undo"),
     path("dashboard/webhooks", pages.webhooks, name="webhooks"),
     path("dashboard/webhooks/request-secret/<slug:act>", pages.request_secret, name="request-secret"),
+    path("dashboard/webhooks/single-runs", pages.request_deliveries, name="request-deliveries"),
+    path("dashboard/webhooks/single-runs/<str:delivery_id>", pages.request_delivery, name="request-delivery"),
+    path(
+        "dashboard/webhooks/single-runs/<str:delivery_id>/again",
+        pages.request_redeliver,
+        name="request-redeliver",
+    ),
     path("dashboard/webhooks/<str:webhook_id>", pages.webhook, name="webhook"),
     path("dashboard/webhooks/<str:webhook_id>/<slug:act>", pages.webhook_act, name="webhook-act"),
     path("dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>", pages.delivery, name="delivery"),

@@ -30,7 +30,17 @@ from playground.pages.runs import again, balance, cancel, delete, prediction, pr
 from playground.pages.sessions import session_end, sessions
 from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
-from playground.pages.webhooks import delivery, redeliver, request_secret, webhook, webhook_act, webhooks
+from playground.pages.webhooks import (
+    delivery,
+    redeliver,
+    request_deliveries,
+    request_delivery,
+    request_redeliver,
+    request_secret,
+    webhook,
+    webhook_act,
+    webhooks,
+)
 from playground.pages.workspaces import (
     switch,
     workspace_delete,
@@ -81,6 +91,9 @@ __all__ = [
     "profile",
     "receipt",
     "redeliver",
+    "request_deliveries",
+    "request_delivery",
+    "request_redeliver",
     "request_secret",
     "revoke",
     "run",
