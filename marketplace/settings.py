@@ -280,7 +280,9 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
 # stranger lock its owner out. Second factors are counted there too.
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("TRUSTED_PROXIES", 0)
-# Passkeys need a script with data inside the page, which the content security policy has no place for.
+# No passkeys. The content security policy would let them be: their data stand in the page as JSON, which it takes for
+# no script. But browsers make passkeys for a domain name only, and what `make run` opens is the address 127.0.0.1: they
+# could neither be used nor seen to work on one machine; and an installation that moves takes everybody's passkeys away.
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "playground.pages.adapter.SecondFactors"
 MFA_FORMS = {

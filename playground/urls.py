@@ -6,7 +6,6 @@ from allauth.account import views as account
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
-from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
 from playground import docs
@@ -68,6 +67,13 @@ urlpatterns = [
     path("dashboard/history/undo", pages.history_undo, name="history-undo"),
     path("dashboard/webhooks", pages.webhooks, name="webhooks"),
     path("dashboard/webhooks/request-secret/<slug:act>", pages.request_secret, name="request-secret"),
+    path("dashboard/webhooks/single-runs", pages.request_deliveries, name="request-deliveries"),
+    path("dashboard/webhooks/single-runs/<str:delivery_id>", pages.request_delivery, name="request-delivery"),
+    path(
+        "dashboard/webhooks/single-runs/<str:delivery_id>/again",
+        pages.request_redeliver,
+        name="request-redeliver",
+    ),
     path("dashboard/webhooks/<str:webhook_id>", pages.webhook, name="webhook"),
     path("dashboard/webhooks/<str:webhook_id>/<slug:act>", pages.webhook_act, name="webhook-act"),
     path("dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>", pages.delivery, name="delivery"),
@@ -131,7 +137,8 @@ urlpatterns = [
     path(
         "accounts/two-factor/codes/file", recovery.download_recovery_codes, name="mfa_download_recovery_codes"
     ),
-    path("accounts/sessions", sessions.list_usersessions, name="usersessions_list"),
+    path("accounts/sessions", pages.sessions, name="usersessions_list"),
+    path("accounts/sessions/<str:session>/end", pages.session_end, name="usersessions_end"),
     path("accounts/profile", pages.profile, name="account"),
     path("accounts/delete", pages.account_delete, name="account-delete"),
     # Staff, and whoever sits at the machine

@@ -144,7 +144,7 @@ _ALL = (
         "idempotency_conflict",
         409,
         "Idempotency key in use",
-        "The Idempotency-Key was used for another request within the last day, or its run was deleted.",
+        "The Idempotency-Key was used for another request within the last day, or what it made was deleted.",
     ),
     Code(
         "idempotency_in_flight",

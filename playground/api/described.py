@@ -14,7 +14,7 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.serializers import Serializer
 
-from playground.api.authentication import IsAnybody
+from playground.api.authentication import IsAnybody, SessionAuthentication
 from playground.api.codes import CODES
 
 Json = dict[str, Any]
@@ -169,7 +169,9 @@ class Described(AutoSchema):
         if self._is_public:
             return [{}]
         wanted = [scope] if scope else []
-        found: list[Json] = [{"bearer": wanted}, {"apiKey": wanted}, {"session": []}]
+        found: list[Json] = [{"bearer": wanted}, {"apiKey": wanted}]
+        if SessionAuthentication in self.view.authentication_classes:
+            found.append({"session": []})
         return [*found, {}] if self._is_open else found
 
     def _takes_body(self, told: Operation) -> bool:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace import catalog, schema
 from marketplace.models import User
 from marketplace.people import Act
-from playground import assets, predictions
+from playground import assets, predictions, webhooks
 from playground.models import Prediction
 from playground.pages import playground, results
 from playground.pages.access import allows, member
@@ -54,6 +54,8 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
         "spans": SHARE_SPANS,
         "site": settings.PUBLIC_URL,
         "may_run": allows(request, Act.RUN),
+        "told": webhooks.of_run(row),
+        "may_look": allows(request, Act.WEBHOOKS),
         **_money(row),
     }
     return render(request, "playground/prediction.html", context)

@@ -27,9 +27,20 @@ from playground.pages.members import (
 from playground.pages.model_tabs import model_api, model_examples, model_readme, model_versions
 from playground.pages.playground import estimate, model, model_form, model_runs, run
 from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
+from playground.pages.sessions import session_end, sessions
 from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
-from playground.pages.webhooks import delivery, redeliver, request_secret, webhook, webhook_act, webhooks
+from playground.pages.webhooks import (
+    delivery,
+    redeliver,
+    request_deliveries,
+    request_delivery,
+    request_redeliver,
+    request_secret,
+    webhook,
+    webhook_act,
+    webhooks,
+)
 from playground.pages.workspaces import (
     switch,
     workspace_delete,
@@ -80,9 +91,14 @@ __all__ = [
     "profile",
     "receipt",
     "redeliver",
+    "request_deliveries",
+    "request_delivery",
+    "request_redeliver",
     "request_secret",
     "revoke",
     "run",
+    "session_end",
+    "sessions",
     "share",
     "shared",
     "shared_media",

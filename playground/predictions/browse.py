@@ -26,6 +26,7 @@ from playground.predictions.find import attach_model
 
 MAX_SECONDS = 3
 MAX_MODELS = 200
+OPEN_RUNS = 5  # that are shown beside a balance
 ORDER = ("-created_at", "-id")
 
 
@@ -72,6 +73,28 @@ NOTHING = Filters()
 def history(workspace: Workspace, *, model: str = "") -> PredictionQuerySet:
     """The workspace's runs, newest first, selected `with_model`: for the head of the list."""
     return matching(workspace, Filters(model=model)).with_model()
+
+
+# Each status as a word of the statement: a plan that is kept for any status takes it for as common as those of closed
+# runs, and walks through the whole list where nothing is open.
+_OPEN_RUNS = """
+SELECT * FROM (
+    (SELECT {columns} FROM playground_prediction
+      WHERE workspace_id = %(workspace)s AND status = 'queued' AND deletion_id IS NULL
+      ORDER BY created_at DESC LIMIT {most})
+     UNION ALL
+    (SELECT {columns} FROM playground_prediction
+      WHERE workspace_id = %(workspace)s AND status = 'running' AND deletion_id IS NULL
+      ORDER BY created_at DESC LIMIT {most})
+) open_runs ORDER BY created_at DESC LIMIT {most}
+""".replace("{columns}", "id, public_id, model, status, held_micros, created_at").replace(
+    "{most}", str(OPEN_RUNS)
+)
+
+
+def open_runs(workspace: Workspace) -> list[Prediction]:
+    """The newest of the workspace's open runs, `OPEN_RUNS` at most, with no more of them than a line needs."""
+    return list(Prediction.objects.raw(_OPEN_RUNS, {"workspace": workspace.pk}))
 
 
 def matching(workspace: Workspace, filters: Filters) -> PredictionQuerySet:

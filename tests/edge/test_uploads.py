@@ -331,6 +331,10 @@ def test_an_upload_is_announced_once_under_a_key(world):
     assert again.headers["idempotent-replayed"] == "true"
     assert Upload.objects.count() == 1
     assert announce(1600).json()["code"] == "idempotency_conflict"
+    path = first.json()["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    assert run(ask("DELETE", path, headers=world.headers())).status == 204
+    assert (announce(1500).status, announce(1500).json()["code"]) == (409, "idempotency_conflict")
+    assert not Upload.objects.exists()
 
 
 @pytest.mark.parametrize("change", ["sha256", "content_type", "content"])

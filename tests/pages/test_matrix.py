@@ -52,6 +52,7 @@ LISTS = {
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
     "request-secret": Act.WEBHOOKS,
+    "request-deliveries": Act.WEBHOOKS,
     "members": Act.SEE,
     "member-invite": Act.MEMBERS,
     "member-leave": Act.SEE,
@@ -80,6 +81,8 @@ OBJECTS = {
     "webhook-act": Act.WEBHOOKS,
     "delivery": Act.WEBHOOKS,
     "redeliver": Act.WEBHOOKS,
+    "request-delivery": Act.WEBHOOKS,
+    "request-redeliver": Act.WEBHOOKS,
     "member-role": Act.MEMBERS,
     "member-remove": Act.MEMBERS,
     "invitation-resend": Act.MEMBERS,
@@ -129,6 +132,15 @@ def house(world):
     webhook = webhooks.make(world.workspace, url="https://example.test/hook")
     webhooks.send_test(webhook)
     delivery = Delivery.objects.get()
+    of_request = Delivery.objects.create(
+        workspace=world.workspace,
+        prediction=made,
+        event_id=made.public_id,
+        event="prediction.succeeded",
+        url="https://example.test/mine",
+        target="mine",
+        body="{}",
+    )
     clients, rows = {"visitor": world.nobody, "outsider": world.mal, "owner": world.ada}, {}
     for role in ROLES[1:]:
         user = User.objects.create_user(f"{role}@example.test", "a long password")
@@ -156,6 +168,8 @@ def house(world):
         address = "/" + str(pattern.pattern)
         if pattern.name == "request-secret":
             address = address.replace("<slug:act>", "rotate")
+        if pattern.name in {"request-delivery", "request-redeliver"}:
+            address = address.replace("<str:delivery_id>", of_request.uid)
         address = address.replace("<slug:act>", "pause")
         for part, value in arguments.items():
             address = address.replace(part, value)
