@@ -14,6 +14,7 @@ from playground.pages.history import (
     history_rows,
     history_undo,
 )
+from playground.pages.history_all import history_all
 from playground.pages.mailbox import letter, mailbox
 from playground.pages.members import (
     invitation_resend,
@@ -49,6 +50,7 @@ __all__ = [
     "gallery",
     "healthz",
     "history",
+    "history_all",
     "history_cancel",
     "history_delete",
     "history_download",

@@ -39,6 +39,7 @@ ELSEWHERE = ("account", "mfa_", "usersessions_", "mailbox", "letter", "invitatio
 LISTS = {
     "balance": None,
     "history": Act.SEE,
+    "history-all": Act.SEE,
     "history-rows": Act.SEE,
     "history-export": Act.SEE,
     "history-download": Act.SEE,
