@@ -27,8 +27,8 @@ OPEN = {
     **dict.fromkeys(
         ["model", "model-api", "model-readme", "model-examples", "model-versions", "model-runs"], 200
     ),
-    "model-form": 302,
-    **dict.fromkeys(["model-estimate", "model-run"], 405),
+    **dict.fromkeys(["model-form", "model-run"], 302),
+    "model-estimate": 405,
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
