@@ -136,6 +136,7 @@ urlpatterns = [
     path("accounts/profile", pages.profile, name="account"),
     path("accounts/delete", pages.account_delete, name="account-delete"),
     # Staff, and whoever sits at the machine
+    path("-/components", pages.components, name="components"),
     path("-/mail", pages.mailbox, name="mailbox"),
     path("-/mail/<str:name>", pages.letter, name="letter"),
     # The API

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playground.pages.account import account_delete, invitation, profile
 from playground.pages.acts import prediction_acts, prediction_example, prediction_zip
+from playground.pages.components import components
 from playground.pages.gallery import gallery
 from playground.pages.history import (
     history,
@@ -44,6 +45,7 @@ __all__ = [
     "again",
     "balance",
     "cancel",
+    "components",
     "delete",
     "delivery",
     "estimate",
