@@ -187,6 +187,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "playground.pages.errors.MethodNotAllowedPage",
 ]
 
 ROOT_URLCONF = "playground.urls"

@@ -59,6 +59,7 @@ urlpatterns = [
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
     path("dashboard/keys/<str:key_id>/rotate", key_pages.rotate, name="key-rotate"),
     path("dashboard/keys/<str:key_id>/revoke", key_pages.revoke, name="key-revoke"),
+    path("dashboard/history/all", pages.history_all, name="history-all"),
     path("dashboard/history/cancel", pages.history_cancel, name="history-cancel"),
     path("dashboard/history/delete", pages.history_delete, name="history-delete"),
     path("dashboard/history/download", pages.history_download, name="history-download"),
@@ -142,6 +143,7 @@ urlpatterns = [
     path("accounts/profile", pages.profile, name="account"),
     path("accounts/delete", pages.account_delete, name="account-delete"),
     # Staff, and whoever sits at the machine
+    path("-/components", pages.components, name="components"),
     path("-/mail", pages.mailbox, name="mailbox"),
     path("-/mail/<str:name>", pages.letter, name="letter"),
     # The API

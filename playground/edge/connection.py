@@ -30,13 +30,13 @@ INLET_BYTES = 128 * 1024  # of a body that may wait for the application
 REASONS = {431: b"Request Header Fields Too Large"}
 
 
-def refuse(transport: Any, problem: Any, request_id: bytes = b"") -> None:
+def refuse(transport: Any, problem: Any, request_id: bytes = b"", *, as_page: bool = False) -> None:
     """Answer with `problem` and cut the connection soon, when the client has had time to notice."""
     from playground.edge import cors
     from playground.edge.answers import name_request, problem_parts
 
     named = name_request({"headers": [(b"x-request-id", request_id)]})
-    status, headers, body = problem_parts(problem, named)
+    status, headers, body = problem_parts(problem, named, as_page=as_page)
     cut_short(transport, status, [*headers, *cors.OPEN], body)
 
 
@@ -268,6 +268,7 @@ class Request(WebRequest):  # type: ignore[misc]
     """One request, turned away as soon as its headers or its length are reason enough."""
 
     is_refused = False
+    is_for_people = False
     inlet: Inlet | None = None  # where there is a body: the application starts before it has come
     size = 0
 
@@ -275,12 +276,13 @@ class Request(WebRequest):  # type: ignore[misc]
         super().__init__(channel, *args, **kwargs, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:
-        from playground.edge import gate
+        from playground.edge import answers, gate
 
         path = unquote(self.channel._path.split(b"?", 1)[0].decode("latin-1"))
         method = self.channel._command.decode("latin-1")
         self.limit = gate.limit(method, path)
         headers = [(n.lower(), v) for n, values in self.requestHeaders.getAllRawHeaders() for v in values]
+        self.is_for_people = answers.is_for_people(path, headers)
         problem = gate.refusal(path, headers, method)
         self.kept: list[Any] = []
         if problem is None and length == 0:
@@ -338,7 +340,7 @@ class Request(WebRequest):  # type: ignore[misc]
         """Answer with an error, now."""
         self._cut_off()
         given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
-        refuse(self.channel.transport, problem, given)
+        refuse(self.channel.transport, problem, given, as_page=self.is_for_people)
 
     def _cut_off(self) -> None:
         """Take nothing more of this request in; what still comes is read and thrown away."""

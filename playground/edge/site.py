@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from marketplace.ids import parse
 from playground.api.problems import Problem
 from playground.edge import cors, events, gate, intake, media, uploads, waits
-from playground.edge.answers import answer_problem, name_request
+from playground.edge.answers import answer_problem, is_for_people, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
 from playground.edge.inner import Inner
@@ -52,7 +52,8 @@ class Site:
         except Exception as error:
             if has_started:
                 raise
-            await answer_problem(send, _problem_of(error, scope["path"]), request_id)
+            as_page = is_for_people(scope["path"], scope["headers"])
+            await answer_problem(send, _problem_of(error, scope["path"]), request_id, as_page=as_page)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]

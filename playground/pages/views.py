@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playground.pages.account import account_delete, invitation, profile
 from playground.pages.acts import prediction_acts, prediction_example, prediction_zip
+from playground.pages.components import components
 from playground.pages.gallery import gallery
 from playground.pages.history import (
     history,
@@ -14,6 +15,7 @@ from playground.pages.history import (
     history_rows,
     history_undo,
 )
+from playground.pages.history_all import history_all
 from playground.pages.mailbox import letter, mailbox
 from playground.pages.members import (
     invitation_resend,
@@ -54,12 +56,14 @@ __all__ = [
     "again",
     "balance",
     "cancel",
+    "components",
     "delete",
     "delivery",
     "estimate",
     "gallery",
     "healthz",
     "history",
+    "history_all",
     "history_cancel",
     "history_delete",
     "history_download",

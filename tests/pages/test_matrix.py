@@ -27,18 +27,21 @@ OPEN = {
     **dict.fromkeys(
         ["model", "model-api", "model-readme", "model-examples", "model-versions", "model-runs"], 200
     ),
-    "model-form": 302,
-    **dict.fromkeys(["model-estimate", "model-run"], 405),
+    **dict.fromkeys(["model-form", "model-run"], 302),
+    "model-estimate": 405,
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
 }
-# django-allauth's own, and the mailbox, which has a rule of its own: tested in tests/people.
-ELSEWHERE = ("account", "mfa_", "usersessions_", "mailbox", "letter", "invitation")
+# For staff of the installation, and whoever sits at the machine.
+STAFF = {"components": 200, "mailbox": 200, "letter": 404}
+# django-allauth's own, and invitations: tested in tests/people.
+ELSEWHERE = ("account", "mfa_", "usersessions_", "invitation")
 # What a member's role must allow. OBJECTS belong to one workspace: for an outsider they are not there.
 LISTS = {
     "balance": None,
     "history": Act.SEE,
+    "history-all": Act.SEE,
     "history-rows": Act.SEE,
     "history-export": Act.SEE,
     "history-download": Act.SEE,
@@ -179,7 +182,7 @@ def house(world):
 
 
 def test_every_address_has_a_rule():
-    decided = {*OPEN, *LISTS, *OBJECTS}
+    decided = {*OPEN, *LISTS, *OBJECTS, *STAFF}
     unknown = {name for name in names() if name not in decided and not name.startswith(ELSEWHERE)}
     assert unknown == set()
     assert decided <= set(names())
@@ -201,6 +204,23 @@ def test_visitors_are_asked_to_sign_in(house, how):
             answer.status_code,
         )
     assert house.state() == before
+
+
+def test_what_is_for_staff(house, settings):
+    """No role of a workspace opens it; who sits at the machine of a fresh install is trusted with it."""
+    boss, user = Client(), User.objects.create_user("boss@example.test", "a long password")
+    User.objects.update(is_staff=False)  # as the first one is
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    boss.force_login(user)
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    for name, status in STAFF.items():
+        address = house.addresses[name].replace("<str:name>", "nothing")
+        assert house.people["visitor"].get(address)["Location"].startswith("/accounts/login?next="), name
+        for who in ("outsider", *ROLES):
+            assert house.people[who].get(address).status_code == 404, (who, name)
+        assert boss.get(address).status_code == status, name
+        assert house.people["visitor"].get(address, HTTP_HOST="localhost").status_code == status, name
+        assert house.people["visitor"].post(address).status_code == 405, name
 
 
 @pytest.mark.parametrize("how", ["get", "post"])
