@@ -78,6 +78,7 @@ train: $(VENV)/.made
 screenshots: $(VENV)/.made
 	$(call install,dev)
 	@$(BIN)/python -m tests.screenshots static/readme --readme
+	@$(BIN)/python -m tests.cards
 
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package torch pyproject.toml
 lock: $(VENV)/.made

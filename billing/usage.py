@@ -7,14 +7,14 @@ hundred rows and not a million. Days are those of UTC. Nothing here writes.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Min, Q, QuerySet, Sum
+from django.db.models import F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import current_book
@@ -23,6 +23,7 @@ from billing.models import Hold, UsageDay, UsageRecord
 AVERAGE_DAYS = 7
 ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
 CHUNK = 2000
+RECENT = ("-occurred_at", "-id")
 
 
 class Group(StrEnum):
@@ -49,6 +50,7 @@ class Sums(NamedTuple):
 
 
 Name = date | str | int  # of a group: a day, a model, or the row id of a key or member, 0 for none
+Days = Mapping[date, Mapping[Name, Sums]]
 
 
 class Projection(NamedTuple):
@@ -74,6 +76,20 @@ class Record:
     key_id: int | None
     user_id: int | None
     amount_micros: int
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the books keep of one settled run for good, whatever becomes of the run. `quote` is what was charged."""
+
+    reference: UUID
+    model: str
+    status: str
+    quote: Mapping[str, Any]
+    held_micros: int
+    amount_micros: int
+    opened_at: datetime
     occurred_at: datetime
 
 
@@ -122,22 +138,33 @@ def of_keys(
     return {key: (day, month) for key, day, month in rows}
 
 
-def projection(workspace_id: int, *, book: str | None = None, now: datetime | None = None) -> Projection:
-    """What the month comes to: what was spent, and for each day that is left after today the average of the last seven
-    full days, or of as many as there are since the first usage. Today counts as spent so far."""
+def reach(*, now: datetime | None = None) -> tuple[date, date]:
+    """The first and the last of the days that a projection looks at."""
     today = (now or timezone.now()).astimezone(UTC).date()
-    rows = _days(workspace_id, book)
-    begun = rows.aggregate(first=Min("day"))["first"]
-    sums = rows.filter(day__range=(min(today.replace(day=1), today - timedelta(days=AVERAGE_DAYS)), today))
-    since = max(today - timedelta(days=AVERAGE_DAYS), begun) if begun else today
+    return min(today.replace(day=1), today - timedelta(days=AVERAGE_DAYS)), today
+
+
+def projection(
+    workspace_id: int, *, known: Days | None = None, book: str | None = None, now: datetime | None = None
+) -> Projection:
+    """What the month comes to: what was spent, and for each day that is left after today the average of the last seven
+    full days, or of as many as there are since the first usage. Today counts as spent so far.
+
+    `known` is what `by_day` has found on all days of `reach`, and perhaps on others, where the caller has asked it.
+    """
+    first, today = reach(now=now)
+    if known is None:
+        known = by_day(workspace_id, Group.DAY, first, today, book=book)
+    spent = {day: sum(sums.amount_micros for sums in groups.values()) for day, groups in known.items()}
+    since = today - timedelta(days=AVERAGE_DAYS)
+    if not any(day <= since for day in spent):
+        since = max(since, _days(workspace_id, book).aggregate(first=Min("day"))["first"] or today)
     days = (today - since).days
-    found = sums.aggregate(
-        month=Sum("amount_micros", filter=Q(day__gte=today.replace(day=1)), default=0),
-        recent=Sum("amount_micros", filter=Q(day__gte=since, day__lt=today), default=0),
-    )
+    month = sum(micros for day, micros in spent.items() if today.replace(day=1) <= day <= today)
+    recent = sum(micros for day, micros in spent.items() if since <= day < today)
     left = monthrange(today.year, today.month)[1] - today.day
-    per_day = round(found["recent"] / days / ROUND) * ROUND if days else 0
-    return Projection(found["month"], per_day, days, left)
+    per_day = round(recent / days / ROUND) * ROUND if days else 0
+    return Projection(month, per_day, days, left)
 
 
 def open_holds(workspace_id: int, *, book: str | None = None) -> int:
@@ -148,7 +175,7 @@ def open_holds(workspace_id: int, *, book: str | None = None) -> int:
 def records(workspace_id: int, first: date, last: date, *, book: str | None = None) -> Iterator[list[Record]]:
     """Every settled run from `first` to `last`, newest first, so many at a time: there may be millions."""
     rows = UsageRecord.objects.filter(workspace_id=workspace_id, book=current_book(book))
-    rows = rows.filter(occurred_at__gte=_midnight(first)).order_by("-occurred_at", "-id")
+    rows = rows.filter(occurred_at__gte=_midnight(first)).order_by(*RECENT)
     fields = ("reference", "model", "status", "key_id", "user_id", "amount_micros", "occurred_at", "id")
     beyond = Q(occurred_at__lt=_midnight(last + timedelta(days=1)))
     while True:
@@ -159,6 +186,33 @@ def records(workspace_id: int, first: date, last: date, *, book: str | None = No
             return
         *_, moment, row_id = chunk[-1]
         beyond = Q(occurred_at__lte=moment) & (Q(occurred_at__lt=moment) | Q(id__lt=row_id))
+
+
+def references(workspace_id: int, *, book: str | None = None) -> QuerySet[UsageRecord]:
+    """The settled runs of a workspace for good, each by its `public_id`; `RECENT` is their order, newest first."""
+    rows = UsageRecord.objects.filter(workspace_id=workspace_id, book=current_book(book))
+    return rows.annotate(public_id=F("reference")).only("id", "occurred_at", "reference")
+
+
+def settled(
+    workspace_id: int, references: Collection[UUID], *, book: str | None = None
+) -> dict[UUID, Settled]:
+    """What is kept of those of these runs that the workspace paid for and that are settled. Two statements for all."""
+    books = {"workspace_id": workspace_id, "book": current_book(book), "reference__in": references}
+    holds = {hold.reference: hold for hold in Hold.objects.filter(**books)}
+    return {
+        row.reference: Settled(
+            reference=row.reference,
+            model=row.model,
+            status=row.status,
+            quote=row.quote,
+            held_micros=(hold := holds[row.reference]).granted_micros + hold.bought_micros,
+            amount_micros=row.amount_micros,
+            opened_at=hold.opened_at,
+            occurred_at=row.occurred_at,
+        )
+        for row in UsageRecord.objects.filter(**books)
+    }
 
 
 def _midnight(day: date) -> datetime:

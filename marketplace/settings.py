@@ -14,6 +14,7 @@
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
 | MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
+| BODY_ROOM_BYTES | 268435456 | bytes of request bodies that a web process holds at once; a caller may have a quarter |
 | MAX_UPLOAD_BYTES | 536870912 | largest file that can be uploaded |
 | UPLOAD_QUOTA_BYTES | 10737418240 | bytes of uploads that a workspace may keep |
 | UPLOAD_DAYS | 7 | days until an upload expires, from its last use |
@@ -186,6 +187,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "playground.pages.errors.MethodNotAllowedPage",
 ]
 
 ROOT_URLCONF = "playground.urls"
@@ -279,7 +281,9 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
 # stranger lock its owner out. Second factors are counted there too.
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("TRUSTED_PROXIES", 0)
-# Passkeys need a script with data inside the page, which the content security policy has no place for.
+# No passkeys. The content security policy would let them be: their data stand in the page as JSON, which it takes for
+# no script. But browsers make passkeys for a domain name only, and what `make run` opens is the address 127.0.0.1: they
+# could neither be used nor seen to work on one machine; and an installation that moves takes everybody's passkeys away.
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ADAPTER = "playground.pages.adapter.SecondFactors"
 MFA_FORMS = {
@@ -315,6 +319,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+BODY_ROOM_BYTES = env_int("BODY_ROOM_BYTES", max(256 * 1024 * 1024, 4 * MAX_BODY_BYTES), least=MAX_BODY_BYTES)
 
 MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_BYTES", 512 * 1024 * 1024)
 UPLOAD_QUOTA_BYTES = env_int("UPLOAD_QUOTA_BYTES", 10 * 1024**3)

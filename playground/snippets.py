@@ -1,5 +1,8 @@
 """A run as a program: code that works as pasted, with nothing installed beyond the language itself.
 
+It saves every file of the output, whatever its type and wherever the model's schema puts it, and prints an output that
+is none. A file is an object with `url` and `content_type`; its own name ends in the right extension.
+
 Hides how each language spells text, so that a prompt with quotes, line ends, `$()` or `</script>` stays a prompt.
 Spellings are ASCII: what is copied through a terminal with another encoding is still the same.
 """
@@ -66,7 +69,12 @@ _CURL = """\
   -H {key} \\
   -H 'Content-Type: application/json' \\
   -H 'Prefer: wait={wait}' \\
-  --data-raw {body}
+  --data-raw {body} | tee prediction.json
+
+# Every file of the output, under its own name
+grep -o '"url": *"[^"]*/media/[^"]*"' prediction.json | cut -d '"' -f 4 | while read -r url; do
+  curl -sS -O "$url"
+done
 """
 
 
@@ -109,6 +117,14 @@ def call(method, url, body=None):
         raise SystemExit(error.read().decode())
 
 
+def files(output):
+    if isinstance(output, dict) and "url" in output and "content_type" in output:
+        yield output["url"]
+    elif isinstance(output, (dict, list)):
+        for one in output.values() if isinstance(output, dict) else output:
+            yield from files(one)
+
+
 prediction = call("POST", {address}, {body})
 while prediction["status"] in ("queued", "running"):
     time.sleep(0.5)
@@ -116,10 +132,13 @@ while prediction["status"] in ("queued", "running"):
 if prediction["status"] != "succeeded":
     raise SystemExit(f"{{prediction['status']}}: {{prediction['error']}}")
 
-for number, image in enumerate(prediction["output"]["images"], start=1):
-    name = f"{{prediction['id']}}-{{number}}.{{image['content_type'].split('/')[-1]}}"
-    urllib.request.urlretrieve(image["url"], name)
-    print(image["url"], "saved as", name)
+saved = list(files(prediction["output"]))
+for number, url in enumerate(saved, start=1):
+    name = f"{{prediction['id']}}-{{number}}.{{url.split('.')[-1]}}"
+    urllib.request.urlretrieve(url, name)
+    print(url, "saved as", name)
+if not saved:
+    print(json.dumps(prediction["output"], indent=2))
 print(f"cost: ${{prediction['cost_micros'] / 1_000_000:.6f}}")
 """
 
@@ -168,6 +187,11 @@ async function call(method, url, body) {{
   return data;
 }}
 
+function files(output) {{
+  if (output === null || typeof output !== "object") return [];
+  return output.url && output.content_type ? [output.url] : Object.values(output).flatMap(files);
+}}
+
 async function main() {{
   const {{ writeFile }} = await import("node:fs/promises");
   let prediction = await call("POST", {address}, {body});
@@ -179,12 +203,14 @@ async function main() {{
     throw new Error(`${{prediction.status}}: ${{JSON.stringify(prediction.error)}}`);
   }}
 
-  for (const [index, image] of prediction.output.images.entries()) {{
-    const name = `${{prediction.id}}-${{index + 1}}.${{image.content_type.split("/").pop()}}`;
-    const file = await fetch(image.url);
+  const saved = files(prediction.output);
+  for (const [index, url] of saved.entries()) {{
+    const name = `${{prediction.id}}-${{index + 1}}.${{url.split(".").pop()}}`;
+    const file = await fetch(url);
     await writeFile(name, Buffer.from(await file.arrayBuffer()));
-    console.log(image.url, "saved as", name);
+    console.log(url, "saved as", name);
   }}
+  if (!saved.length) console.log(JSON.stringify(prediction.output, null, 2));
   console.log(`cost: $${{(prediction.cost_micros / 1_000_000).toFixed(6)}}`);
 }}
 

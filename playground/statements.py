@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from billing import usage
 from billing.usage import Group, Name, Sums
-from marketplace.ids import encode
+from marketplace.ids import encode, parse
 from marketplace.models import ApiKey, User, Workspace
 from playground.models import Prediction
 
@@ -70,12 +70,17 @@ class Named:
 
 
 class ReceiptJson(TypedDict):
-    """What one run cost and why. Amounts are integer micro-dollars, times ISO 8601 in UTC."""
+    """What one run cost and why. Amounts are integer micro-dollars, times ISO 8601 in UTC.
+
+    A receipt outlives its run: two days after that was deleted it is what the books keep, without `via` and
+    `started_at`, and with the lines that were charged.
+    """
 
     prediction: str
+    is_deleted: bool
     model: str
     status: str
-    via: str
+    via: str | None
     lines: list[dict[str, Any]]
     quoted_micros: int
     held_micros: int
@@ -85,7 +90,7 @@ class ReceiptJson(TypedDict):
     created_at: str
     started_at: str | None
     settled_at: str | None
-    urls: dict[str, str]
+    urls: dict[str, str | None]
 
 
 class UsageSumsJson(TypedDict):
@@ -186,15 +191,40 @@ def _name_json(group: Group, name: Name, names: Mapping[Name, Named]) -> Any:
     return {"id": known.uid, "name": known.name} | ({"prefix": known.detail} if group is Group.KEY else {})
 
 
-def receipts(workspace: Workspace) -> QuerySet[Prediction]:
-    """The workspace's settled runs, newest first."""
-    return Prediction.objects.of(workspace).filter(status__in=Prediction.TERMINAL).order_by("-id")
+class NoSuchRun(LookupError):
+    """The workspace never had such a run."""
 
 
-def receipt(row: Prediction) -> ReceiptJson:
-    """What a run was quoted, what of it was held, and what of that was charged and released; null while it is open."""
+def receipts(workspace: Workspace, public_ids: Sequence[UUID]) -> list[ReceiptJson]:
+    """The receipts of these runs of the workspace, in this order, also of deleted ones. Three statements for all.
+
+    Those that the workspace never had are left out.
+    """
+    rows = Prediction.objects.filter(workspace=workspace, public_id__in=public_ids)
+    found = {row.public_id: _receipt(row) for row in rows}
+    gone = [one for one in public_ids if one not in found]
+    if gone:
+        kept = usage.settled(workspace.pk, gone)
+        found |= {one: _receipt_by_the_books(row) for one, row in kept.items()}
+    return [found[one] for one in public_ids if one in found]
+
+
+def receipt(workspace: Workspace, public_id: str) -> ReceiptJson:
+    """What a run was quoted, what of it was held, and what of that was charged and released; null while it is open.
+
+    By any spelling of its id. Raises NoSuchRun.
+    """
+    number = parse(public_id, "p")
+    found = receipts(workspace, [number]) if number is not None else []
+    if not found:
+        raise NoSuchRun("There is no such prediction in this workspace.")
+    return found[0]
+
+
+def _receipt(row: Prediction) -> ReceiptJson:
     return {
         "prediction": row.uid,
+        "is_deleted": row.deletion_id is not None,
         "model": row.model,
         "status": row.status,
         "via": row.via,
@@ -207,11 +237,36 @@ def receipt(row: Prediction) -> ReceiptJson:
         "created_at": row.created_at.isoformat(),
         "started_at": row.started_at.isoformat() if row.started_at else None,
         "settled_at": row.finished_at.isoformat() if row.finished_at else None,
-        "urls": {
-            "get": settings.PUBLIC_URL + reverse("api-receipt", args=[row.uid]),
-            "prediction": settings.PUBLIC_URL + reverse("api-prediction", args=[row.uid]),
-            "page": settings.PUBLIC_URL + reverse("prediction", args=[row.uid]),
-        },
+        "urls": _receipt_urls(row.uid, is_deleted=row.deletion_id is not None),
+    }
+
+
+def _receipt_by_the_books(row: usage.Settled) -> ReceiptJson:
+    uid = encode(row.reference, "p")
+    return {
+        "prediction": uid,
+        "is_deleted": True,
+        "model": row.model,
+        "status": row.status,
+        "via": None,
+        "lines": list(row.quote.get("lines", [])),
+        "quoted_micros": row.held_micros,  # a hold is the quote
+        "held_micros": row.held_micros,
+        "charged_micros": row.amount_micros,
+        "released_micros": row.held_micros - row.amount_micros,
+        "currency": "USD",
+        "created_at": row.opened_at.isoformat(),
+        "started_at": None,
+        "settled_at": row.occurred_at.isoformat(),
+        "urls": _receipt_urls(uid, is_deleted=True),
+    }
+
+
+def _receipt_urls(uid: str, *, is_deleted: bool) -> dict[str, str | None]:
+    return {
+        "get": settings.PUBLIC_URL + reverse("api-receipt", args=[uid]),
+        "prediction": None if is_deleted else settings.PUBLIC_URL + reverse("api-prediction", args=[uid]),
+        "page": None if is_deleted else settings.PUBLIC_URL + reverse("prediction", args=[uid]),
     }
 
 

@@ -6,7 +6,6 @@ from allauth.account import views as account
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
-from allauth.usersessions import views as sessions
 from django.urls import path, re_path
 
 from playground import docs
@@ -60,6 +59,7 @@ urlpatterns = [
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
     path("dashboard/keys/<str:key_id>/rotate", key_pages.rotate, name="key-rotate"),
     path("dashboard/keys/<str:key_id>/revoke", key_pages.revoke, name="key-revoke"),
+    path("dashboard/history/all", pages.history_all, name="history-all"),
     path("dashboard/history/cancel", pages.history_cancel, name="history-cancel"),
     path("dashboard/history/delete", pages.history_delete, name="history-delete"),
     path("dashboard/history/download", pages.history_download, name="history-download"),
@@ -68,6 +68,13 @@ urlpatterns = [
     path("dashboard/history/undo", pages.history_undo, name="history-undo"),
     path("dashboard/webhooks", pages.webhooks, name="webhooks"),
     path("dashboard/webhooks/request-secret/<slug:act>", pages.request_secret, name="request-secret"),
+    path("dashboard/webhooks/single-runs", pages.request_deliveries, name="request-deliveries"),
+    path("dashboard/webhooks/single-runs/<str:delivery_id>", pages.request_delivery, name="request-delivery"),
+    path(
+        "dashboard/webhooks/single-runs/<str:delivery_id>/again",
+        pages.request_redeliver,
+        name="request-redeliver",
+    ),
     path("dashboard/webhooks/<str:webhook_id>", pages.webhook, name="webhook"),
     path("dashboard/webhooks/<str:webhook_id>/<slug:act>", pages.webhook_act, name="webhook-act"),
     path("dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>", pages.delivery, name="delivery"),
@@ -131,10 +138,12 @@ urlpatterns = [
     path(
         "accounts/two-factor/codes/file", recovery.download_recovery_codes, name="mfa_download_recovery_codes"
     ),
-    path("accounts/sessions", sessions.list_usersessions, name="usersessions_list"),
+    path("accounts/sessions", pages.sessions, name="usersessions_list"),
+    path("accounts/sessions/<str:session>/end", pages.session_end, name="usersessions_end"),
     path("accounts/profile", pages.profile, name="account"),
     path("accounts/delete", pages.account_delete, name="account-delete"),
     # Staff, and whoever sits at the machine
+    path("-/components", pages.components, name="components"),
     path("-/mail", pages.mailbox, name="mailbox"),
     path("-/mail/<str:name>", pages.letter, name="letter"),
     # The API

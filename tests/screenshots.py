@@ -49,24 +49,45 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
     """Name and address of every page, once there is something to see on each."""
     page.goto(url + "/dashboard/history")
     latest = page.locator("a[href^='/p/p_']").first.get_attribute("href")
+    page.goto(f"{url}{latest}")
+    if page.get_by_role("button", name="Make a link").count():
+        page.get_by_role("button", name="Make a link").click()
+    shared = page.locator("#link").input_value().removeprefix(url)
+    page.goto(url + "/dashboard/keys")
+    key = page.locator("a.go").first.get_attribute("href")
     yield from {
         "gallery": "/",
+        "gallery-none": "/?q=nothing-of-the-kind",
         "model": MODEL,
         "api": f"{MODEL}/api",
         "readme": f"{MODEL}/readme",
         "examples": f"{MODEL}/examples",
         "versions": f"{MODEL}/versions",
         "history": "/dashboard/history",
+        "history-more": "/dashboard/history?from=26.11.2026&to=2026-11-26&cost=9",
+        "history-all": "/dashboard/history/all",
         "prediction": str(latest),
+        "receipt": f"{latest}/receipt",
+        "shared": shared,
         "usage": "/dashboard/usage",
         "keys": "/dashboard/keys",
+        "key": str(key),
         "key-new": "/dashboard/keys/new",
         "webhooks": "/dashboard/webhooks",
         "members": "/dashboard/members",
         "settings": "/dashboard/settings",
+        "workspaces": "/dashboard/workspaces",
+        "workspace-delete": "/dashboard/settings/delete",
         "profile": "/accounts/profile",
+        "email": "/accounts/email",
+        "password": "/accounts/password",
+        "two-factor": "/accounts/two-factor/app",
+        "sessions": "/accounts/sessions",
         "docs": "/docs",
+        "mails": "/-/mail",
+        "components": "/-/components",
         "missing": "/nothing-here",
+        "act": "/dashboard/history/delete",
     }.items()
 
 

@@ -1,4 +1,7 @@
-"""What the README says is so: its commands exist, its words are the code's, every setting and error code is there."""
+"""What the README says is so: its commands and addresses exist, its words are the code's, every setting is described.
+
+Error codes are told on `/docs`: tests/pages/test_docs.py looks for every one.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from playground.api.codes import CODES
+from django.urls import get_resolver
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,8 +52,11 @@ def test_every_setting_is_described() -> None:
     assert {name for name in read if not re.search(rf"\b{name}\b", table)} == set()
 
 
-def test_every_error_code_is_described() -> None:
-    assert {code for code in CODES if f"`{code}`" not in README} == set()
+def test_every_address_named_exists() -> None:
+    known = {f"/{pattern.pattern}" for pattern in get_resolver().url_patterns}
+    named = set(re.findall(r"`(?:GET |POST )?(/[^`<]*)`", README))
+    assert {"/docs", "/llms.txt", "/healthz", "/-/components"} <= named
+    assert {one for one in named if one not in known and f"/api/v1{one}" not in known} <= {"/accounts/…", "/"}
 
 
 @pytest.mark.parametrize("word", GLOSSARY)

@@ -89,7 +89,7 @@ def set_limit(
 def limits_of(
     workspace_id: int, kind: str, ids: Iterable[str], *, book: str | None = None, now: datetime | None = None
 ) -> dict[tuple[str, str], Limit]:
-    """The limits on several things of one kind, by their id and the period. Two statements for all."""
+    """The limits on several things of one kind, by their id and the period. Two statements at most."""
     at, wanted = now or timezone.now(), list(ids)
     scope: dict[str, Any] = {
         "workspace_id": workspace_id,
@@ -97,7 +97,9 @@ def limits_of(
         "scope_kind": kind,
         "scope_id__in": wanted,
     }
-    limits = SpendLimit.objects.filter(**scope).values_list("scope_id", "period", "limit_micros")
+    limits = list(SpendLimit.objects.filter(**scope).values_list("scope_id", "period", "limit_micros"))
+    if not limits:
+        return {}
     present = Q(pk__in=[])
     for period in Period.values:
         present |= Q(period=period, starts_at=window_start(period, at))

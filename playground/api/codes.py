@@ -111,7 +111,14 @@ _ALL = (
         "upload_stalled",
         408,
         "Upload stalled",
-        "No byte of the file came for a minute. Send it again; of an upload in parts, only the missing ones.",
+        "No byte of the file came for a minute, or they came too slowly. Send it again; of an upload in parts, only "
+        "the missing ones.",
+    ),
+    Code(
+        "request_timeout",
+        408,
+        "Request too slow",
+        "The headers or the body came too slowly, or stopped. Send the request again.",
     ),
     Code(
         "asset_in_use",
@@ -137,7 +144,7 @@ _ALL = (
         "idempotency_conflict",
         409,
         "Idempotency key in use",
-        "The Idempotency-Key was used for another request within the last day, or its run was deleted.",
+        "The Idempotency-Key was used for another request within the last day, or what it made was deleted.",
     ),
     Code(
         "idempotency_in_flight",
@@ -155,7 +162,7 @@ _ALL = (
         "length_required",
         411,
         "Length required",
-        "The body was sent in chunks, without a Content-Length.",
+        "A file was sent in chunks, without a Content-Length. Other bodies may come in chunks.",
     ),
     Code(
         "body_too_large", 413, "Body too large", "The body is larger than this server reads.", ("max_bytes",)
@@ -210,7 +217,7 @@ _ALL = (
         "throttled",
         429,
         "Too many requests",
-        "The key sends more requests than it may. Go on after `Retry-After` seconds.",
+        "The key sends more requests than it may, or larger ones at once. Go on after `Retry-After` seconds.",
     ),
     Code(
         "too_many_uploads",
@@ -234,7 +241,7 @@ _ALL = (
         "unavailable",
         503,
         "Unavailable",
-        "A part of the server does not answer. Repeat after `Retry-After` seconds.",
+        "A part of the server does not answer, or has its hands full. Repeat after `Retry-After` seconds.",
     ),
     Code(
         "storage_full",

@@ -14,14 +14,15 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.serializers import Serializer
 
-from playground.api.authentication import IsAnybody
+from playground.api.authentication import IsAnybody, SessionAuthentication
 from playground.api.codes import CODES
 
 Json = dict[str, Any]
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 ALWAYS = ("malformed_request", "throttled", "internal_error", "unavailable")
 WITH_KEY = ("invalid_key", "forbidden", "origin_not_allowed")
-WITH_BODY = ("length_required", "body_too_large")
+WITH_BODY = ("request_timeout", "body_too_large")
+WITH_FILE = ("length_required",)
 WITH_JSON = ("unsupported_media_type", "invalid_input")
 WRITING = {"POST", "PUT", "PATCH"}
 WITH_PAGES = ("invalid_cursor", "invalid_input")
@@ -168,7 +169,9 @@ class Described(AutoSchema):
         if self._is_public:
             return [{}]
         wanted = [scope] if scope else []
-        found: list[Json] = [{"bearer": wanted}, {"apiKey": wanted}, {"session": []}]
+        found: list[Json] = [{"bearer": wanted}, {"apiKey": wanted}]
+        if SessionAuthentication in self.view.authentication_classes:
+            found.append({"session": []})
         return [*found, {}] if self._is_open else found
 
     def _takes_body(self, told: Operation) -> bool:
@@ -212,6 +215,8 @@ class Described(AutoSchema):
             yield "not_found"
         if self._takes_body(told):
             yield from WITH_BODY
+            if told.files:
+                yield from WITH_FILE
             yield from WITH_JSON if not told.files else WITH_JSON[1:] if told.body is not None else ()
         if told.pages:
             yield from WITH_PAGES

@@ -127,6 +127,7 @@ USAGE: dict[str, Any] = {
 }
 RECEIPT: dict[str, Any] = {
     "prediction": PREDICTION["id"],
+    "is_deleted": False,
     "model": PREDICTION["model"],
     "status": "succeeded",
     "via": "api",

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from marketplace.models import ApiKey
 from playground import keyring, predictions
 from playground.api import examples
+from playground.api.authentication import KeyAuthentication
 from playground.api.described import Answer, Operation
 from playground.api.key_bodies import KeyChange, KeyRequest, Rotation
 from playground.api.paging import page
@@ -104,13 +105,14 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
 class CallingKey(ApiView):
     """`GET /api/v1/key`: the key that asks. Every key may."""
 
+    authentication_classes = (KeyAuthentication,)
     scopes = {"GET": None}
     for_browsers = True
     described = {
         "GET": Operation(
             summary="Get the calling key",
             detail="What the key that you send is called, may do and has spent. Every key may ask, publishable ones "
-            "too; a signed-in person has none and is refused.",
+            "too; whoever sends none is nobody here, signed in or not.",
             answers={200: Answer("CallingKey", "The key that asks.")},
             tag="Keys",
         )
@@ -118,8 +120,7 @@ class CallingKey(ApiView):
 
     def get(self, request: Request) -> Response:
         key = caller(request).key
-        if key is None:
-            raise Problem("forbidden", "This tells a key of itself; you came with a session.")
+        assert key is not None  # nobody else is let in
         told: CallingKeyJson = {**_shown(key), "workspace": key.workspace.slug}
         return Response(told)
 
@@ -177,8 +178,10 @@ class Keys(ApiView):
             texts.append(text)
             return key.public_id
 
-        made, is_replay = predictions.once(who.workspace, repeats, asked, make)
-        shown = _shown(keyring.find(who.workspace, str(made)))
+        key, is_replay = predictions.once(
+            who.workspace, repeats, asked, make, lambda made: keyring.find(who.workspace, str(made))
+        )
+        shown = _shown(key)
         told: KeyWithSecretJson = {**shown, "key": None if is_replay else texts[0]}
         headers = {"Location": shown["urls"]["get"]} | ({"Idempotent-Replayed": "true"} if is_replay else {})
         return Response(told, status=201, headers=headers)

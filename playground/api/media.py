@@ -134,7 +134,7 @@ class Uploads(ApiView):
                     examples.UPLOAD,
                 )
             },
-            problems=(*KEEPING, "too_many_uploads", "not_found"),
+            problems=(*KEEPING, "too_many_uploads"),
             once=True,
         )
     }
@@ -158,8 +158,14 @@ class Uploads(ApiView):
                 in_parts=True,
             ).public_id
 
-        made, is_replay = predictions.once(who.workspace, key, {"make": "upload", **wanted}, announce)
-        body = uploads.as_json(uploads.find_upload(who.workspace, str(made)))
+        upload, is_replay = predictions.once(
+            who.workspace,
+            key,
+            {"make": "upload", **wanted},
+            announce,
+            lambda made: uploads.find_upload(who.workspace, str(made)),
+        )
+        body = uploads.as_json(upload)
         headers = {"Location": body["urls"]["get"]} | ({"Idempotent-Replayed": "true"} if is_replay else {})
         return Response(body, status=201, headers=headers)
 

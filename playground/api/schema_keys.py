@@ -75,9 +75,10 @@ _USAGE: dict[str, Schema] = {
 RECEIPT = record(
     "What one run cost, and why.",
     prediction=identifier("p"),
+    is_deleted=said(YES_NO, "the run is gone, its receipt stays"),
     model=STRING,
     status={"enum": list(Prediction.Status.values)},
-    via=STRING,
+    via=maybe(STRING),
     lines=array(LINE),
     quoted_micros=MICROS,
     held_micros=said(MICROS, "set aside when it was accepted"),
@@ -87,7 +88,12 @@ RECEIPT = record(
     created_at=TIME,
     started_at=maybe(TIME),
     settled_at=maybe(TIME),
-    urls=record("Where it is.", get=ADDRESS, prediction=ADDRESS, page=ADDRESS),
+    urls=record(
+        "Where it is; null where the run is deleted.",
+        get=ADDRESS,
+        prediction=maybe(ADDRESS),
+        page=maybe(ADDRESS),
+    ),
 )
 SCHEMAS: dict[str, Schema] = {
     "Key": record("An API key, without its secret.", **_KEY),

@@ -7,9 +7,10 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing import usage
 from billing.usage import Group
 from marketplace.schema import FieldError
-from playground import predictions, statements
+from playground import statements
 from playground.api import examples
 from playground.api.described import Answer, Operation, query
 from playground.api.paging import page
@@ -98,7 +99,7 @@ class Receipts(ApiView):
     described = {
         "GET": Operation(
             summary="List receipts",
-            detail="What each settled run was quoted and charged, newest first.",
+            detail="What each settled run was quoted and charged, the last settled first; of deleted runs too.",
             answers={200: Answer("ReceiptPage", "A page of receipts.")},
             pages=True,
             tag="Usage",
@@ -106,8 +107,11 @@ class Receipts(ApiView):
     }
 
     def get(self, request: Request) -> Response:
-        rows = statements.receipts(caller(request).workspace)
-        return Response(page(request, rows, order=["-id"], show=statements.receipt))
+        workspace = caller(request).workspace
+        rows = usage.references(workspace.pk)
+        found = page(request, rows, order=usage.RECENT, show=lambda row: row.reference)
+        found["results"] = statements.receipts(workspace, found["results"])
+        return Response(found)
 
 
 class Receipt(ApiView):
@@ -117,12 +121,13 @@ class Receipt(ApiView):
     described = {
         "GET": Operation(
             summary="Get a receipt",
-            detail="What a run was quoted, what of it was held, charged and released, line by line. A run that was "
-            "deleted has no receipt any more; what it was charged stays in the usage.",
+            detail="What a run was quoted, what of it was held, charged and released, line by line. A receipt stays "
+            "when its run is deleted, without anything of what the run was about. Two days later `via` and "
+            "`started_at` are null, and `lines` are those that were charged.",
             answers={200: Answer("Receipt", "The receipt.", example=examples.RECEIPT)},
             tag="Usage",
         )
     }
 
     def get(self, request: Request, prediction_id: str) -> Response:
-        return Response(statements.receipt(predictions.find(caller(request).workspace, prediction_id)))
+        return Response(statements.receipt(caller(request).workspace, prediction_id))

@@ -24,7 +24,12 @@ from playground.api.authentication import (
 )
 from playground.api.described import Described
 from playground.api.parsing import AlwaysJSON, StrictJSONParser
-from playground.api.problems import Problem
+from playground.api.problems import RETRY_SECONDS, Problem
+
+UNREAD_KEY = (
+    "vitrine.unread"  # in the scope of a request whose body the edge did not read, as nobody answered for it
+)
+_SOON = {"Retry-After": str(RETRY_SECONDS)}
 
 
 class ApiView(APIView):
@@ -52,10 +57,9 @@ class ApiView(APIView):
         # Counted before anything is refused, so that guessing keys is held up too, and every answer can say the count.
         self._count(request)
         super().initial(request, *args, **kwargs)
-        if "chunked" in request.headers.get("Transfer-Encoding", "").lower() and not request.headers.get(
-            "Content-Length"
-        ):
-            raise Problem("length_required", "Send the body with a Content-Length, not in chunks.")
+        if getattr(request._request, "scope", {}).get(UNREAD_KEY):
+            # Between two looks at it the key came to be. Without its body the request means something else.
+            raise Problem("unavailable", "Your key is known only now. Send the request again.", headers=_SOON)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         return Response(status=204, headers={"Allow": ", ".join(self.allowed_methods)})

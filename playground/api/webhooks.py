@@ -40,7 +40,7 @@ class Webhooks(ApiView):
             body=WebhookRequest,
             body_example=examples.WEBHOOK_REQUEST,
             answers={201: Answer("Webhook", "The webhook.", ("Location", "Idempotent-Replayed"))},
-            problems=("too_many", "not_found"),
+            problems=("too_many",),
             once=True,
         ),
     }
@@ -52,13 +52,14 @@ class Webhooks(ApiView):
     def post(self, request: Request) -> Response:
         key, who = idempotency_key(request), caller(request)
         wanted = read(WebhookRequest, request.data)
-        made, is_replay = predictions.once(
+        row, is_replay = predictions.once(
             who.workspace,
             key,
             {"make": "webhook", **wanted},
             lambda: webhooks.make(who.workspace, **wanted, by=who.user).public_id,
+            lambda made: webhooks.find(who.workspace, str(made)),
         )
-        body = webhooks.as_json(webhooks.find(who.workspace, str(made)), with_secret=True)
+        body = webhooks.as_json(row, with_secret=True)
         return _made(body, body["urls"]["get"], is_replay=is_replay)
 
 
@@ -132,10 +133,13 @@ class Test(ApiView):
     def post(self, request: Request, webhook_id: str) -> Response:
         key, row = idempotency_key(request), _find(request, webhook_id)
         read(Nothing, request.data)
-        made, is_replay = predictions.once(
-            row.workspace, key, {"test": row.uid}, lambda: webhooks.send_test(row).public_id
+        delivery, is_replay = predictions.once(
+            row.workspace,
+            key,
+            {"test": row.uid},
+            lambda: webhooks.send_test(row).public_id,
+            lambda made: webhooks.find_delivery(row.workspace, row, str(made)),
         )
-        delivery = webhooks.find_delivery(row.workspace, row, str(made))
         body = webhooks.delivery_as_json(delivery)
         return _made(body, None, is_replay=is_replay)
 

@@ -73,6 +73,7 @@ def facts() -> dict[str, Any]:
         "max_wait": WAIT_SECONDS,
         "output_days": settings.OUTPUT_DAYS,
         "input_days": settings.INPUT_DAYS,
+        "upload_days": settings.UPLOAD_DAYS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
         "tries": len(BACKOFF) + 1,
         "most_webhooks": webhooks.MAX_WEBHOOKS,

@@ -99,12 +99,18 @@ async def by_key(credential: str, *, origin: str) -> Caller:
 
 async def by_session(scope: Scope) -> Caller | None:
     """The signed-in person of a session cookie, in the workspace they chose."""
+    session_key = session_of(scope)
+    return await in_thread(_person, session_key) if session_key is not None else None
+
+
+def session_of(scope: Scope) -> str | None:
+    """The session that the request names; whether there is one, and whose, it does not say."""
     try:
         cookies = SimpleCookie(header(scope, b"cookie"))
     except CookieError:
         return None
     morsel = cookies.get(settings.SESSION_COOKIE_NAME)
-    return await in_thread(_person, morsel.value) if morsel is not None else None
+    return morsel.value or None if morsel is not None else None
 
 
 def _person(session_key: str) -> Caller | None:

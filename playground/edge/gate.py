@@ -1,29 +1,36 @@
-"""What is let in: no body beyond the limit, none for an address that does not exist, none of unknown length."""
+"""What is let in: no body beyond the limit, none for an address that does not exist, no file of unknown length."""
 
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from playground.api.problems import Problem
-from playground.edge.protocol import Message, Receive, Scope
+from playground.edge.protocol import Scope
 
-CHUNK_BYTES = 64 * 1024
-IN_MEMORY_BYTES = 1024 * 1024
 FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]+/parts/[0-9]+)?")
 MULTIPART_ROOM = 80 * 1024  # for what stands around a file
+WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}  # what some clients send along all the same is not looked at
+# Of whom nobody knows. The forms of visitors (sign-in, sign-up, a new password, a code) have some hundred bytes, and
+# what fits into one read of the network costs nothing to keep.
+STRANGER_BYTES = 64 * 1024
 
 
 def limit(method: str = "", path: str = "") -> int:
-    """The most bytes that a body may have; more where it is a file."""
+    """The most bytes that a body may have, whoever sends it; more where it is a file."""
     if is_file(method, path):
         return int(settings.MAX_UPLOAD_BYTES) + MULTIPART_ROOM
-    return int(settings.MAX_BODY_BYTES)
+    return stranger_limit() if method in WITHOUT_BODY else int(settings.MAX_BODY_BYTES)
+
+
+def stranger_limit() -> int:
+    """The most bytes of a body that nobody answers for."""
+    return min(STRANGER_BYTES, int(settings.MAX_BODY_BYTES))
 
 
 def is_file(method: str, path: str) -> bool:
@@ -31,24 +38,53 @@ def is_file(method: str, path: str) -> bool:
     return method in {"POST", "PUT"} and FILES.fullmatch(path) is not None
 
 
+def has_body(scope: Scope) -> bool:
+    """Whether the headers announce a body."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
+        for name, value in scope["headers"]
+    )
+
+
+def length_of(scope: Scope) -> int | None:
+    """The bytes that the headers announce; None where they do not say how many will come."""
+    said = dict(scope["headers"])
+    return None if b"transfer-encoding" in said else int(said.get(b"content-length", 0))
+
+
 def refusal(path: str, headers: Iterable[tuple[bytes, bytes]], method: str = "") -> Problem | None:
-    """Why a request with a body is turned away before that is read; None if it may come in. Names in lower case."""
-    if is_file(method, path) and any(name == b"transfer-encoding" for name, _ in headers):
-        return Problem("length_required", "Send the file with a Content-Length, not in chunks.")
+    """Why a request with a body is turned away, whoever sends it, before that is read; None if it may come in.
+
+    Names in lower case.
+    """
     lengths = [value for name, value in headers if name == b"content-length"]
-    is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    encodings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if encodings and is_file(method, path):
+        return Problem("length_required", "Send the file with a Content-Length, not in chunks.")
     if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
         return Problem("malformed_request", "Content-Length must be one number.")
+    if encodings and (encodings != [b"chunked"] or lengths):
+        # Of two who read this, each might see another end of it.
+        return Problem(
+            "malformed_request", "A body has a Content-Length, or comes in chunks and no other way."
+        )
     length = int(lengths[0]) if lengths and len(lengths[0]) < 20 else 2**63 if lengths else 0
-    if not length and not is_chunked:
+    if not length and not encodings:
         return None
     if length > limit(method, path):
         return too_large(limit(method, path))
-    try:
-        resolve(path)
-    except Resolver404:
+    if view_at(path) is None:
         return Problem("not_found", f"There is nothing at {path[:200]}.")
     return None
+
+
+@lru_cache(maxsize=512)
+def view_at(path: str) -> Any:
+    """What Django answers with at this address; None if there is nothing."""
+    try:
+        return resolve(path).func
+    except Resolver404:
+        return None
 
 
 def too_large(most: int) -> Problem:
@@ -57,59 +93,6 @@ def too_large(most: int) -> Problem:
     return Problem("body_too_large", detail, members={"max_bytes": most})
 
 
-@asynccontextmanager
-async def admitted(scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
-    """A `receive` that never yields more than the limit. Raises Problem, at once or from the `receive` itself.
-
-    A chunked body is read whole, as Django believes Content-Length only and would see nothing of it.
-    """
-    if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
-            yield await _measured(scope, receive, spool)
-        return
-    seen, most = 0, limit(scope["method"], scope["path"])
-
-    async def counting() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > most:
-            raise too_large(most)
-        return message
-
-    yield counting
-
-
-async def _measured(scope: Scope, receive: Receive, spool: tempfile.SpooledTemporaryFile[bytes]) -> Receive:
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return _always(message)
-        size += len(message.get("body", b""))
-        if size > limit():
-            raise too_large(limit())
-        spool.write(message.get("body", b""))
-        more = message.get("more_body", False)
-    spool.seek(0)
-    dropped = {b"transfer-encoding", b"content-length"}
-    scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in dropped]
-    scope["headers"].append((b"content-length", str(size).encode()))
-
-    async def replay() -> Message:
-        if spool.closed:
-            return await receive()
-        chunk = spool.read(CHUNK_BYTES)
-        is_last = spool.tell() >= size
-        if is_last:
-            spool.close()
-        return {"type": "http.request", "body": chunk, "more_body": not is_last}
-
-    return replay
-
-
-def _always(message: Message) -> Receive:
-    async def again() -> Message:
-        return message
-
-    return again
+def upgrade_with_body() -> Problem:
+    """The error of a request that wants another protocol before its body has come: where would that end?"""
+    return Problem("malformed_request", "A request with an Upgrade header has no body.")

@@ -43,6 +43,7 @@ class Inner(ASGIHandler):
             body = await self._received(receive)
         except RequestAborted:
             return
+        scope = _measured(scope, body)
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         status, headers, content = await loop.run_in_executor(_pool, context.run, self._answer, scope, body)
@@ -71,7 +72,6 @@ class Inner(ASGIHandler):
                     raise RequestAborted
                 body.write(message.get("body", b""))
                 more = message.get("more_body", False)
-            body.seek(0)
         except BaseException:
             body.close()
             raise
@@ -94,6 +94,16 @@ class Inner(ASGIHandler):
                     close_old_connections()
                 else:
                     response.close()  # sends request_finished too, which hands the connection back
+
+
+def _measured(scope: Scope, body: SpooledTemporaryFile[bytes]) -> Scope:
+    """The scope with the length of what came in chunks: Django believes Content-Length only. Rewinds the body."""
+    size = body.tell()
+    body.seek(0)
+    if all(name != b"transfer-encoding" for name, _ in scope["headers"]):
+        return scope
+    headers = [pair for pair in scope["headers"] if pair[0] != b"transfer-encoding"]
+    return {**scope, "headers": [*headers, (b"content-length", b"%d" % size)]}
 
 
 def _headers(response: HttpResponseBase) -> Headers:

@@ -10,8 +10,8 @@ from django.db import Error as DatabaseError
 
 from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import cors, events, gate, media, uploads, waits
-from playground.edge.answers import answer_problem, name_request
+from playground.edge import cors, events, gate, intake, media, uploads, waits
+from playground.edge.answers import answer_problem, is_for_people, name_request
 from playground.edge.callers import caller_of
 from playground.edge.hub import hub
 from playground.edge.inner import Inner
@@ -52,17 +52,24 @@ class Site:
         except Exception as error:
             if has_started:
                 raise
-            await answer_problem(send, _problem_of(error, scope["path"]), request_id)
+            as_page = is_for_people(scope["path"], scope["headers"])
+            await answer_problem(send, _problem_of(error, scope["path"]), request_id, as_page=as_page)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         refused = gate.refusal(path, scope["headers"], scope["method"])
         if refused is not None:
             raise refused
-        async with gate.admitted(scope, receive) as receive:
-            await self._admitted(path, scope, receive, send)
+        if not gate.has_body(scope):
+            await self._answer(path, scope, receive, send)
+            return
+        try:
+            async with intake.taken_in(scope, receive) as taken:
+                await self._answer(path, scope, taken, send)
+        except intake.Unread:
+            await self._inner({**scope, **intake.unread(scope)}, intake.nothing(), send)
 
-    async def _admitted(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path.startswith(media.PREFIX):
             await media.serve(scope, receive, send)
         elif uploads.is_errand(scope):

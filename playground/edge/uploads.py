@@ -27,7 +27,6 @@ from playground.edge.threads import in_thread
 
 PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]+/(?:parts/[0-9]+|complete)")
 SLICE_BYTES = 2**20
-STALL_SECONDS = 60
 AT_ONCE = 6  # of a workspace in this process
 JSON_BYTES = 64 * 1024
 FETCH_SECONDS = 30.0
@@ -116,13 +115,7 @@ async def _received(errand: Errand, scope: Scope, receive: Receive) -> None:
     )
     pending, more = bytearray(), True
     while more:
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                message = await receive()
-        except TimeoutError:
-            raise Problem(
-                "upload_stalled", f"Nothing came for {STALL_SECONDS} s. Send the file again."
-            ) from None
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise _Gone
         chunk, more = message.get("body", b""), message.get("more_body", False)

@@ -98,6 +98,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def of(self, webhook: Webhook) -> Self:
         return self.filter(webhook=webhook)
 
+    def of_requests(self, workspace: Workspace) -> Self:
+        """Those to addresses that single requests of the workspace named."""
+        return self.filter(workspace=workspace, webhook=None)
+
+    def settled(self) -> Self:
+        """Those that are not on their way any more."""
+        return self.exclude(status=Delivery.Status.PENDING)
+
 
 class Delivery(models.Model):
     """One event on its way to one address: tried until it is taken, or until there was enough of it.
@@ -168,6 +176,11 @@ class Delivery(models.Model):
                 condition=Q(claimed_until__isnull=False),
             ),
             models.Index(fields=["webhook", "-id"], name="delivery_log"),
+            models.Index(
+                fields=["workspace", "-id"],
+                name="delivery_log_of_requests",
+                condition=Q(webhook__isnull=True),
+            ),
             models.Index(fields=["created_at"], name="delivery_age"),
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlencode
@@ -21,6 +21,8 @@ MAX_TEXT = 200
 MAX_DOLLARS = 1_000_000
 MAX_OFFERED = 100  # keys and people in the list of who ran it
 SPANS = (("1", "Today"), ("7", "Last 7 days"), ("30", "Last 30 days"), ("90", "Last 90 days"))
+DAY_LENGTH = 20
+NO_DAY = "is no day: write it like 2027-01-31"
 NOBODY = -1  # the row id of who is not there
 
 
@@ -37,6 +39,10 @@ class Asked:
     until: str = ""
     cost: str = ""
     shared: str = ""
+    typed_since: str = field(
+        default="", compare=False
+    )  # as they stand in the form, whether they are days or not
+    typed_until: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, query: QueryDict) -> Asked:
@@ -54,6 +60,8 @@ class Asked:
             until=text("to") if _day(text("to")) else "",
             cost=text("cost", 20) if _micros(text("cost", 20)) else "",
             shared="1" if text("shared") else "",
+            typed_since=text("from", DAY_LENGTH),
+            typed_until=text("to", DAY_LENGTH),
         )
 
     @property
@@ -63,12 +71,39 @@ class Asked:
     @property
     def has_more(self) -> bool:
         """Whether one of the filters is set that are folded away."""
-        return bool(self.since or self.until or self.cost or self.shared)
+        return bool(self.typed_since or self.typed_until or self.cost or self.shared)
+
+    @property
+    def since_trouble(self) -> str:
+        return NO_DAY if self.typed_since and not self.since else ""
+
+    @property
+    def until_trouble(self) -> str:
+        return NO_DAY if self.typed_until and not self.until else ""
+
+    def words(self) -> list[tuple[str, str]]:
+        """What is looked for, for a page that shows no form of it: (what, which)."""
+        who = {"page": "the playground", "api": "the API"}.get(
+            self.who, "one key or member" if self.who else ""
+        )
+        said = (
+            ("Words", self.q),
+            ("Status", dict(Prediction.Status.choices).get(self.status, "")),
+            ("Model", self.model),
+            ("Made by", who),
+            ("When", dict(SPANS).get(self.when, "") if not self.since and not self.until else ""),
+            ("From", self.since),
+            ("To", self.until),
+            ("Cost at least", f"${self.cost.removeprefix('$')}" if self.cost else ""),
+            ("Shared by link", "yes" if self.shared else ""),
+        )
+        return [(what, which) for what, which in said if which]
 
     def query(self, **more: str) -> str:
         """The address's query; what is not asked for is left out."""
         names = {"since": "from", "until": "to"}
-        values = {names.get(name, name): value for name, value in asdict(self).items() if value}
+        own = {name: value for name, value in asdict(self).items() if value and not name.startswith("typed_")}
+        values = {names.get(name, name): value for name, value in own.items()}
         return urlencode({**values, **more})
 
     def link(self, **more: str) -> str:

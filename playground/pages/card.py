@@ -62,7 +62,7 @@ class Face:
     @property
     def shape(self) -> str:
         """How the media lie on the stage."""
-        if any(one.kind in {"audio", "file"} for one in self.media):
+        if any(one.is_listed for one in self.media):
             return "list"
         return str(len(self.media)) if len(self.media) <= MAX_TILES else "many"
 
@@ -138,7 +138,7 @@ def _note(state: State, media: tuple[Medium, ...], position: int | None, reason:
         where = f"Stopped at step {state['step']}" if state["step"] else "Canceled before the first step"
         return where, _cost(state) + "."
     if not media and _is_medium_expected(state["output"]):
-        return "The picture has expired", "Its input and seed are kept: run it again for the same picture."
+        return "The result has expired", "Its input and seed are kept: run it again for the same one."
     if not media:
         return "It is done", "What came out is text: open JSON."
     return "", ""

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from marketplace import catalog
-from playground.pages import form, shelf
+from playground.pages import form, shelf, social
 from playground.pages.context import workspace_of
 from playground.pages.media import of_asset
 
@@ -95,6 +95,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
         return render(request, "playground/_cards.html", context)
     lead = cards[:FEATURED] if filters.is_plain and len(cards) > FEATURED else []
     context |= {
+        "social": social.of_gallery(),
         "sorts": SORTS,
         "tasks": [(task, filters.link(task=task, page=1)) for task in shelf.tasks()],
         "everything": filters.link(task="", page=1),

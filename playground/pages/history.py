@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -45,6 +46,7 @@ def history(request: HttpRequest) -> HttpResponse:
     except TooBroad as error:
         page, problem = browse.Page([], has_newer=False, has_older=False), str(error)
     rows = page.rows
+    has_more = page.has_newer or page.has_older
     context = {
         "lines": results.lines(rows, with_places=True),
         "asked": asked,
@@ -56,6 +58,8 @@ def history(request: HttpRequest) -> HttpResponse:
         "older": asked.link(before=rows[-1].uid) if rows and page.has_older else "",
         "newer": asked.link(after=rows[0].uid) if rows and page.has_newer else "",
         "first": asked.link(),
+        "everything": f"{reverse('history-all')}?{asked.query()}" if rows and has_more else "",
+        "how_many": _how_many(workspace, asked) if has_more else "",
         "is_first": before is None and after is None,
         "may_run": allows(request, Act.RUN),
         "without_words": asked.without("q").link(),
@@ -96,10 +100,12 @@ def history_export(request: HttpRequest, form: str) -> HttpResponseBase:
 def history_download(request: HttpRequest) -> HttpResponseBase:
     """The media of the chosen runs as one ZIP."""
     workspace = own(request)
-    rows = predictions.history(workspace).filter(public_id__in=_ids(request.POST))
     try:
+        rows = predictions.history(workspace).filter(public_id__in=_chosen(request, workspace))
         pieces = export.as_zip(list(rows))
-    except export.TooMuch as error:
+    except Changed:
+        return _look_again(request)
+    except (export.TooMuch, TooBroad) as error:
         messages.error(request, str(error))
         return redirect(_back(request).link())
     name = f"{workspace.slug}-media-{timezone.now():%Y-%m-%d-%H%M}.zip"
@@ -110,7 +116,14 @@ def history_download(request: HttpRequest) -> HttpResponseBase:
 @member(Act.RUN)
 def history_delete(request: HttpRequest) -> HttpResponse:
     """Delete the chosen runs; open ones are canceled first where that was asked for, and left else."""
-    workspace, ids = own(request), _ids(request.POST)
+    workspace = own(request)
+    try:
+        ids = _chosen(request, workspace)
+    except Changed:
+        return _look_again(request)
+    except TooBroad as error:
+        messages.error(request, str(error))
+        return redirect(_back(request).link())
     with_cancel = bool(request.POST.get("cancel"))
     done = deletion.delete(workspace, ids, by=cast("User", request.user), cancel_open=with_cancel)
     more: list[tuple[str, str]] = [("left", encode(one, "p")) for one in done.left_open[:PAGE]]
@@ -152,6 +165,48 @@ def own(request: HttpRequest) -> Workspace:
     if workspace is None:
         raise Http404("There is no workspace.")
     return workspace
+
+
+class Changed(Exception):
+    """More runs match than whoever confirmed the act was told of."""
+
+
+def everything(workspace: Workspace, asked: Asked, *, newest: UUID | None = None) -> tuple[list[UUID], bool]:
+    """The newest runs that match, as many as one act may take, and whether there are more. Raises TooBroad."""
+    found = browse.matches(workspace, asked.filters(workspace), most=deletion.MAX_AT_ONCE + 1, newest=newest)
+    return found[: deletion.MAX_AT_ONCE], len(found) > deletion.MAX_AT_ONCE
+
+
+def _chosen(request: HttpRequest, workspace: Workspace) -> list[UUID]:
+    """The runs that were ticked; or of `everything` that matches, those that the page before told of.
+
+    Raises Changed, TooBroad.
+    """
+    if not request.POST.get("everything"):
+        return _ids(request.POST)
+    newest, told = parse(request.POST.get("newest", "")[:64], "p"), request.POST.get("told", "")
+    if newest is None or not told.isdecimal() or len(told) > 6:
+        raise Changed
+    found, _ = everything(workspace, _back(request), newest=newest)
+    if len(found) > int(told):
+        raise Changed
+    return found
+
+
+def _look_again(request: HttpRequest) -> HttpResponse:
+    messages.error(request, "Nothing was done: what matches has changed. Look at it again.")
+    return redirect(f"{reverse('history-all')}?{_back(request).query()}")
+
+
+def _how_many(workspace: Workspace, asked: Asked) -> str:
+    """How many runs match, in words; nothing where it would take long to know."""
+    if asked.q:
+        return ""
+    try:
+        found, is_more = everything(workspace, asked)
+    except TooBroad:
+        return ""
+    return f"more than {deletion.MAX_AT_ONCE}" if is_more else f"all {len(found)}"
 
 
 def _ids(values: QueryDict) -> list[UUID]:

@@ -71,7 +71,7 @@ class KeyForm(forms.Form):
     preset = forms.ChoiceField(choices=[(key, key) for key in PRESET_WORDS], required=False)
     scopes = forms.MultipleChoiceField(choices=list(SCOPES.items()), required=False)
     life = forms.ChoiceField(choices=[(key, key) for key in (KEEP, NEVER, *LIVES, ON_DAY)], required=False)
-    life_until = forms.DateField(required=False)
+    life_until = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
     limit_day = Dollars(required=False)
     limit_month = Dollars(required=False)
     origins = forms.CharField(max_length=6000, required=False)

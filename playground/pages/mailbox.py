@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
+from functools import wraps
+from typing import ParamSpec, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -16,21 +17,31 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from marketplace import mail
+from playground.pages.access import View, staff
 
 PAGE = 50
-# What a proxy adds for a visitor that is not on this machine, though the connection is.
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "CF-Connecting-IP")
-LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _URL = re.compile(r"https?://[^\s<>\"']{1,2000}")
+P = ParamSpec("P")
+
+
+def filed(view: View[P]) -> View[P]:
+    """There is no such page where mails are sent, for nobody."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not settings.MAIL_IS_FILED:
+            raise Http404("There is no such page.")
+        return view(request, *args, **kwargs)
+
+    return cast("View[P]", guarded)
 
 
 @require_safe
 @never_cache
+@filed
+@staff
 def mailbox(request: HttpRequest) -> HttpResponse:
     """All mails, newest first."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
     text = request.GET.get("from", "")
     offset = int(text) if text.isdecimal() and len(text) < 6 else 0
     found = mail.letters(limit=PAGE + 1, offset=offset)
@@ -44,37 +55,14 @@ def mailbox(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
+@filed
+@staff
 def letter(request: HttpRequest, name: str) -> HttpResponse:
     """One mail, as the text that it is."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
     found = mail.read(name)
     if found is None:
         raise Http404("There is no such mail.")
     return render(request, "people/letter.html", {"letter": found, "body": _with_links(request, found.body)})
-
-
-def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """None for who may read; for others there is no such page, and visitors may sign in first."""
-    if settings.MAIL_IS_FILED and (_is_at_the_machine(request) or getattr(request.user, "is_staff", False)):
-        return None
-    if settings.MAIL_IS_FILED and not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path())
-    raise Http404("There is no such page.")
-
-
-def _is_at_the_machine(request: HttpRequest) -> bool:
-    """Whether the browser runs on this machine, as far as can be told.
-
-    Where the site is meant for others, behind a proxy that may run here too, nobody counts as being at the machine.
-    """
-    try:
-        is_near = ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
-    named = {urlsplit(settings.PUBLIC_URL).hostname, urlsplit(f"//{request.get_host()}").hostname}
-    return is_near and named <= LOOPBACK_NAMES and not any(name in request.headers for name in FORWARDED)
 
 
 def _with_links(request: HttpRequest, body: str) -> SafeString:

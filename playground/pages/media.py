@@ -28,6 +28,12 @@ class Medium:
     size: int | None
     poster: str
     id: str
+    link: str = ""  # an address that opens for longer than `url`, where there is one
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it is a line of its own on a stage, and not a picture that fills one."""
+        return self.kind not in {"image", "video"}
 
     @property
     def name(self) -> str:
@@ -35,9 +41,19 @@ class Medium:
 
     @property
     def icon(self) -> str:
-        if self.media_type.startswith("model/"):
-            return "cube"
-        return self.kind if self.kind in KINDS else "layers"
+        return icon_of(self.media_type)
+
+
+def icon_of(media_type: str) -> str:
+    """The icon of what a file is."""
+    kind = media_type.partition("/")[0]
+    return "cube" if kind == "model" else kind if kind in KINDS else "layers"
+
+
+def picture_of(asset: Asset) -> str:
+    """The address of a small picture of a medium; empty for one that has none, such as sound."""
+    has_one = asset.thumbnail_name or asset.media_type.startswith("image/")
+    return assets.thumbnail_address(asset) if has_one else ""
 
 
 def media_in(output: Any) -> tuple[Medium, ...]:
@@ -58,7 +74,7 @@ def _found(value: Any, now: datetime) -> Iterator[Medium]:
                 yield from _found(one, now)
 
 
-def _medium(value: dict[str, Any]) -> Medium:
+def _medium(value: dict[str, Any], link: str = "") -> Medium:
     media_type = value.get("content_type") or "image/png"
     kind = media_type.partition("/")[0]
     return Medium(
@@ -70,19 +86,22 @@ def _medium(value: dict[str, Any]) -> Medium:
         size=value.get("size"),
         poster=str(value.get("thumbnail_url") or "").removeprefix(settings.PUBLIC_URL),
         id=value.get("id") or "",
+        link=link,
     )
 
 
-def of_asset(asset: Asset) -> Medium:
-    """A stored medium."""
+def of_asset(asset: Asset, *, url: str = "", poster: str = "", link: str = "") -> Medium:
+    """A stored medium, at addresses of its own where none are given."""
+    thumbnail = assets.thumbnail_address(asset) if asset.thumbnail_name and not url else poster
     return _medium(
         {
-            "url": assets.address(asset),
+            "url": url or assets.address(asset),
             "content_type": asset.media_type,
             "width": asset.width,
             "height": asset.height,
             "size": asset.size,
-            "thumbnail_url": assets.thumbnail_address(asset) if asset.thumbnail_name else "",
+            "thumbnail_url": thumbnail,
             "id": asset.uid,
-        }
+        },
+        link,
     )

@@ -14,7 +14,7 @@ from django.utils import timezone
 from billing import pricing
 from marketplace import catalog, schema
 from playground import live, predictions
-from playground.pages import shelf
+from playground.pages import shelf, social
 from playground.pages.context import caller_of, workspace_of
 from playground.pages.words import vocabulary
 
@@ -64,12 +64,14 @@ def url_of(called: catalog.Callable) -> str:
 def page(request: HttpRequest, called: catalog.Callable, tab: str) -> dict[str, Any]:
     """What the head of each of the model's pages shows."""
     words = vocabulary(called.version.manifest)
+    price = shelf.price_text(called.prices)
     return {
+        "social": social.of_model(called.listing, price),
         "listing": called.listing,
         "called": called,
         "tab": tab,
         "tabs": _tabs(request, called),
-        "price": shelf.price_text(called.prices),
+        "price": price,
         "icon_name": shelf.icon_of(called.listing.task),
         "serving": serving(called),
         "cover": shelf.cover_of(called.listing),

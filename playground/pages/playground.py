@@ -84,10 +84,12 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     return render(request, "playground/_estimate.html", context)
 
 
-@require_POST
 @with_files
 def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
-    """Run it: htmx gets the live card, a plain form goes on to the run's page; errors come back in the form."""
+    """Run it: htmx gets the live card, a plain form goes on to the run's page; errors come back in the form. To look at
+    it is the model: who reloads a form that was refused by its address comes here."""
+    if request.method != "POST":
+        return redirect("model", publisher, name)
     called = _posted_to(request, publisher, name)
     given = form.read(request, called.endpoint.input_schema)
     if not request.user.is_authenticated:

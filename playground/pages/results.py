@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from marketplace import schema
-from playground import assets, live
+from playground import live
 from playground.models import Asset, Prediction
 from playground.pages import card
+from playground.pages.media import icon_of, picture_of
 from playground.predictions import queue_position, state_of, waiting
 from playground.predictions.find import Place
 
@@ -37,6 +38,7 @@ class Line:
     row: Prediction
     summary: str
     thumbnail: str
+    icon: str  # of what came out, where there is no picture of it
     took_ms: float | None
     place: str = ""  # in the queue, in words
 
@@ -78,8 +80,7 @@ def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line
     waiting_ids = [row.public_id for row in rows if row.status == Prediction.Status.QUEUED]
     places = queue_position(waiting_ids) if with_places and waiting_ids else {}
     return [
-        Line(row, summary(row), thumbnail(row), took_ms(row), _place(places.get(row.public_id)))
-        for row in rows
+        Line(row, summary(row), *_face(row), took_ms(row), _place(places.get(row.public_id))) for row in rows
     ]
 
 
@@ -97,10 +98,11 @@ def summary(row: Prediction) -> str:
     return next((text for text in texts if isinstance(text, str) and text), "No text input")
 
 
-def thumbnail(row: Prediction) -> str:
-    """The address of the first picture that is still there, made small; empty for none."""
-    picture = next(iter(media_of(row)), None)
-    return assets.thumbnail_address(picture) if picture is not None else ""
+def _face(row: Prediction) -> tuple[str, str]:
+    """A small picture of what came out, empty for none, and the icon of what it is."""
+    media = media_of(row)
+    picture = next(filter(None, map(picture_of, media)), "")
+    return picture, icon_of(media[0].media_type) if media else "image"
 
 
 def media_of(row: Prediction) -> list[Asset]:

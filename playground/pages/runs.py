@@ -17,11 +17,12 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace import catalog, schema
 from marketplace.models import User
 from marketplace.people import Act
-from playground import assets, predictions
+from playground import predictions, webhooks
 from playground.models import Prediction
 from playground.pages import playground, results
 from playground.pages.access import allows, member
 from playground.pages.context import workspace_of
+from playground.pages.media import icon_of, picture_of
 from playground.predictions import delete as deletion
 from playground.predictions import lineage
 from playground.predictions import share as sharing
@@ -54,6 +55,8 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
         "spans": SHARE_SPANS,
         "site": settings.PUBLIC_URL,
         "may_run": allows(request, Act.RUN),
+        "told": webhooks.of_run(row),
+        "may_look": allows(request, Act.WEBHOOKS),
         **_money(row),
     }
     return render(request, "playground/prediction.html", context)
@@ -64,7 +67,8 @@ def _kin(one: lineage.Kin) -> dict[str, Any]:
     is_live = one.asset is not None and one.asset.expires_at > timezone.now()
     return {
         "url": reverse("prediction", args=[one.run.uid]) if one.run else "",
-        "thumbnail": assets.thumbnail_address(one.asset) if one.asset and is_live else "",
+        "thumbnail": picture_of(one.asset) if one.asset and is_live else "",
+        "icon": icon_of(one.asset.media_type) if one.asset else "image",
         "field": one.path,
         "origin": one.run.model if one.run else "uploaded",
     }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -20,8 +18,9 @@ from marketplace.models import User
 from marketplace.people import Act
 from playground import assets
 from playground.models import Asset, Prediction, Share
-from playground.pages import results
+from playground.pages import results, social
 from playground.pages.access import member
+from playground.pages.media import Medium, of_asset
 from playground.pages.runs import SHARE_SPANS, own_run
 from playground.predictions import share as sharing
 
@@ -37,19 +36,6 @@ SIMPLE = {
     "checkbox",
 }  # controls of values that tell nothing of who
 MAX_PROMPT = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Medium:
-    """One medium on a shared page. `address` opens for minutes, `link` as long as the page does."""
-
-    asset: Asset
-    address: str
-    link: str
-
-    @property
-    def is_picture(self) -> bool:
-        return self.asset.media_type.startswith("image/")
 
 
 @require_POST
@@ -82,15 +68,13 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     link = _opened(token)
     row = link.prediction
     media = [_medium(link, asset, number) for number, asset in enumerate(results.media_of(row), 1)]
-    picture = next((one for one in media if one.is_picture), None)
+    model = _model(row)
     context = {
         "media": media,
-        "ratio": _ratio(row, media),
         "prompt": _prompt(row),
         "facts": _facts(row),
-        "page_url": settings.PUBLIC_URL + reverse("shared", args=[token]),
-        "card": {"asset": picture.asset, "url": settings.PUBLIC_URL + picture.link} if picture else None,
-        **_model(row),
+        "social": social.of_shared(token, _prompt(row), model["listing"], media),
+        **model,
     }
     return _private(render(request, "playground/shared.html", context))
 
@@ -102,7 +86,7 @@ def shared_media(request: HttpRequest, token: str, number: int) -> HttpResponse:
     media = results.media_of(link.prediction)
     if not 1 <= number <= len(media):
         raise Http404("There is no such medium.")
-    address = _address(link, media[number - 1])
+    address = assets.address(media[number - 1], lifetime_seconds=_seconds_left(link))
     return _private(redirect(f"{address}?download" if "download" in request.GET else address))
 
 
@@ -122,19 +106,21 @@ def _private(response: HttpResponse) -> HttpResponse:
 
 
 def _medium(link: Share, asset: Asset, number: int) -> Medium:
-    return Medium(asset, _address(link, asset), reverse("shared-media", args=[link.token, number]))
+    """One medium of the page: its addresses open for minutes, its link as long as the page does."""
+    seconds = _seconds_left(link)
+    return of_asset(
+        asset,
+        url=assets.address(asset, lifetime_seconds=seconds),
+        poster=assets.thumbnail_address(asset, lifetime_seconds=seconds) if asset.thumbnail_name else "",
+        link=reverse("shared-media", args=[link.token, number]),
+    )
 
 
-def _address(link: Share, asset: Asset) -> str:
-    left = MEDIA_SECONDS
-    if link.expires_at is not None:
-        left = min(left, max(1, int((link.expires_at - timezone.now()).total_seconds())))
-    return assets.address(asset, lifetime_seconds=left)
-
-
-def _ratio(row: Prediction, media: list[Medium]) -> tuple[int, int]:
-    asset = media[0].asset if media else None
-    return (asset.width, asset.height) if asset and asset.width and asset.height else (1, 1)
+def _seconds_left(link: Share) -> int:
+    """For how long an address of a medium opens: never beyond the end of the link."""
+    if link.expires_at is None:
+        return MEDIA_SECONDS
+    return min(MEDIA_SECONDS, max(1, int((link.expires_at - timezone.now()).total_seconds())))
 
 
 def _prompt(row: Prediction) -> str:

@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from marketplace.ids import parse
-from playground import assets
 from playground.models import Asset
+from playground.pages import media
 from playground.predictions.files import MAX_BYTES
 
 register = template.Library()
@@ -189,9 +189,15 @@ def said(value: object) -> str:
 
 
 @register.filter
-def thumbnail(asset: Asset) -> str:
-    """The address of a medium's small version."""
-    return assets.thumbnail_address(asset)
+def picture(asset: Asset | str) -> str:
+    """The address of a small picture of a medium; empty for what has none, and where there is no medium."""
+    return media.picture_of(asset) if isinstance(asset, Asset) else ""
+
+
+@register.filter
+def medium_icon(media_type: str) -> str:
+    """The icon of what a file is."""
+    return media.icon_of(media_type)
 
 
 @register.filter
@@ -214,11 +220,11 @@ def stored(context: Context, value: str) -> dict[str, str] | None:
     if asset.width and asset.height:
         facts.append(f"{asset.width} × {asset.height}")
     facts.append(size(asset.size))
-    is_picture = asset.media_type.startswith("image/")
     return {
         "name": asset.filename or asset.uid,
         "facts": " · ".join(facts),
-        "thumbnail": assets.thumbnail_address(asset) if is_picture else "",
+        "thumbnail": media.picture_of(asset),
+        "icon": media.icon_of(asset.media_type),
     }
 
 

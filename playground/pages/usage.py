@@ -18,9 +18,8 @@ from billing import usage as spent
 from billing.usage import Group, Name
 from marketplace.models import Workspace
 from marketplace.people import Act
-from playground import statements
+from playground import predictions, statements
 from playground.middleware import VitrineRequest
-from playground.models import Prediction
 from playground.pages.access import allows, member
 from playground.pages.key_forms import Dollars, written
 from playground.pages.usage_chart import chart_of
@@ -90,7 +89,7 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
     span, wrong = _range(request)
     text = request.GET.get("by", Group.MODEL.value)
     group = Group(text) if text in set(TABS) else Group.MODEL
-    found = spent.by_day(workspace.pk, group, span.first, span.last)
+    found, projection = _spent(workspace, span, group)
     names = {name for groups in found.values() for name in groups}
     chart = chart_of(span.days, found, _labels(workspace, group, names))
     now = ledger.balance(workspace.pk)
@@ -108,8 +107,8 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
         "hidden": max(0, len(chart.rows) - ROWS_SHOWN),
         "balance": now,
         "holds": spent.open_holds(workspace.pk),
-        "open_runs": Prediction.objects.of(workspace).open().order_by("-id")[:5],
-        "projection": spent.projection(workspace.pk),
+        "open_runs": predictions.open_runs(workspace),
+        "projection": projection,
         "limits": limits_now,
         "is_at_limit": any(cap and cap.share >= 1 for cap in limits_now.values()),
         "form": form or Limits(initial=_initial(limits_now, now.low_micros)),
@@ -119,6 +118,16 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
     response = render(request, "dashboard/usage/usage.html", context, status=status)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _spent(workspace: Workspace, span: Range, group: Group) -> tuple[spent.Days, spent.Projection]:
+    """What was spent on the days of the range, and what this month comes to: mostly one question."""
+    first, last = spent.reach()
+    if span.last < first:
+        return spent.by_day(workspace.pk, group, span.first, span.last), spent.projection(workspace.pk)
+    known = spent.by_day(workspace.pk, group, min(first, span.first), max(last, span.last))
+    found = {day: groups for day, groups in known.items() if span.first <= day <= span.last}
+    return found, spent.projection(workspace.pk, known=known)
 
 
 def _initial(caps: Mapping[str, ledger.Limit | None], low_micros: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playground.pages.account import account_delete, invitation, profile
 from playground.pages.acts import prediction_acts, prediction_example, prediction_zip
+from playground.pages.components import components
 from playground.pages.gallery import gallery
 from playground.pages.history import (
     history,
@@ -14,6 +15,7 @@ from playground.pages.history import (
     history_rows,
     history_undo,
 )
+from playground.pages.history_all import history_all
 from playground.pages.mailbox import letter, mailbox
 from playground.pages.members import (
     invitation_resend,
@@ -27,9 +29,20 @@ from playground.pages.members import (
 from playground.pages.model_tabs import model_api, model_examples, model_readme, model_versions
 from playground.pages.playground import estimate, model, model_form, model_runs, run
 from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
+from playground.pages.sessions import session_end, sessions
 from playground.pages.sharing import revoke, share, shared, shared_media
 from playground.pages.site import healthz
-from playground.pages.webhooks import delivery, redeliver, request_secret, webhook, webhook_act, webhooks
+from playground.pages.webhooks import (
+    delivery,
+    redeliver,
+    request_deliveries,
+    request_delivery,
+    request_redeliver,
+    request_secret,
+    webhook,
+    webhook_act,
+    webhooks,
+)
 from playground.pages.workspaces import (
     switch,
     workspace_delete,
@@ -43,12 +56,14 @@ __all__ = [
     "again",
     "balance",
     "cancel",
+    "components",
     "delete",
     "delivery",
     "estimate",
     "gallery",
     "healthz",
     "history",
+    "history_all",
     "history_cancel",
     "history_delete",
     "history_download",
@@ -80,9 +95,14 @@ __all__ = [
     "profile",
     "receipt",
     "redeliver",
+    "request_deliveries",
+    "request_delivery",
+    "request_redeliver",
     "request_secret",
     "revoke",
     "run",
+    "session_end",
+    "sessions",
     "share",
     "shared",
     "shared_media",

@@ -1,4 +1,5 @@
-"""The workspace's webhooks: who is told, with what secret, and the log of what was sent."""
+"""The workspace's webhooks: who is told, with what secret, and the logs of what was sent, to them and to the addresses
+that single runs named."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, cast
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -94,32 +96,46 @@ def webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
 
 
 def _page(request: HttpRequest, row: Webhook, **more: Any) -> HttpResponse:
+    values = {"url": row.url, "description": row.description, "events": row.events}
+    context = {**_line(row), "form": _form(values, {}), "secret": "", **_log(request, row)}
+    return render(
+        request, "webhooks/webhook.html", context | more, status=422 if more.get("is_wrong") else 200
+    )
+
+
+@require_safe
+@never_cache
+@member(Act.WEBHOOKS)
+def request_deliveries(request: HttpRequest) -> HttpResponse:
+    """What was sent to the addresses that single runs named."""
+    return render(request, "webhooks/requests.html", _log(request, _workspace(request)))
+
+
+def _log(request: HttpRequest, source: Webhook | Workspace) -> dict[str, Any]:
+    """A page of the log of a webhook, or of the requests of a workspace, as its filters ask for it."""
     status = request.GET.get("status", "")
     status = status if status in Delivery.Status.values else ""
+    # Nobody sends a test to an address that a run names.
+    events = book.EVENTS if isinstance(source, Webhook) else tuple(Event.values)
     event = request.GET.get("event", "")
-    event = event if event in book.EVENTS else ""
-    rows = book.deliveries(row, status=status, event=event).select_related("prediction").defer("body")
+    event = event if event in events else ""
+    rows = book.deliveries(source, status=status, event=event)
+    rows = rows.select_related("prediction", "webhook").defer("body")
     before = parse(request.GET.get("before", "")[:64], "d")
     if before is not None:
-        last = Delivery.objects.of(row).filter(public_id=before).values_list("pk", flat=True).first()
+        # The place of a row of this log; what has left it since begins the log anew.
+        last = book.deliveries(source).filter(public_id=before).values_list("pk", flat=True).first()
         rows = rows.filter(pk__lt=last) if last is not None else rows
     found = list(rows[: PAGE + 1])
-    values = {"url": row.url, "description": row.description, "events": row.events}
-    context = {
-        **_line(row),
-        "form": _form(values, {}),
+    return {
         "log": [_sent(one) for one in found[:PAGE]],
         "older": found[PAGE - 1].uid if len(found) > PAGE else "",
         "is_first": before is None,
         "status": status,
         "statuses": Delivery.Status.choices,
         "event": event,
-        "events": book.EVENTS,
-        "secret": "",
+        "events": events,
     }
-    return render(
-        request, "webhooks/webhook.html", context | more, status=422 if more.get("is_wrong") else 200
-    )
 
 
 @require_POST
@@ -189,13 +205,26 @@ ACTS: dict[str, Callable[[HttpRequest, Webhook], HttpResponse | None]] = {
 @never_cache
 @member(Act.WEBHOOKS)
 def delivery(request: HttpRequest, webhook_id: str, delivery_id: str) -> HttpResponse:
-    """One delivery: what was sent, and what each attempt was answered."""
+    """One delivery of a webhook: what was sent, and what each attempt was answered."""
     row = _own(request, webhook_id)
-    sent = _delivery(request, row, delivery_id)
+    return _one(request, _delivery(request, row, delivery_id), row)
+
+
+@require_safe
+@never_cache
+@member(Act.WEBHOOKS)
+def request_delivery(request: HttpRequest, delivery_id: str) -> HttpResponse:
+    """One delivery to an address that a run named."""
+    return _one(request, _delivery(request, None, delivery_id), None)
+
+
+def _one(request: HttpRequest, sent: Delivery, row: Webhook | None) -> HttpResponse:
     body = json.dumps(json.loads(sent.body), indent=2, ensure_ascii=False)
+    log = reverse("webhook", args=[row.uid]) if row is not None else reverse("request-deliveries")
     context = {
-        **_line(row),
         **_sent(sent),
+        "log": (log, row.host if row is not None else "Single runs"),
+        "again": _address(sent, "redeliver"),
         "attempts": list(reversed(sent.attempts)),
         "body": body[:SHOWN_BODY],
         "is_cut": len(body) > SHOWN_BODY,
@@ -209,10 +238,28 @@ def delivery(request: HttpRequest, webhook_id: str, delivery_id: str) -> HttpRes
 @member(Act.WEBHOOKS)
 def redeliver(request: HttpRequest, webhook_id: str, delivery_id: str) -> HttpResponse:
     """Send it again, under the same id."""
-    row = _own(request, webhook_id)
-    book.redeliver(_delivery(request, row, delivery_id))
+    return _again(request, _delivery(request, _own(request, webhook_id), delivery_id))
+
+
+@require_POST
+@never_cache
+@member(Act.WEBHOOKS)
+def request_redeliver(request: HttpRequest, delivery_id: str) -> HttpResponse:
+    """Send again what went to an address that a run named."""
+    return _again(request, _delivery(request, None, delivery_id))
+
+
+def _again(request: HttpRequest, sent: Delivery) -> HttpResponse:
+    book.redeliver(sent)
     messages.success(request, "It is on its way again. Reload to see what the server answered.")
-    return redirect("delivery", row.uid, delivery_id)
+    return redirect(_address(sent))
+
+
+def _address(sent: Delivery, act: str = "delivery") -> str:
+    """Of the page of a delivery, or of what can be done to it."""
+    if sent.webhook is not None:
+        return reverse(act, args=[sent.webhook.uid, sent.uid])
+    return reverse(f"request-{act}", args=[sent.uid])
 
 
 def _workspace(request: HttpRequest) -> Workspace:
@@ -229,7 +276,7 @@ def _own(request: HttpRequest, webhook_id: str) -> Webhook:
         raise Http404(str(error)) from None
 
 
-def _delivery(request: HttpRequest, row: Webhook, delivery_id: str) -> Delivery:
+def _delivery(request: HttpRequest, row: Webhook | None, delivery_id: str) -> Delivery:
     try:
         return book.find_delivery(_workspace(request), row, delivery_id[:64])
     except book.NotFound as error:
@@ -266,6 +313,7 @@ def _sent(row: Delivery) -> dict[str, Any]:
     last = row.last or {}
     return {
         "sent": row,
+        "address": _address(row),
         "sent_pill": "canceled" if row.is_held else PILLS.get(row.status, row.status),
         "sent_word": "Held" if row.is_held else row.get_status_display(),
         "answered": last.get("status"),

@@ -8,7 +8,16 @@ exporting them is in `browse`, `delete`, `share`, `lineage` and `export`.
 
 from __future__ import annotations
 
-from playground.predictions.browse import ORDER, Filters, TooBroad, anchors, bounded, history, matching
+from playground.predictions.browse import (
+    ORDER,
+    Filters,
+    TooBroad,
+    anchors,
+    bounded,
+    history,
+    matching,
+    open_runs,
+)
 from playground.predictions.cancel import cancel, end_all
 from playground.predictions.delete import StillOpen, delete_one
 from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
@@ -59,6 +68,7 @@ __all__ = [
     "may_pin",
     "move",
     "once",
+    "open_runs",
     "own_file",
     "pin",
     "queue_position",

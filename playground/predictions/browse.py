@@ -6,7 +6,7 @@ counted, and a question that would take longer than a page may is given up with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,18 +14,20 @@ from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Sum
+from django.db.models.functions import Coalesce
 from psycopg.errors import QueryCanceled
 
 from marketplace.ids import parse
 from marketplace.models import Workspace
-from playground.models import Prediction, Share
+from playground.models import Asset, Prediction, Share
 from playground.models.prediction import PredictionQuerySet
 from playground.predictions import words
 from playground.predictions.find import attach_model
 
 MAX_SECONDS = 3
 MAX_MODELS = 200
+OPEN_RUNS = 5  # that are shown beside a balance
 ORDER = ("-created_at", "-id")
 
 
@@ -72,6 +74,28 @@ NOTHING = Filters()
 def history(workspace: Workspace, *, model: str = "") -> PredictionQuerySet:
     """The workspace's runs, newest first, selected `with_model`: for the head of the list."""
     return matching(workspace, Filters(model=model)).with_model()
+
+
+# Each status as a word of the statement: a plan that is kept for any status takes it for as common as those of closed
+# runs, and walks through the whole list where nothing is open.
+_OPEN_RUNS = """
+SELECT * FROM (
+    (SELECT {columns} FROM playground_prediction
+      WHERE workspace_id = %(workspace)s AND status = 'queued' AND deletion_id IS NULL
+      ORDER BY created_at DESC LIMIT {most})
+     UNION ALL
+    (SELECT {columns} FROM playground_prediction
+      WHERE workspace_id = %(workspace)s AND status = 'running' AND deletion_id IS NULL
+      ORDER BY created_at DESC LIMIT {most})
+) open_runs ORDER BY created_at DESC LIMIT {most}
+""".replace("{columns}", "id, public_id, model, status, held_micros, created_at").replace(
+    "{most}", str(OPEN_RUNS)
+)
+
+
+def open_runs(workspace: Workspace) -> list[Prediction]:
+    """The newest of the workspace's open runs, `OPEN_RUNS` at most, with no more of them than a line needs."""
+    return list(Prediction.objects.raw(_OPEN_RUNS, {"workspace": workspace.pk}))
 
 
 def matching(workspace: Workspace, filters: Filters) -> PredictionQuerySet:
@@ -128,6 +152,51 @@ def page(
         attach_model(row)
     newer, older = (has_more, bool(found)) if is_back else (anchor is not None, has_more)
     return Page(found, has_newer=newer, has_older=older)
+
+
+def matches(workspace: Workspace, filters: Filters, *, most: int, newest: UUID | None = None) -> list[UUID]:
+    """The ids of at most `most` runs that match, newest first; with `newest`, none that came after that run.
+
+    Raises TooBroad.
+    """
+    with bounded():
+        rows = matching(workspace, filters)
+        place = None
+        if newest is not None:
+            moment, number = _place(workspace, newest)
+            place = (moment, number + 1)  # that run itself is within
+        if filters.text:
+            rows = _with_words(workspace, rows, filters, place, size=most, is_back=False)
+        elif place is not None:
+            rows = _beyond(rows, place, is_back=False)
+        return list(rows.values_list("public_id", flat=True)[:most])
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What many runs are together. `files` and `size` (bytes) are of media that are still there."""
+
+    runs: int
+    open: int
+    cost_micros: int
+    files: int
+    size: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+def heap(workspace: Workspace, ids: Collection[UUID]) -> Heap:
+    """The sums of these runs of the workspace."""
+    rows = Prediction.objects.of(workspace).filter(public_id__in=ids)
+    found = rows.aggregate(
+        runs=Count("pk"),
+        open=Count("pk", filter=Q(status__in=Prediction.OPEN)),
+        cost_micros=Coalesce(Sum("cost_micros"), 0),
+        first_at=Min("created_at"),
+        last_at=Max("created_at"),
+    )
+    media = Asset.objects.live().filter(prediction__in=rows.values("pk"))
+    return Heap(**found, **media.aggregate(files=Count("pk"), size=Coalesce(Sum("size"), 0)))
 
 
 def batches(workspace: Workspace, filters: Filters, *, size: int) -> Iterator[list[Prediction]]:

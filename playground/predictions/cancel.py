@@ -38,7 +38,6 @@ def cancel(row: Prediction) -> Prediction:
             quoted = pricing.Quote.from_json(locked.quote)
             done = Fraction(min(locked.step, locked.steps), max(locked.steps, 1))
             charge(locked, pricing.partial(quoted, done))
-        locked.save(update_fields=["status", "finished_at", "cost_micros", "logs", "metrics", "input"])
         row = Prediction.objects.with_model().get(pk=row.pk)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
     return row
@@ -57,7 +56,6 @@ def end_all(workspace_id: int) -> int:
     for row in rows:
         row.status, row.finished_at = Prediction.Status.CANCELED, now
         refund_in_full(row)
-        row.save(update_fields=["status", "finished_at", "cost_micros", "input"])
     if rows:
         transaction.on_commit(lambda: live.publish([state_of(row) for row in rows]), robust=True)
     return len(rows)

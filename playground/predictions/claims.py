@@ -135,13 +135,3 @@ def hold_row(public_id: UUID, fence: int) -> Prediction | None:
     for row in Prediction.objects.raw(_HOLD, [public_id, fence]):
         return attach_model(row)
     return None
-
-
-def save_closed(row: Prediction) -> None:
-    """Write what closing changed."""
-    row.save(
-        update_fields=[
-            *("status", "finished_at", "cost_micros", "input", "output", "error_code", "error_message"),
-            *("logs", "metrics", "step"),
-        ]
-    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -16,6 +16,8 @@ from marketplace.models import Workspace
 from playground.models import IdempotencyKey, Prediction
 
 LIFETIME = timedelta(hours=24)
+
+Made = TypeVar("Made")
 
 
 class IdempotencyConflict(Exception):
@@ -46,25 +48,35 @@ def find(workspace: Workspace, key: str, body: str) -> Prediction | None:
 
 
 def once(
-    workspace: Workspace, key: str | None, body: Mapping[str, Any], make: Callable[[], UUID]
-) -> tuple[UUID, bool]:
-    """The public id of what `make` makes, and whether an earlier request with this key made it: then nothing is made.
+    workspace: Workspace,
+    key: str | None,
+    body: Mapping[str, Any],
+    make: Callable[[], UUID],
+    find: Callable[[UUID], Made],
+) -> tuple[Made, bool]:
+    """What `make` makes, and whether an earlier request with this key made it: then nothing is made.
 
-    `body` tells requests apart, so it names what is asked for too. Without a key `make` is called each time. Raises
-    IdempotencyConflict, IdempotencyInFlight and whatever `make` raises; what that wrote is then undone.
+    `make` returns its public id, and `find` the thing by that, or raises a LookupError. `body` tells requests apart, so
+    it names what is asked for too. Without a key `make` is called each time. Raises IdempotencyConflict, also where
+    what was made is gone, IdempotencyInFlight and whatever `make` raises; what that wrote is then undone.
     """
     if key is None:
-        return make(), False
+        return find(make()), False
     hashed = digest(body)
     with transaction.atomic():
         _only_one(workspace, key)
         known = _known(workspace, key, hashed)
-        if known is not None and known.made is not None:
-            return known.made, True
-        IdempotencyKey.objects.filter(workspace=workspace, key=key).delete()
-        made = make()
-        IdempotencyKey.objects.create(workspace=workspace, key=key, body_sha256=hashed, made=made)
-    return made, False
+        if known is None or known.made is None:
+            IdempotencyKey.objects.filter(workspace=workspace, key=key).delete()
+            made = make()
+            IdempotencyKey.objects.create(workspace=workspace, key=key, body_sha256=hashed, made=made)
+            return find(made), False
+    try:
+        return find(known.made), True
+    except LookupError:
+        raise IdempotencyConflict(
+            "What this Idempotency-Key made was deleted, or its time is over. Use a new key."
+        ) from None
 
 
 def _known(workspace: Workspace, key: str, body: str) -> IdempotencyKey | None:

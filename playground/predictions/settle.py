@@ -1,12 +1,19 @@
-"""What a closed prediction costs: one capture or one release, in the transaction that closes it."""
+"""Closing a prediction: its row, who is told, and one capture or one release, in the caller's transaction.
+
+The row is written first and the money last, so that balances, which other runs of the workspace wait for, are locked
+for as short as can be.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+
+from django.db import connection
 
 from billing import ledger, pricing
 from marketplace import dispatch, schema
-from playground.models import Prediction, Webhook
+from playground.models import Prediction
 
 PERCENT = 100
 CLOSED_TASK = "playground.prediction_closed"  # lives a room above: called by name
@@ -14,8 +21,8 @@ MAX_LOG = 64 * 1024  # characters of a run's log that are kept: its end
 
 
 def charge(row: Prediction, priced: pricing.Quote) -> None:
-    """Capture `priced` from the row's hold, give the publisher its share, and note the cost on the row (not saved)."""
-    _tell(row)
+    """Write the closed row, capture `priced` from its hold, and give the publisher its share."""
+    _close(row, priced.amount_micros)
     publisher = row.version.listing.publisher
     ledger.capture(
         reference=row.public_id,
@@ -27,20 +34,12 @@ def charge(row: Prediction, priced: pricing.Quote) -> None:
         ),
         usage=_usage(row, priced),
     )
-    _close(row, priced.amount_micros)
 
 
 def refund_in_full(row: Prediction) -> None:
-    """Release the row's hold: it costs nothing (not saved). The statement lists it as not charged."""
-    _tell(row)
-    ledger.release(reference=row.public_id, usage=_usage(row, None))
+    """Write the closed row and release its hold: it costs nothing. The statement lists it as not charged."""
     _close(row, 0)
-
-
-def _tell(row: Prediction) -> None:
-    """Promise that webhooks hear of the end, where there are any. Before the money, whose rows are locked briefly."""
-    if row.webhook or Webhook.objects.filter(workspace_id=row.workspace_id, is_enabled=True).exists():
-        dispatch.post(CLOSED_TASK, {"prediction": row.public_id.hex})
+    ledger.release(reference=row.public_id, usage=_usage(row, None))
 
 
 def kept_log(lines: Sequence[str]) -> str:
@@ -48,10 +47,35 @@ def kept_log(lines: Sequence[str]) -> str:
     return "\n".join(lines)[-MAX_LOG:]
 
 
+# Whether anybody is told is looked up by the statement that closes the row: what it sees is newer than the run's end,
+# so that no webhook is passed over which was there by then.
+_CLOSE = """
+UPDATE playground_prediction p
+   SET status = %(status)s, finished_at = %(finished_at)s, cost_micros = %(cost_micros)s, step = %(step)s,
+       input = %(input)s::jsonb, output = %(output)s::jsonb, metrics = %(metrics)s::jsonb, logs = %(logs)s,
+       error_code = %(error_code)s, error_message = %(error_message)s
+ WHERE p.id = %(id)s
+RETURNING p.webhook IS NOT NULL
+       OR EXISTS (SELECT FROM playground_webhook w WHERE w.workspace_id = p.workspace_id AND w.is_enabled)
+"""
+
+
 def _close(row: Prediction, cost_micros: int) -> None:
+    """Write what closing changed on a row that is locked, and promise that those hear of it who want to."""
     row.cost_micros = cost_micros
     # A secret is needed while the run is open and by nobody afterwards.
     row.input = schema.redact(row.endpoint.input_schema, row.input)
+    plain = ("id", "status", "finished_at", "cost_micros", "step", "logs", "error_code", "error_message")
+    parameters = {name: getattr(row, name) for name in plain} | {
+        "input": json.dumps(row.input),
+        "output": json.dumps(row.output) if row.output is not None else None,
+        "metrics": json.dumps(row.metrics),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOSE, parameters)
+        (is_awaited,) = cursor.fetchone()
+    if is_awaited:
+        dispatch.post(CLOSED_TASK, {"prediction": row.public_id.hex})
 
 
 def _usage(row: Prediction, priced: pricing.Quote | None) -> ledger.Usage:

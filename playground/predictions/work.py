@@ -171,7 +171,6 @@ def _succeed(
         kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
         charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {"image": len(stored)}))
-        claims.save_closed(row)
     return True
 
 
@@ -237,7 +236,6 @@ def close_failed(row: Prediction, *, code: str, message: str) -> None:
     row.finished_at = timezone.now()
     row.error_code, row.error_message = code, message[:500]
     refund_in_full(row)
-    claims.save_closed(row)
     transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
 
 

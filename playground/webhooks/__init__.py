@@ -24,7 +24,7 @@ from playground.webhooks.book import (
     wrong_with,
 )
 from playground.webhooks.events import send_test
-from playground.webhooks.log import EVENTS, deliveries, find_delivery, redeliver, tidy
+from playground.webhooks.log import EVENTS, deliveries, find_delivery, of_run, redeliver, tidy
 from playground.webhooks.postman import deliver_due, keep_delivering
 from playground.webhooks.present import as_json, delivery_as_json, secret_as_json
 
@@ -44,6 +44,7 @@ __all__ = [
     "keep_delivering",
     "make",
     "of",
+    "of_run",
     "redeliver",
     "remove",
     "remove_all",

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from marketplace.ids import parse
 from marketplace.models import Workspace
-from playground.models import Delivery, Event, Webhook
+from playground.models import Delivery, Event, Prediction, Webhook
 from playground.models.webhook import TEST_EVENT, DeliveryQuerySet
 from playground.webhooks.book import NotFound
 
@@ -17,22 +17,34 @@ KEPT = timedelta(days=30)
 EVENTS = (*Event.values, TEST_EVENT)
 
 
-def deliveries(webhook: Webhook, *, status: str = "", event: str = "") -> DeliveryQuerySet:
-    """What was sent to the webhook, and what is on its way, newest first."""
-    rows = Delivery.objects.of(webhook).order_by("-id")
+def deliveries(source: Webhook | Workspace, *, status: str = "", event: str = "") -> DeliveryQuerySet:
+    """What was sent to the webhook, or to the addresses that single requests of the workspace named, and what is on its
+    way, newest first."""
+    rows = _all_of(source).order_by("-id")
     if status:
         rows = rows.filter(status=status)
     return rows.filter(event=event) if event else rows
 
 
-def find_delivery(workspace: Workspace, webhook: Webhook, public_id: str) -> Delivery:
-    """One delivery of the workspace's webhook, by any spelling of its id. Raises NotFound."""
+def of_run(row: Prediction) -> DeliveryQuerySet:
+    """What was told of the end of a run, in order, without the bodies. One statement."""
+    return Delivery.objects.filter(prediction=row).select_related("webhook").defer("body").order_by("id")
+
+
+def find_delivery(workspace: Workspace, webhook: Webhook | None, public_id: str) -> Delivery:
+    """One delivery of the workspace's webhook, or without one of its requests, by any spelling of its id. Raises
+    NotFound."""
     number = parse(public_id, "d")
-    rows = Delivery.objects.of(webhook).filter(workspace=workspace)
+    rows = _all_of(webhook or workspace).filter(workspace=workspace)
     row = rows.filter(public_id=number).first() if number is not None else None
     if row is None:
         raise NotFound("There is no such delivery of this webhook.")
     return row
+
+
+def _all_of(source: Webhook | Workspace) -> DeliveryQuerySet:
+    rows = Delivery.objects.all()
+    return rows.of(source) if isinstance(source, Webhook) else rows.of_requests(source)
 
 
 def redeliver(delivery: Delivery) -> Delivery:
@@ -53,11 +65,16 @@ def redeliver(delivery: Delivery) -> Delivery:
 
 
 def tidy(limit: int = 5000) -> int:
-    """Forget deliveries that are older than a month. Returns how many."""
-    old = (
-        Delivery.objects.filter(created_at__lt=timezone.now() - KEPT)
-        .order_by("created_at")
-        .values_list("pk", flat=True)[:limit]
+    """Forget deliveries that are older than a month, and what was said of runs and workspaces that are gone for good.
+    Returns how many."""
+    rows = Delivery.objects.all()
+    over = (
+        rows.filter(created_at__lt=timezone.now() - KEPT).order_by("created_at"),
+        # Their bodies have prompt and output. One that is on its way was promised, and goes when it has arrived.
+        rows.settled().filter(prediction__deletion__purged_at__isnull=False),
+        rows.settled().filter(workspace__closed_at__isnull=False),
     )
-    deleted, _ = Delivery.objects.filter(pk__in=list(old)).delete()
+    deleted = 0
+    for old in over:
+        deleted += Delivery.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit])).delete()[0]
     return deleted

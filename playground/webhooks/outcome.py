@@ -11,7 +11,7 @@ from django.db import transaction
 
 from playground.models import Delivery, Webhook
 from playground.models.webhook import TEST_EVENT
-from playground.webhooks import book
+from playground.webhooks import book, letters
 from playground.webhooks.claims import Claim
 
 # Seconds until the next try, by how many there were: eight in all, over a day and a half.
@@ -108,11 +108,16 @@ def _judge(row: Delivery, made: Attempt) -> None:
         Delivery.objects.filter(pk=row.pk, status=Delivery.Status.PENDING).update(next_attempt_at=None)
         return
     if made.status == GONE:
-        book.pause(webhook, reason="The server answered 410 Gone: it wants no more.")
+        _disable(webhook, "The server answered 410 Gone: it wants no more.")
     elif webhook.failing_since is None:
         webhook.failing_since = made.at
     elif made.at - webhook.failing_since > GIVE_UP_AFTER:
-        book.pause(webhook, reason=f"Nothing was delivered for {GIVE_UP_AFTER.days} days.")
+        _disable(webhook, f"Nothing was delivered for {GIVE_UP_AFTER.days} days.")
     else:
         return
     webhook.save(update_fields=["is_enabled", "disabled_reason", "failing_since"])
+
+
+def _disable(webhook: Webhook, reason: str) -> None:
+    book.pause(webhook, reason=reason)
+    letters.tell_disabled(webhook)

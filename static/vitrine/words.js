@@ -13,7 +13,10 @@ function markWords() {
   const text = promptField()?.value ?? "";
   for (const group of document.querySelectorAll("[data-group]")) {
     const said = saidOf(group, text);
-    for (const chip of group.children) chip.setAttribute("aria-pressed", String(chip.dataset.word === said));
+    for (const chip of group.children) {
+      chip.disabled = false; // without this module a word is a word
+      chip.setAttribute("aria-pressed", String(chip.dataset.word === said));
+    }
   }
 }
 

@@ -20,7 +20,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, load_all_checks
 
 from tests.conftest import free_port
-from tests.edge.test_server import accepts, until
+from tests.edge.web import accepts, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROJECT = Path(__file__).resolve().parent.parent.parent

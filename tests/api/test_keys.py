@@ -14,6 +14,7 @@ from marketplace import keys
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Membership, User
 from playground import keyring
+from playground.api.openapi import document
 from tests.api.programs import Caller
 from tests.api.shapes import assert_problem
 from tests.predictions import cast
@@ -332,7 +333,15 @@ def test_a_session_is_held_to_its_role(world, role, status):
     who = session(world, role)
     assert who.post("keys", SECRET).status_code == status
     assert who.get("keys").status_code == (200 if status == 201 else 403)
-    assert_problem(who.get("key"), "forbidden")
+    assert_problem(who.get("key"), "not_authenticated")
+
+
+def test_the_document_names_the_ways_in_that_there_are():
+    def ways(path):
+        return {way for one in document()["paths"][path]["get"]["security"] for way in one}
+
+    assert ways("/api/v1/key") == {"bearer", "apiKey"}
+    assert ways("/api/v1/keys") == {"bearer", "apiKey", "session"}
 
 
 def test_a_role_gives_no_scope_that_it_does_not_allow(world, monkeypatch):

@@ -36,8 +36,21 @@ class _Recorder(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.output: object = None  # of the prediction; None is one picture
+        self.answers_at_once = False
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+def medium(server: _Recorder, name: str, content_type: str) -> dict[str, object]:
+    """A file of an output, as the API shows it."""
+    url = f"{server.url}/media/{name}"
+    return {
+        "id": f"a_{name}",
+        "url": url,
+        "thumbnail_url": f"{server.url}/media/small-{name}",
+        "content_type": content_type,
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,13 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _prediction(self, status: str) -> bytes:
         done = status == "succeeded"
-        image = {"url": f"{self.server.url}/media/x.png", "content_type": "image/png"}
+        output = self.server.output or {"images": [medium(self.server, "x.png", "image/png")], "seed": 7}
         return json.dumps(
             {
                 "id": "p_1",
                 "status": status,
                 "urls": {"get": f"{self.server.url}/api/v1/predictions/p_1"},
-                "output": {"images": [image]} if done else None,
+                "output": output if done else None,
                 "cost_micros": 4000 if done else None,
                 "error": None,
             }
@@ -67,11 +80,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers), body))
-        self._answer(self._prediction("running"), status=201)
+        self._answer(self._prediction("succeeded" if self.server.answers_at_once else "running"), status=201)
 
     def do_GET(self) -> None:
         if self.path.startswith("/media/"):
-            self._answer(b"picture", "image/png")
+            self._answer(self.path.encode(), "application/octet-stream")
         else:
             self._answer(self._prediction("succeeded"))
 
@@ -144,13 +157,45 @@ def test_a_hostile_prompt_arrives_as_it_is(language, name, recorder, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def _saved(folder) -> list[str]:
+    """What the programs left in the folder, as the server sent it."""
+    ours = {"snippet.sh", "snippet.py", "snippet.js", "prediction.json"}
+    return sorted(file.read_bytes().decode() for file in folder.iterdir() if file.name not in ours)
+
+
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_it_waits_saves_the_picture_and_prints_the_cost(language, recorder, tmp_path):
     code = _code(language, recorder.url, "vitrine/daylight", {"prompt": "a vase"}, KEY)
     said = _execute(language, code, tmp_path, {})
-    assert (tmp_path / "p_1-1.png").read_bytes() == b"picture"
+    assert (tmp_path / "p_1-1.png").read_bytes() == b"/media/x.png"
     assert f"{recorder.url}/media/x.png" in said
     assert "cost: $0.004000" in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_file_of_the_output_is_saved_whatever_it_is_and_wherever_it_lies(language, recorder, tmp_path):
+    recorder.answers_at_once = True
+    recorder.output = {
+        "video": medium(recorder, "film.mp4", "video/mp4"),
+        "tracks": [[medium(recorder, "a.wav", "audio/wav")], medium(recorder, "b.mp3", "audio/mpeg")],
+        "mesh": {"preview": None, "file": medium(recorder, "chair.glb", "model/gltf-binary")},
+        "source": {"url": "not ours"},
+        "seed": 7,
+    }
+    given = {"prompt": '"url": "http://127.0.0.1:1/media/no.png"', "again": [{"url": "a_1"}]}
+    said = _execute(language, _code(language, recorder.url, "a/b", given, KEY), tmp_path, {})
+    assert _saved(tmp_path) == ["/media/a.wav", "/media/b.mp3", "/media/chair.glb", "/media/film.mp4"]
+    assert {file.suffix for file in tmp_path.iterdir()} >= {".wav", ".mp3", ".glb", ".mp4"}
+    assert "film.mp4" in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_output_without_a_file_is_printed(language, recorder, tmp_path):
+    recorder.answers_at_once = True
+    recorder.output = {"text": "a caption, not a file", "scores": [0.5]}
+    said = _execute(language, _code(language, recorder.url, "a/b", {}, KEY), tmp_path, {})
+    assert "a caption, not a file" in said
+    assert _saved(tmp_path) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -201,8 +246,8 @@ def test_against_vitrine(language, stack, ask, model, tmp_path):
     else:
         assert re.search(r"http\S+/media/\S+", said)
         assert f"cost: ${run['cost_micros'] / 1e6:.6f}" in said
-        (saved,) = [file for file in tmp_path.iterdir() if file.suffix == ".png"]
-        assert saved.stat().st_size == run["output"]["images"][0]["size"]
+    (saved,) = [file for file in tmp_path.iterdir() if file.suffix == ".png"]
+    assert saved.stat().st_size == run["output"]["images"][0]["size"]
     with contextlib.closing(urllib.request.urlopen(url)) as picture:
         assert picture.headers["Content-Type"] == "image/png"
     after = ask("/api/v1/balance")

@@ -7,10 +7,13 @@ import io
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 
 from marketplace import keys
 from marketplace.models import User
 from playground import predictions, statements
+from playground.models import Deletion, Prediction
+from playground.predictions import delete as deletion
 from tests.api.programs import Caller
 from tests.api.shapes import assert_problem
 from tests.predictions import cast
@@ -101,6 +104,53 @@ def test_a_receipt_says_what_was_quoted_held_charged_and_released(spent):
     assert spent.ada.get(f"receipts/{pictures['prediction']}").json() == pictures
     assert_problem(spent.mal.get(f"receipts/{pictures['prediction']}"), "not_found")
     assert spent.mal.get("receipts").json()["results"] == []
+
+
+def test_a_receipt_outlives_its_run(spent):
+    before = spent.ada.get("receipts").json()["results"]
+    for one in before:
+        assert spent.ada.delete(f"predictions/{one['prediction']}").status_code == 204
+    hidden = spent.ada.get("receipts").json()["results"]
+    gone = {"get": None, "prediction": None, "page": None}
+    assert hidden == [
+        {**one, "is_deleted": True, "urls": {**gone, "get": one["urls"]["get"]}} for one in before
+    ]
+    assert spent.ada.get(f"receipts/{hidden[0]['prediction']}").json() == hidden[0]
+    Deletion.objects.update(created_at=F("created_at") - timedelta(hours=1))
+    deletion.purge()
+    assert spent.ada.get("receipts").json()["results"] == hidden
+    Deletion.objects.update(purged_at=F("purged_at") - timedelta(days=3))
+    deletion.forget_husks()
+    assert not Prediction.objects.exists()
+    kept = spent.ada.get("receipts").json()["results"]
+    money = (
+        "prediction",
+        "model",
+        "status",
+        "held_micros",
+        "charged_micros",
+        "released_micros",
+        "settled_at",
+    )
+    assert [[one[name] for name in money] for one in kept] == [
+        [one[name] for name in money] for one in hidden
+    ]
+    assert [(one["via"], one["started_at"], one["is_deleted"]) for one in kept] == [(None, None, True)] * 3
+    assert [one["lines"] for one in kept[1:]] == [one["lines"] for one in before[1:]]
+    for one in kept:
+        assert spent.ada.get(f"receipts/{one['prediction']}").json() == one
+        assert_problem(spent.mal.get(f"receipts/{one['prediction']}"), "not_found")
+    assert spent.mal.get("receipts").json()["results"] == []
+
+
+@pytest.mark.parametrize("wrong", ["p_nothing", "nothing", "p_" + "7" * 26, "%00", "k_" + "0" * 26])
+def test_there_is_no_receipt_of_what_never_was(world, wrong):
+    assert_problem(world.ada.get(f"receipts/{wrong}"), "not_found")
+
+
+def test_a_page_of_receipts_takes_a_fixed_number_of_queries(spent, django_assert_max_num_queries):
+    with django_assert_max_num_queries(7):
+        assert len(spent.ada.get("receipts").json()["results"]) == 3
 
 
 def test_an_open_run_has_a_hold_and_no_charge_yet(world):

@@ -71,6 +71,17 @@ def test_made_once_under_a_key(world):
     assert not Prediction.objects.exists()
 
 
+def test_what_a_key_made_and_is_deleted_is_not_made_again(world):
+    """As with a run that was deleted: the key is spent, and says so."""
+    made = world.ada.post("webhooks", {"url": URL}, Idempotency_Key="one").json()
+    assert change(world.ada, f"webhooks/{made['id']}", {}, "delete").status_code == 204
+    refused = world.ada.post("webhooks", {"url": URL}, Idempotency_Key="one")
+    assert_problem(refused, "idempotency_conflict")
+    assert "deleted" in refused.json()["detail"]
+    assert not Webhook.objects.exists()
+    assert world.ada.post("webhooks", {"url": URL}, Idempotency_Key="two").status_code == 201
+
+
 def test_a_run_names_its_own_address(world):
     run = world.ada.run(webhook=URL, webhook_events_filter=["prediction.failed"])
     assert run.json()["webhook"] == URL

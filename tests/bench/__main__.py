@@ -11,13 +11,14 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import psycopg
 
 from marketplace.host.places import Places
-from tests.bench import floors, rows
+from tests.bench import browser, floors, rows
 from tests.bench.rows import Row
 from tests.conftest import Stack, run_stack
 
@@ -118,6 +119,82 @@ class Bench:
             spent = asyncio.run(rows.page_ms(self.stack.url, path, self.keys[0]))
             yield Row(f"{name} with {count:,} listings, p95", f"{spent:.0f} ms", "", "60 ms")
 
+    def usage(self) -> Iterator[Row]:
+        count = 1_000_000
+        signed_in = self.stack.manage("shell", "-c", _SIGNED_IN).strip().splitlines()[-1]
+        with psycopg.connect(self.places.postgres_url(), autocommit=True) as connection:
+            values = {"count": count, "slug": "bench-0"}
+            # The days are counted at once and not record by record: this is about reading.
+            connection.execute("ALTER TABLE billing_usagerecord DISABLE TRIGGER usage_record_counted")
+            connection.execute(_MANY_RECORDS, values)
+            connection.execute(_THEIR_DAYS, values)
+            connection.execute("ALTER TABLE billing_usagerecord ENABLE TRIGGER usage_record_counted")
+            connection.execute("VACUUM ANALYZE billing_usagerecord, billing_usageday, playground_prediction")
+        paths = {
+            "/dashboard/usage": "usage page",
+            "/dashboard/usage?by=key": "usage page, by key",
+            f"/dashboard/usage?from={_days_ago(365)}": "usage page, a year",
+            "/api/v1/usage?group_by=model": "API, usage",
+            "/api/v1/receipts": "API, receipts",
+        }
+        for path, name in paths.items():
+            extra = f"Cookie: sessionid={signed_in}\r\n" if path.startswith("/dashboard") else ""
+            spent = asyncio.run(rows.page_ms(self.stack.url, path, self.keys[0], extra=extra))
+            yield Row(f"{name} with {count:,} records, p95", f"{spent:.0f} ms", "", "20 ms")
+
+    def browser(self) -> Iterator[Row]:
+        pages = {"gallery": "/", "model page": "/m/vitrine/daylight"}
+        with browser.chromium() as chromium:
+            for name, path in pages.items():
+                fast = browser.visited(chromium, self.stack.url + path)
+                slow = browser.visited(chromium, self.stack.url + path, slowdown=browser.SLOW)
+                yield Row(
+                    f"{name} interactive in a fresh browser",
+                    f"{fast.interactive_ms:.0f} ms",
+                    f"painted {fast.painted_ms:.0f} ms, long tasks {fast.blocked_ms:.0f} ms",
+                    "1,000 ms",
+                )
+                yield Row(
+                    f"the same with a CPU {browser.SLOW} times slower",
+                    f"{slow.interactive_ms:.0f} ms",
+                    f"painted {slow.painted_ms:.0f} ms, long tasks {slow.blocked_ms:.0f} ms",
+                    "2,000 ms",
+                )
+                yield Row(f"{name}, weight without media", f"{fast.size / 1000:.0f} kB", "", "100 kB")
+
+
+def _days_ago(days: int) -> date:
+    return datetime.now(UTC).date() - timedelta(days=days)
+
+
+_SIGNED_IN = """
+from django.test import Client
+from marketplace.models import Membership, User, Workspace
+user = User.objects.create_user("bench@example.test", "a long password")
+Membership.objects.create(workspace=Workspace.objects.get(slug="bench-0"), user=user)
+client = Client()
+client.force_login(user)
+print(client.cookies["sessionid"].value)
+"""
+
+# Of twelve models, eight keys and six members over a year.
+_MANY_RECORDS = """
+INSERT INTO billing_usagerecord (reference, workspace_id, book, model, key_id, user_id, status, quote, units,
+                                 amount_micros, occurred_at)
+SELECT gen_random_uuid(), w.id, 'test', 'vitrine/model-' || floor(random() * 12),
+       CASE WHEN n %% 5 > 0 THEN 1 + floor(random() * 8) END, CASE WHEN n %% 5 = 0 THEN 1 + floor(random() * 6) END,
+       CASE WHEN n %% 20 = 0 THEN 'failed' ELSE 'succeeded' END, '{}', '{}',
+       CASE WHEN n %% 20 = 0 THEN 0 ELSE 1000 + n %% 977 END, now() - n * interval '365 days' / %(count)s
+  FROM marketplace_workspace w, generate_series(0, %(count)s - 1) n WHERE w.slug = %(slug)s
+"""
+_THEIR_DAYS = """
+INSERT INTO billing_usageday (workspace_id, book, day, model, key_id, user_id, runs, not_charged, amount_micros)
+SELECT r.workspace_id, r.book, (r.occurred_at AT TIME ZONE 'UTC')::date, r.model, coalesce(r.key_id, 0),
+       coalesce(r.user_id, 0), count(*), count(*) FILTER (WHERE r.amount_micros = 0 AND r.status <> 'succeeded'),
+       sum(r.amount_micros)
+  FROM billing_usagerecord r JOIN marketplace_workspace w ON w.id = r.workspace_id
+ WHERE w.slug = %(slug)s AND r.model LIKE 'vitrine/model-%%' GROUP BY 1, 2, 3, 4, 5, 6
+"""
 
 # The trigger finds the words of each; every price is another.
 _MANY_LISTINGS = """
@@ -169,7 +246,9 @@ async def _wait_for_all(url: str, key: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--only", default="", help="overhead, pictures, polls, viewers, memory, gallery, restart"
+        "--only",
+        default="",
+        help="overhead, pictures, polls, viewers, memory, gallery, usage, browser, restart",
     )
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as temporary:
@@ -184,7 +263,9 @@ def main() -> None:
                 bench.viewers,
                 bench.polls,
             ]
-            steps = [step for step in [*steps, bench.gallery] if only in step.__name__]
+            steps = [
+                step for step in [*steps, bench.browser, bench.usage, bench.gallery] if only in step.__name__
+            ]
             print(f"{'figure':<48} {'here':>22}   {'beside':<46} must")
             for step in steps:
                 _print(step())

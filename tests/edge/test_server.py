@@ -12,106 +12,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from playground import predictions
-from tests.conftest import free_port
+from tests.edge.web import LIMIT, PROJECT, serving, until
 from tests.live.test_hub import do
 from tests.predictions import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PROJECT = Path(__file__).resolve().parent.parent.parent
 PATH = "/api/v1/predictions"
 WAITERS = 300
-LIMIT = 1_000_000
-
-
-@dataclass
-class Web:
-    pid: int
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def threads(self) -> int:
-        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
-
-    def memory_kb(self) -> int:
-        (line,) = (one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in one)
-        return int(line.split()[1])
-
-    def files(self) -> list[str]:
-        """What it has open that was deleted: bodies that wait on disk."""
-        found = []
-        for one in Path(f"/proc/{self.pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                found.append(str(one.readlink()))
-        return [name for name in found if "(deleted)" in name]
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str):
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            client.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-            answer = client.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        finally:
-            client.close()
-
-    def open(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
 @pytest.fixture
 def web(world):
     """A web process of the test's own, on its database: for who measures it, ends it, or asks what it remembers."""
-    with serving() as web:
-        yield web
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def shared_web(django_db_setup):
     """One for the tests to which it is all the same what others asked it before."""
-    with serving() as web:
-        yield web
-
-
-@contextlib.contextmanager
-def serving() -> Iterator[Web]:
-    from marketplace.host.places import Places
-
-    port = free_port()
-    database = Places.configured().postgres_url(database=connection.settings_dict["NAME"])
-    env = {**os.environ, "DATABASE_URL": database, "PORT": str(port), "MAX_BODY_BYTES": str(LIMIT)}
-    command = [sys.executable, "-m", "playground.edge.server", "-b", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, env=env, cwd=PROJECT)
-    try:
-        until(lambda: accepts(port))
-        yield Web(process.pid, port, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-def until(wanted, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
+    with serving() as running:
+        yield running
 
 
 async def wait_for_run(port: int, key: str, model: str) -> dict:
@@ -191,7 +118,8 @@ def test_a_client_that_pours_on_is_answered_all_the_same(world, shared_web):
 def test_a_chunked_body_without_end_is_cut_off(world, shared_web):
     with shared_web.open() as line:
         line.sendall(
-            b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode()
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nX-API-Key: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+            % (PATH.encode(), world.ada_key.encode())
         )
         chunk = b"%x\r\n%s\r\n" % (100_000, b"x" * 100_000)
         answer = b""

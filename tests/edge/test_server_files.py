@@ -9,7 +9,8 @@ import time
 import pytest
 
 from playground.models import Asset, Upload
-from tests.edge.test_server import hear, shared_web, until, web
+from tests.edge.test_server import hear, shared_web, web
+from tests.edge.web import until
 from tests.examiner import files
 
 __all__ = ["shared_web", "web"]

@@ -14,6 +14,7 @@ from django.conf import settings as django_settings
 from marketplace import keys
 from playground import assets
 from playground.assets import uploads
+from playground.edge import intake
 from playground.edge import uploads as edge_uploads
 from playground.models import Asset, Upload, UploadPart
 from tests.edge.asgi import ask, begin, run
@@ -230,7 +231,7 @@ def test_a_client_that_leaves_leaves_nothing(world, folder):
 
 
 def test_a_client_that_stalls_is_told(world, folder, monkeypatch):
-    monkeypatch.setattr(edge_uploads, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(intake, "STALL_SECONDS", 0.1)
 
     async def story():
         exchange = begin("POST", PATH, headers={**world.headers(), "Content-Length": "1000"}, body=None)
@@ -330,6 +331,10 @@ def test_an_upload_is_announced_once_under_a_key(world):
     assert again.headers["idempotent-replayed"] == "true"
     assert Upload.objects.count() == 1
     assert announce(1600).json()["code"] == "idempotency_conflict"
+    path = first.json()["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    assert run(ask("DELETE", path, headers=world.headers())).status == 204
+    assert (announce(1500).status, announce(1500).json()["code"]) == (409, "idempotency_conflict")
+    assert not Upload.objects.exists()
 
 
 @pytest.mark.parametrize("change", ["sha256", "content_type", "content"])

@@ -192,7 +192,7 @@ def test_a_post_needs_its_token(world):
     strict.cookies = world.ada.cookies
     answer = strict.post(f"{world.page}/run", {"prompt": "a teal vase"})
     assert answer.status_code == 403
-    assert "Reload it" in answer.content.decode()
+    assert "reload the form" in answer.content.decode()
     assert not Prediction.objects.exists()
 
 

@@ -104,10 +104,10 @@ def test_a_partial_charge_is_said():
 
 def test_an_expired_picture_is_said():
     gone = state("succeeded", output={"images": [None], "seed": 7})
-    assert "The picture has expired" in card.render(gone)
+    assert "The result has expired" in card.render(gone)
     old = state("succeeded")
     old["output"]["images"][0]["expires_at"] = "2020-01-01T00:00:00+00:00"
-    assert "The picture has expired" in card.render(old)
+    assert "The result has expired" in card.render(old)
 
 
 def test_several_pictures_share_the_stage():

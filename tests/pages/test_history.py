@@ -22,6 +22,7 @@ from playground import predictions
 from playground.models import Asset, Prediction
 from playground.pages import history
 from playground.predictions import browse, export, words
+from playground.predictions import delete as deletion
 from tests.pages.world import person
 from tests.predictions import cast
 
@@ -265,6 +266,115 @@ def test_canceling_many(world):
     ids = {"id": [row.uid for row in rows]}
     assert "2 runs canceled" in world.ada.post(f"{LIST}/cancel", ids, follow=True).content.decode()
     assert "None of them was open" in world.ada.post(f"{LIST}/cancel", ids, follow=True).content.decode()
+
+
+def form_of(world, **values) -> dict[str, str]:
+    """What the page of everything that matches sends with an act."""
+    body = world.ada.get(f"{LIST}/all", values).content.decode()
+    return dict(re.findall(r'name="(everything|newest|told|back)" value="([^"]*)"', body))
+
+
+def test_everything_that_matches_beyond_the_page_is_offered_with_its_number(world, monkeypatch):
+    monkeypatch.setattr(history, "PAGE", 2)
+    for _ in range(3):
+        world.failed(prompt="a teal vase")
+    world.run(prompt="a jug")
+    assert "Choose all 3 that match" in world.ada.get(LIST, {"status": "failed"}).content.decode()
+    assert (
+        "Choose all that match" in world.ada.get(LIST, {"q": "teal"}).content.decode()
+    )  # words take too long to count
+    assert "that match" not in world.ada.get(LIST, {"status": "queued"}).content.decode()
+    monkeypatch.setattr(deletion, "MAX_AT_ONCE", 2)
+    assert "Choose more than 2 that match" in world.ada.get(LIST, {"status": "failed"}).content.decode()
+
+
+def test_deleting_everything_that_matches_is_confirmed_first_and_undone_as_one(world):
+    gone = [world.failed(prompt=f"number {n}") for n in range(3)]
+    stays, form = world.run(), form_of(world, status="failed")
+    page = world.ada.get(f"{LIST}/all", {"status": "failed"}).content.decode()
+    assert "<h1>3 runs</h1>" in page
+    assert "<dt>Status</dt><dd>Failed</dd>" in page
+    assert shown(world.ada.get(LIST)) == [
+        stays.uid,
+        *(row.uid for row in reversed(gone)),
+    ]  # to look is not to delete
+    later = world.failed(prompt="made after the question")
+    answer = world.ada.post(f"{LIST}/delete", form)
+    assert ask(world) == [later.uid, stays.uid]
+    assert "3 runs deleted" in world.ada.get(answer["Location"]).content.decode()
+    deletion_id = re.search(r"undo=(d_[0-9a-z]+)", answer["Location"])[1]
+    world.ada.post(f"{LIST}/undo", {"deletion": deletion_id})
+    assert len(ask(world)) == 5
+
+
+@pytest.mark.parametrize(
+    "change", [{"told": "1"}, {"told": "x"}, {"told": ""}, {"newest": "p_x"}, {"newest": ""}]
+)
+def test_what_was_not_told_is_not_done(world, change):
+    world.failed(), world.failed()
+    form = form_of(world, status="failed")
+    page = world.ada.post(f"{LIST}/delete", form | change, follow=True)
+    assert "Nothing was done" in page.content.decode()
+    assert len(ask(world)) == 2
+
+
+def test_one_act_takes_the_newest_and_says_so(world, monkeypatch):
+    monkeypatch.setattr(deletion, "MAX_AT_ONCE", 2)
+    rows = [world.failed() for _ in range(3)]
+    body = world.ada.get(f"{LIST}/all", {"status": "failed"}).content.decode()
+    assert "newest 2 of those that match" in body
+    world.ada.post(f"{LIST}/delete", form_of(world, status="failed"))
+    assert ask(world) == [rows[0].uid]
+
+
+def test_open_ones_among_everything_are_left_unless_that_is_ticked(world):
+    done, waiting = world.failed(), world.run()
+    assert "Cancel the 1 that is still open first" in world.ada.get(f"{LIST}/all").content.decode()
+    world.ada.post(f"{LIST}/delete", form_of(world))
+    assert ask(world) == [waiting.uid]
+    world.ada.post(f"{LIST}/delete", {**form_of(world), "cancel": "1"})
+    assert ask(world) == []
+    assert cast.again(waiting).status == "canceled"
+    assert done.uid != waiting.uid
+
+
+def test_everything_is_the_workspace_alone(world):
+    world.failed()
+    theirs = cast.submit(cast.payer(name="eve"), model=world.model)
+    world.ada.post(f"{LIST}/delete", {**form_of(world), "cancel": "1"})
+    assert ask(world) == []
+    assert cast.again(theirs).status == "queued"
+    assert "Nothing matches" in world.mal.get(f"{LIST}/all").content.decode()
+
+
+def test_everything_as_one_zip(world):
+    two, one = world.made(num_images=2), world.made()
+    world.failed()
+    packed = zipfile.ZipFile(io.BytesIO(streamed(world.ada.post(f"{LIST}/download", form_of(world)))))
+    assert sorted(packed.namelist()) == sorted(
+        ["manifest.json", f"{two.uid}/1.png", f"{two.uid}/2.png", f"{one.uid}/1.png"]
+    )
+    words_only = form_of(world, q="nothing of the kind")
+    assert "newest" not in words_only or words_only["newest"] == ""
+
+
+def test_a_question_about_everything_that_takes_too_long_says_so(world, monkeypatch):
+    world.made()
+    monkeypatch.setattr(browse, "MAX_SECONDS", 0.2)
+    slow = "(SELECT to_tsvector('simple', 'teal') FROM pg_sleep(2)) @@ to_tsquery('simple', %s)"
+    monkeypatch.setattr(words, "_MATCHES", slow)
+    assert "Narrow it" in world.ada.get(f"{LIST}/all", {"q": "teal"}).content.decode()
+
+
+def test_a_day_is_written_the_same_in_every_locale_and_a_slip_is_told(world):
+    row = world.failed()
+    body = world.ada.get(LIST, {"from": "26.11.2026", "to": "2026-02-30"}).content.decode()
+    assert 'type="date"' not in body
+    assert 'placeholder="YYYY-MM-DD"' in body
+    assert "“26.11.2026” is no day" in body
+    assert "“2026-02-30” is no day" in body
+    assert f"row-{row.uid}" in body
+    assert "is no day" not in world.ada.get(LIST, {"from": "2026-11-26"}).content.decode()
 
 
 def test_nothing_chosen_is_said(world):

@@ -71,7 +71,7 @@ def test_a_models_page_too(world, django_assert_max_num_queries):
 def test_an_expired_picture_leaves_the_page_whole(world):
     row = world.made()
     Asset.objects.update(expires_at=timezone.now())
-    assert "The picture has expired" in world.ada.get(f"/p/{row.uid}").content.decode()
+    assert "The result has expired" in world.ada.get(f"/p/{row.uid}").content.decode()
     assert row.uid in world.ada.get("/dashboard/history").content.decode()
     assert "Run again" in world.ada.get(f"/p/{row.uid}").content.decode()
 

@@ -27,18 +27,21 @@ OPEN = {
     **dict.fromkeys(
         ["model", "model-api", "model-readme", "model-examples", "model-versions", "model-runs"], 200
     ),
-    "model-form": 302,
-    **dict.fromkeys(["model-estimate", "model-run"], 405),
+    **dict.fromkeys(["model-form", "model-run"], 302),
+    "model-estimate": 405,
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
 }
-# django-allauth's own, and the mailbox, which has a rule of its own: tested in tests/people.
-ELSEWHERE = ("account", "mfa_", "usersessions_", "mailbox", "letter", "invitation")
+# For staff of the installation, and whoever sits at the machine.
+STAFF = {"components": 200, "mailbox": 200, "letter": 404}
+# django-allauth's own, and invitations: tested in tests/people.
+ELSEWHERE = ("account", "mfa_", "usersessions_", "invitation")
 # What a member's role must allow. OBJECTS belong to one workspace: for an outsider they are not there.
 LISTS = {
     "balance": None,
     "history": Act.SEE,
+    "history-all": Act.SEE,
     "history-rows": Act.SEE,
     "history-export": Act.SEE,
     "history-download": Act.SEE,
@@ -52,6 +55,7 @@ LISTS = {
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
     "request-secret": Act.WEBHOOKS,
+    "request-deliveries": Act.WEBHOOKS,
     "members": Act.SEE,
     "member-invite": Act.MEMBERS,
     "member-leave": Act.SEE,
@@ -80,6 +84,8 @@ OBJECTS = {
     "webhook-act": Act.WEBHOOKS,
     "delivery": Act.WEBHOOKS,
     "redeliver": Act.WEBHOOKS,
+    "request-delivery": Act.WEBHOOKS,
+    "request-redeliver": Act.WEBHOOKS,
     "member-role": Act.MEMBERS,
     "member-remove": Act.MEMBERS,
     "invitation-resend": Act.MEMBERS,
@@ -129,6 +135,15 @@ def house(world):
     webhook = webhooks.make(world.workspace, url="https://example.test/hook")
     webhooks.send_test(webhook)
     delivery = Delivery.objects.get()
+    of_request = Delivery.objects.create(
+        workspace=world.workspace,
+        prediction=made,
+        event_id=made.public_id,
+        event="prediction.succeeded",
+        url="https://example.test/mine",
+        target="mine",
+        body="{}",
+    )
     clients, rows = {"visitor": world.nobody, "outsider": world.mal, "owner": world.ada}, {}
     for role in ROLES[1:]:
         user = User.objects.create_user(f"{role}@example.test", "a long password")
@@ -156,6 +171,8 @@ def house(world):
         address = "/" + str(pattern.pattern)
         if pattern.name == "request-secret":
             address = address.replace("<slug:act>", "rotate")
+        if pattern.name in {"request-delivery", "request-redeliver"}:
+            address = address.replace("<str:delivery_id>", of_request.uid)
         address = address.replace("<slug:act>", "pause")
         for part, value in arguments.items():
             address = address.replace(part, value)
@@ -165,7 +182,7 @@ def house(world):
 
 
 def test_every_address_has_a_rule():
-    decided = {*OPEN, *LISTS, *OBJECTS}
+    decided = {*OPEN, *LISTS, *OBJECTS, *STAFF}
     unknown = {name for name in names() if name not in decided and not name.startswith(ELSEWHERE)}
     assert unknown == set()
     assert decided <= set(names())
@@ -187,6 +204,23 @@ def test_visitors_are_asked_to_sign_in(house, how):
             answer.status_code,
         )
     assert house.state() == before
+
+
+def test_what_is_for_staff(house, settings):
+    """No role of a workspace opens it; who sits at the machine of a fresh install is trusted with it."""
+    boss, user = Client(), User.objects.create_user("boss@example.test", "a long password")
+    User.objects.update(is_staff=False)  # as the first one is
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    boss.force_login(user)
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    for name, status in STAFF.items():
+        address = house.addresses[name].replace("<str:name>", "nothing")
+        assert house.people["visitor"].get(address)["Location"].startswith("/accounts/login?next="), name
+        for who in ("outsider", *ROLES):
+            assert house.people[who].get(address).status_code == 404, (who, name)
+        assert boss.get(address).status_code == status, name
+        assert house.people["visitor"].get(address, HTTP_HOST="localhost").status_code == status, name
+        assert house.people["visitor"].post(address).status_code == 405, name
 
 
 @pytest.mark.parametrize("how", ["get", "post"])

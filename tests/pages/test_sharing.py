@@ -36,6 +36,28 @@ def test_anybody_sees_the_result_and_its_words(world):
     assert 'href="/m/kiln/vase?prompt=a+teal+vase' in body
 
 
+def test_film_sound_shape_and_file_are_drawn_as_what_they_are(world):
+    row = world.made(num_images=4)
+    kinds = ("video/mp4", "audio/wav", "model/gltf-binary", "image/png")
+    for position, kind in enumerate(kinds):
+        Asset.objects.filter(prediction=row, position=position).update(
+            media_type=kind, width=None, height=None
+        )
+    address = link_of(world, row)
+    body = world.nobody.get(address).content.decode()
+    for piece in ("<video src=", "<audio src=", "#cube", "model/gltf-binary", "data-zoom"):
+        assert piece in body, piece
+    assert body.count(">Download</a>") == 4
+    assert body.count("<figure") == 4
+    assert "None ×" not in body
+    assert f'property="og:image" content="http://127.0.0.1:8000{address}/4"' in body or f"{address}/4" in body
+    owner = world.ada.get(f"/p/{row.uid}").content.decode()
+    assert "None ×" not in owner
+    for page in ("/dashboard/history", world.page):
+        seen = world.ada.get(page).content.decode()
+        assert not re.search(r'<img[^>]*src="[^"]*\.(mp4|wav|glb)"', seen), page
+
+
 def test_nothing_private_is_on_it(world):
     row = world.made(prompt="a teal vase", title="for Bob and Co", token="hush-hush")
     body = world.nobody.get(link_of(world, row)).content.decode()

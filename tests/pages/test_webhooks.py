@@ -6,10 +6,9 @@ import re
 
 import pytest
 
-from playground import webhooks
+from playground import predictions, webhooks
 from playground.models import Delivery, Webhook
 from tests.pages.test_access import INLINE
-from tests.predictions import cast
 from tests.webhooks import story
 
 URL = "https://example.test/hooks"
@@ -179,14 +178,65 @@ def test_the_request_secret(world):
 
 
 def test_a_run_tells_who_was_told(world, hook):
-    from django.template.loader import render_to_string
-
     row = world.made()
     story.handle_outbox()
-    shown = render_to_string("playground/_told.html", {"row": cast.again(row)})
+    sent = Delivery.objects.get()
+    shown = text(world.ada.get(f"/p/{row.uid}"))
+    assert "Who was told" in shown
     assert "example.test" in shown
     assert "Pending" in shown
-    assert render_to_string("playground/_told.html", {"row": world.run()}).strip() == ""
+    assert f'href="{LIST}/{hook.uid}/log/{sent.uid}"' in shown
+    assert "Who was told" not in text(world.ada.get(f"/p/{world.run().uid}"))
+    world.workspace.memberships.update(role="billing")  # who sees runs, and no webhooks
+    shown = text(world.ada.get(f"/p/{row.uid}"))
+    assert "example.test" in shown
+    assert sent.uid not in shown
+
+
+@pytest.fixture
+def of_request(world):
+    """What was sent to an address that one of Ada's runs named."""
+    wanted = predictions.Request(
+        model=world.model, input={"prompt": "a vase"}, webhook="https://mine.test/in?token=xyzzy"
+    )
+    story.ended(world.workspace, "canceled", request=wanted)
+    return Delivery.objects.get(webhook=None)
+
+
+SINGLE = f"{LIST}/single-runs"
+
+
+def test_what_single_runs_told_has_a_log_and_is_sent_again(world, hook, of_request):
+    webhooks.send_test(hook)
+    listed = text(world.ada.get(SINGLE))
+    assert "mine.test" in listed
+    assert of_request.prediction.uid in listed
+    assert "webhook.test" not in listed  # neither what webhooks were sent, nor a filter for it
+    assert SINGLE in text(world.ada.get(LIST))
+    assert "No such deliveries" in text(world.ada.get(f"{SINGLE}?status=failed"))
+    assert of_request.uid in text(world.ada.get(f"{SINGLE}?status=pending&event=prediction.canceled"))
+    one = text(world.ada.get(f"{SINGLE}/{of_request.uid}"))
+    assert "https://mine.test/in?token=xyzzy" in one
+    assert of_request.message_id in one
+    assert f'action="{SINGLE}/{of_request.uid}/again"' in one
+    assert f'href="{SINGLE}/{of_request.uid}"' in text(world.ada.get(f"/p/{of_request.prediction.uid}"))
+    Delivery.objects.filter(pk=of_request.pk).update(status="failed", next_attempt_at=None)
+    again = world.ada.post(f"{SINGLE}/{of_request.uid}/again")
+    assert again["Location"] == f"{SINGLE}/{of_request.uid}"
+    assert Delivery.objects.get(pk=of_request.pk).status == "pending"
+    for page in (listed, one):
+        assert INLINE.search(page) is None
+
+
+def test_what_single_runs_told_is_their_workspaces_alone(world, hook, of_request):
+    assert of_request.uid not in text(world.mal.get(SINGLE))
+    for who in (world.mal, world.ada):
+        other = of_request if who is world.mal else webhooks.send_test(hook)
+        assert who.get(f"{SINGLE}/{other.uid}").status_code == 404
+        assert who.post(f"{SINGLE}/{other.uid}/again").status_code == 404
+    assert world.ada.get(f"{LIST}/{hook.uid}/log/{of_request.uid}").status_code == 404
+    # A cursor of somebody else's names no place here.
+    assert "mine.test" not in text(world.mal.get(f"{SINGLE}?before={of_request.uid}"))
 
 
 def test_the_log_takes_a_fixed_number_of_queries(world, hook, django_assert_max_num_queries):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import urlencode
 
@@ -341,6 +342,40 @@ def test_all_other_sessions_end_at_a_click(db):
     assert is_in(one)
     assert not is_in(two)
     assert Session.objects.exists()
+
+
+def test_one_session_ends_alone(db):
+    User.objects.create_user(EMAIL, cast.PASSWORD)
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    one, two, three = Client(), Client(headers={"User-Agent": firefox}), Client()
+    log_in(one), log_in(two), log_in(three)
+    page = one.get("/accounts/sessions").content.decode()
+    assert page.count("This one") == 1
+    lines = [line for line in page.split("<tr>") if "/end" in line]
+    assert len(lines) == 2
+    (of_two,) = (line for line in lines if "Firefox on Linux" in line)
+    assert re.search(r'<time datetime="\d{4}-', of_two)
+    end = re.search(r'action="(/accounts/sessions/\w+/end)"', of_two)[1]
+    assert one.get(end).status_code == 405
+    assert one.post(end)["Location"] == "/accounts/sessions"
+    assert (is_in(one), is_in(two), is_in(three)) == (True, False, True)
+    assert one.post(end).status_code == 404  # it has ended
+
+
+def test_only_ones_own_sessions_end_and_the_present_one_by_signing_out(db):
+    for email in (EMAIL, "mal@example.test"):
+        User.objects.create_user(email, cast.PASSWORD)
+    one, two, mal = Client(), Client(), Client()
+    log_in(one), log_in(two), log_in(mal, "mal@example.test")
+    page = one.get("/accounts/sessions").content.decode()
+    end = re.search(r'action="(/accounts/sessions/\w+/end)"', page)[1]
+    assert mal.post(end).status_code == 404
+    assert Client().post(end)["Location"].startswith("/accounts/login")
+    for session in Session.objects.all():
+        assert session.session_key not in page
+        assert one.post(f"/accounts/sessions/{session.session_key}/end").status_code == 404
+    assert two.post(end)["Location"] == "/accounts/logout"  # it names the browser that asks
+    assert (is_in(one), is_in(two), is_in(mal)) == (True, True, True)
 
 
 def test_deleting_the_account_in_the_browser(db):

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from billing import ledger, pricing
 from marketplace import catalog, schema
-from playground import live, predictions
+from marketplace.models import Outbox
+from playground import live, predictions, webhooks
 from playground.models import Asset, IdempotencyKey, Prediction
 from playground.predictions import work
 from tests.predictions import cast
@@ -97,6 +98,43 @@ def test_from_quote_to_charge(payer):
         with default_storage.open(medium.storage_name) as file:
             assert file.read().startswith(b"\x89PNG")
         assert medium.expires_at > timezone.now() + later(days=29)
+
+
+def test_closing_a_run_is_a_few_statements(payer, django_assert_num_queries):
+    """The row, its media, the closed row with who is told, hold and usage, the movement; and the outbox for those."""
+    cast.submit(payer)
+    cast.succeed(cast.claim()[0])  # which opens the accounts of the publisher
+    cast.submit(payer)
+    (job,) = cast.claim()
+    with django_assert_num_queries(2 + 5):  # two are the savepoint that a test's own transaction makes of it
+        assert cast.succeed(job)
+    webhooks.make(payer, url="https://example.test/")
+    cast.submit(payer)
+    (job,) = cast.claim()
+    with django_assert_num_queries(2 + 6):
+        assert cast.succeed(job)
+    cast.submit(payer)
+    (job,) = cast.claim()
+    with django_assert_num_queries(2 + 5):
+        assert cast.fail(job)
+
+
+def test_a_webhook_hears_of_what_ends_after_it_was_made_and_while_it_is_enabled(payer):
+    def told(prepare):
+        row = cast.submit(payer)
+        (job,) = cast.claim()
+        prepare()
+        assert cast.succeed(job)
+        return Outbox.objects.filter(payload__prediction=row.public_id.hex).exists()
+
+    made = []
+    assert not told(lambda: None)
+    assert told(lambda: made.append(webhooks.make(payer, url="https://example.test/")))
+    assert not told(lambda: webhooks.change(made[0], is_enabled=False))
+    assert told(lambda: webhooks.change(made[0], is_enabled=True))
+    assert not told(
+        lambda: (webhooks.remove(made[0]), webhooks.make(cast.payer(), url="https://other.test/"))
+    )
 
 
 def test_a_failed_run_costs_nothing(payer):

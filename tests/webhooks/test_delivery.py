@@ -11,11 +11,13 @@ from django.db import connection
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from marketplace.models import Outbox
+from marketplace.models import Membership, Outbox, User
 from playground import predictions, webhooks
-from playground.models import Delivery, Webhook
+from playground.models import Deletion, Delivery, Webhook
+from playground.predictions import delete as deletion
 from playground.webhooks import claims, outcome, postman, signing
 from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed
+from tests.people.cast import letters, link_in
 from tests.predictions import cast
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
@@ -159,6 +161,43 @@ def test_gone_disables(ada, receiver):
     assert "410" in hook.disabled_reason
     story.ended(ada)
     assert Delivery.objects.count() == 1
+
+
+def test_who_may_mend_a_webhook_is_told_once_that_it_was_disabled(ada, receiver):
+    for role in (*Membership.Role.values, "gone"):
+        user = User.objects.create_user(f"{role}@example.test", "a long password")
+        Membership.objects.create(workspace=ada, user=user, role=role if role != "gone" else "owner")
+    User.objects.filter(email="gone@example.test").update(is_active=False)
+    hook = webhooks.make(ada, url=f"{receiver.url}/in?token=xyzzy", description="orders")
+    receiver.behaviour = servers.say(500)
+    story.ended(ada)
+    story.deliver()
+    assert letters() == []
+    Webhook.objects.update(failing_since=dt.datetime.now(dt.UTC) - dt.timedelta(days=5, seconds=1))
+    for _ in range(3):
+        story.let_pass()
+        story.deliver()
+    story.ended(ada)
+    told = letters()
+    assert [one.to for one in told] == [[f"{role}@example.test"] for role in ("owner", "admin", "developer")]
+    host = receiver.url.partition("//")[2]
+    assert told[0].subject == f"{ada.name}: the webhook to {host} is disabled"
+    assert "Nothing was delivered for 5 days." in told[0].body
+    assert "orders" in told[0].body
+    assert "xyzzy" not in told[0].body  # the address may hold a secret
+    assert link_in(told[0]) == f"/dashboard/webhooks/{hook.uid}"
+    receiver.behaviour = servers.say(410)
+    webhooks.change(hook, is_enabled=True)
+    story.deliver()
+    assert len(letters()) == 6  # another time, after somebody had enabled it again
+    assert "410 Gone" in letters()[-1].body
+
+
+def test_nobody_is_mailed_of_a_pause(ada):
+    user = User.objects.create_user("owner@example.test", "a long password")
+    Membership.objects.create(workspace=ada, user=user, role="owner")
+    webhooks.change(webhooks.make(ada, url="https://example.test/"), is_enabled=False)
+    assert letters() == []
 
 
 def test_five_days_of_nothing_but_failures_disable_and_hold(ada, receiver):
@@ -401,6 +440,36 @@ def test_the_log_is_kept_for_a_month(ada, receiver):
     assert webhooks.tidy() == 0
     Delivery.objects.update(created_at=dt.datetime.now(dt.UTC) - dt.timedelta(days=31))
     assert webhooks.tidy() == 1
+
+
+def test_what_was_told_of_a_deleted_run_goes_with_it(ada, receiver):
+    webhooks.make(ada, url=receiver.url)
+    taken, waiting = story.ended(ada), None
+    story.deliver()
+    receiver.behaviour = servers.say(500)
+    waiting = story.ended(ada)
+    story.deliver()
+    deletion.delete(ada, [taken.public_id, waiting.public_id], by=None)
+    assert webhooks.tidy() == 0  # it may be undone
+    Deletion.objects.update(created_at=dt.datetime.now(dt.UTC) - deletion.UNDO - dt.timedelta(seconds=1))
+    deletion.purge()
+    assert webhooks.tidy() == 1
+    assert Delivery.objects.get().prediction_id == waiting.pk  # what is promised is kept
+    receiver.behaviour = servers.say(200)
+    story.let_pass()
+    story.deliver()
+    assert webhooks.tidy() == 1
+
+
+def test_what_a_closed_workspace_was_told_goes_with_it(ada, receiver):
+    request = predictions.Request(model="kiln/vase", input={"prompt": "a vase"}, webhook=receiver.url)
+    story.ended(ada, request=request)
+    story.ended(cast.payer(name="mal"), request=request)
+    story.deliver()
+    assert webhooks.tidy() == 0
+    type(ada).objects.filter(pk=ada.pk).update(closed_at=dt.datetime.now(dt.UTC))
+    assert webhooks.tidy() == 1
+    assert Delivery.objects.exclude(workspace=ada).count() == 1
 
 
 def test_what_is_deleted_takes_its_deliveries_along(ada, receiver):
