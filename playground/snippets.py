@@ -27,19 +27,25 @@ class Snippet(TypedDict):
 
 
 def snippets(
-    base_url: str, model_id: str, input: Mapping[str, Any], key: str = KEY_VARIABLE
+    base_url: str,
+    model_id: str,
+    input: Mapping[str, Any],
+    key: str = KEY_VARIABLE,
+    *,
+    media: str = "images",
 ) -> list[Snippet]:
     """How to run `model_id` with `input` from curl, Python and JavaScript: wait for the end, then use the result.
 
     `key` is a whole key, or `$NAME` of the environment variable that holds it; anything else, such as the start of a
-    key, is only mentioned beside the variable. Fields that are None are left out.
+    key, is only mentioned beside the variable. Fields that are None are left out. `media` is the property of the
+    output that lists its media.
     """
     body = {"model": model_id, "input": {name: value for name, value in input.items() if value is not None}}
     address = f"{base_url.rstrip('/')}/api/v1/predictions"
     return [
         Snippet(language="curl", title="curl", code=_curl(address, body, key)),
-        Snippet(language="python", title="Python", code=_python(address, body, key)),
-        Snippet(language="javascript", title="JavaScript", code=_javascript(address, body, key)),
+        Snippet(language="python", title="Python", code=_python(address, body, key, media)),
+        Snippet(language="javascript", title="JavaScript", code=_javascript(address, body, key, media)),
     ]
 
 
@@ -116,7 +122,7 @@ while prediction["status"] in ("queued", "running"):
 if prediction["status"] != "succeeded":
     raise SystemExit(f"{{prediction['status']}}: {{prediction['error']}}")
 
-for number, image in enumerate(prediction["output"]["images"], start=1):
+for number, image in enumerate(prediction["output"]["{media}"], start=1):
     name = f"{{prediction['id']}}-{{number}}.{{image['content_type'].split('/')[-1]}}"
     urllib.request.urlretrieve(image["url"], name)
     print(image["url"], "saved as", name)
@@ -124,9 +130,10 @@ print(f"cost: ${{prediction['cost_micros'] / 1_000_000:.6f}}")
 """
 
 
-def _python(address: str, body: Mapping[str, Any], key: str) -> str:
+def _python(address: str, body: Mapping[str, Any], key: str, media: str) -> str:
     variable = _variable(key)
     return _PYTHON.format(
+        media=media,
         note=_note(key, "#"),
         import_os="import os\n" if variable else "",
         key=f"os.environ[{_python_text(variable)}]" if variable else _python_text(key),
@@ -179,7 +186,7 @@ async function main() {{
     throw new Error(`${{prediction.status}}: ${{JSON.stringify(prediction.error)}}`);
   }}
 
-  for (const [index, image] of prediction.output.images.entries()) {{
+  for (const [index, image] of prediction.output.{media}.entries()) {{
     const name = `${{prediction.id}}-${{index + 1}}.${{image.content_type.split("/").pop()}}`;
     const file = await fetch(image.url);
     await writeFile(name, Buffer.from(await file.arrayBuffer()));
@@ -195,9 +202,10 @@ main().catch((error) => {{
 """
 
 
-def _javascript(address: str, body: Mapping[str, Any], key: str) -> str:
+def _javascript(address: str, body: Mapping[str, Any], key: str, media: str) -> str:
     variable = _variable(key)
     return _JAVASCRIPT.format(
+        media=media,
         note=_note(key, "//"),
         key=f"process.env.{variable}" if variable else json.dumps(key),
         wait=WAIT_SECONDS,

@@ -51,7 +51,8 @@ def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     values = {**schema.example(described), **given.values}
     values = {name: f"[your {name}]" if name in secret else value for name, value in values.items()}
     key_hint = _key_hint(request)
-    every = snippets(settings.PUBLIC_URL, name_of(called), values, key_hint or KEY_VARIABLE)
+    listed = schema.media_property(called.endpoint.output_schema)
+    every = snippets(settings.PUBLIC_URL, name_of(called), values, key_hint or KEY_VARIABLE, media=listed)
     wanted = request.GET.get("l", "")
     chosen = next((one for one in every if one["language"] == wanted), every[0])
     context = page(request, called, "api") | {
