@@ -166,7 +166,9 @@ def _is_database_back() -> bool:
 
 def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
     if outcome.status == "succeeded":
-        media: list[work.Medium] = [{"data": one.data, "meta": one.meta} for one in outcome.outputs]
+        media: list[work.Medium] = [
+            {"data": one.data, "meta": one.meta, "poster": one.poster} for one in outcome.outputs
+        ]
         metrics = dataclasses.asdict(outcome.metrics) if outcome.metrics else {}
         work.succeed(id=outcome.id, fence=fence, media=media, seed=outcome.seed, metrics=metrics, logs=logs)
     elif outcome.status == "released":

@@ -16,7 +16,7 @@ from marketplace.catalog.find import (
     record_stats,
     tasks,
 )
-from marketplace.catalog.publish import InvalidManifest, publish, read_manifest
+from marketplace.catalog.publish import InvalidManifest, hashes, prices_of, publish, read_manifest
 from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
 
 __all__ = [
@@ -30,9 +30,11 @@ __all__ = [
     "callable_endpoint",
     "endpoint",
     "forget",
+    "hashes",
     "listing",
     "listings",
     "prices_now",
+    "prices_of",
     "publish",
     "read_manifest",
     "record_stats",

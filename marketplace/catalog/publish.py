@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from marketplace import schema
 from marketplace.catalog.find import forget
+from marketplace.ids import encode, uuid7
 from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
 from marketplace.models.shelf import UNPRICED
 
@@ -23,6 +24,7 @@ Manifest = dict[str, Any]
 
 UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
 MICROS = 1_000_000
+OPENED = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # endings of files that an engine reads
 STATIC_PATH = re.compile(r"[a-z0-9][\w./-]{0,199}")
 REQUIRED = ("name", "tagline", "task", "license", "recipe", "endpoint", "prices", "lane")
 REQUIRED_OF_ENDPOINT = ("input", "output", "max_seconds", "start_within_seconds")
@@ -63,15 +65,18 @@ def read_manifest(path: Path, *, weights_dir: Path) -> Manifest:
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file that an engine opens in `folder`, by path. Raises InvalidManifest for none."""
     found = {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        file.relative_to(folder).as_posix(): _sha256(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and file.suffix in {".json", ".safetensors", ".txt", ".model"}
-        and file.name != "words.json"
+        if file.is_file() and file.suffix in OPENED and file.name != "words.json"
     }
     if not any(name.endswith(".safetensors") for name in found):
         raise InvalidManifest(f"no safetensors weights in {folder.name}")
     return found
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:  # weights may be larger than the memory
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def version_id(manifest: Mapping[str, Any]) -> str:
@@ -164,7 +169,7 @@ def examples_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 def typical_micros(endpoint: Endpoint, lines: Iterable[tuple[str, Decimal, dict[str, Any]]]) -> int:
     """What one run of the example input costs at least, rounded up: a key to sort by and no quote."""
     try:
-        cleaned = schema.clean(endpoint.input_schema, schema.example(endpoint.input_schema))
+        cleaned = schema.clean(endpoint.input_schema, _sample(endpoint.input_schema))
     except schema.InvalidInput:
         return UNPRICED
     counted = schema.quantities(endpoint.input_schema, cleaned)
@@ -174,6 +179,18 @@ def typical_micros(endpoint: Endpoint, lines: Iterable[tuple[str, Decimal, dict[
         lowest[unit] = min(amount, lowest.get(unit, amount))
     total = sum((amount * counted.get(unit, Decimal(1)) for unit, amount in lowest.items()), Decimal(0))
     return min(int((total * MICROS).to_integral_value(ROUND_CEILING)), UNPRICED)
+
+
+def _sample(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The example input, with the name of a file that nobody has wherever one is needed: no price asks whose it is."""
+    found = schema.example(described)
+    for name, value in found.items():
+        one = described["properties"][name]
+        if value is None and "x-media" in one:
+            found[name] = encode(uuid7(), "a")
+        elif value is None and "x-media" in one.get("items", {}):
+            found[name] = [encode(uuid7(), "a")]
+    return found
 
 
 def prices_of(manifest: Mapping[str, Any]) -> list[tuple[str, Decimal, dict[str, Any]]]:

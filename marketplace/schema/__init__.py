@@ -4,14 +4,14 @@ feeds the snippets, gives pricing its quantities, and says what changed from one
 The dialect is a subset of JSON Schema 2020-12 that a form can show in full: an object whose properties are strings,
 numbers, integers, booleans, arrays and objects with bounds, choices and defaults. Hints are `x-` keys: `x-order`
 (place in the form), `x-advanced`, `x-secret`, `x-control` (textarea, slider, seed), `x-media` (a file, with the types
-it takes) and `x-measure` (what pricing counts).
+it takes) and `x-measure` (what pricing counts; `frame` over `fps` are seconds).
 """
 
 from __future__ import annotations
 
 from marketplace.schema.check import InvalidSchema, check
 from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
-from marketplace.schema.describe import Parameter, example, media_taken, parameters, redact
+from marketplace.schema.describe import Parameter, example, media_property, media_taken, parameters, redact
 from marketplace.schema.diff import Change, changes
 from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
 from marketplace.schema.files import Schema, replace_files, takes
@@ -35,6 +35,7 @@ __all__ = [
     "fields",
     "from_form",
     "label_of",
+    "media_property",
     "media_taken",
     "parameters",
     "quantities",

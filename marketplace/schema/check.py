@@ -15,7 +15,8 @@ Schema = Mapping[str, Any]
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object")
 CONTROLS = ("text", "textarea", "slider", "seed", "segments", "select")
-MEASURES = ("image", "width", "height", "step", "second", "character")
+MEASURES = ("image", "width", "height", "step", "second", "frame", "fps", "character")
+BOUNDED = {"width", "height", "image", "step", "second", "frame"}
 KEYWORDS = {
     *(
         "type",
@@ -51,6 +52,16 @@ def check(schema: Schema) -> None:
     if schema.get("type") != "object":
         raise InvalidSchema("$: the input of an endpoint is an object")
     _check_object(schema, "$", 1)
+    _check_frames(schema.get("properties", {}))
+
+
+def _check_frames(properties: Mapping[str, Schema]) -> None:
+    """Frames are paid by the second: without a pace nobody knows how long they last."""
+    paces = [one for one in properties.values() if one.get("x-measure") == "fps"]
+    if any(one.get("x-measure") == "frame" for one in properties.values()) and not paces:
+        raise InvalidSchema("$: a field that counts frames needs one that says how many a second (fps)")
+    if any(one.get("minimum", 0) <= 0 or one.get("default") is None for one in paces):
+        raise InvalidSchema("$: frames a second have a default and a minimum above 0")
 
 
 def _check_object(schema: Schema, at: str, depth: int) -> None:
@@ -79,7 +90,7 @@ def _check_property(one: Schema, at: str, depth: int) -> None:
         raise InvalidSchema(f"{at}: x-control must be one of {', '.join(CONTROLS)}")
     if "x-measure" in one and one["x-measure"] not in MEASURES:
         raise InvalidSchema(f"{at}: x-measure must be one of {', '.join(MEASURES)}")
-    if one.get("x-measure") in {"width", "height", "image", "step", "second"} and "maximum" not in one:
+    if one.get("x-measure") in BOUNDED and "maximum" not in one:
         raise InvalidSchema(f"{at}: what is paid for needs a maximum")
     _check_hints(one, at)
     if kind == "array":

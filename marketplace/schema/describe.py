@@ -66,6 +66,15 @@ def media_taken(schema: Schema) -> list[str]:
     return sorted(kinds)
 
 
+def media_property(output: Schema) -> str:
+    """The property of an output that lists its media: the first list of objects with a `url`; `images` if none is."""
+    for name, one in ordered(output):
+        items = one.get("items", {})
+        if one.get("type") == "array" and "url" in items.get("properties", {}):
+            return name
+    return "images"
+
+
 def example(schema: Schema) -> dict[str, Any]:
     """An input that runs: every required field, by its first example or default."""
     required = set(schema.get("required", ()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from marketplace.schema.clean import ordered
 from marketplace.schema.files import Schema
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
+MILLISECOND = Decimal("0.001")
 
 
 def quantities(schema: Schema, cleaned: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -17,7 +18,8 @@ def quantities(schema: Schema, cleaned: Mapping[str, Any]) -> dict[str, Decimal]
 
     `request` is always 1. `image`, `step`, `second` and `character` come from the fields that declare them with
     `x-measure`; an endpoint that declares a width and a height makes at least one image. Megapixels are width × height
-    × images / 1,000,000. Steps, seconds and characters count once per image.
+    × images / 1,000,000. Frames last as many seconds as their number over those a second (`frame`, `fps`), rounded
+    up to milliseconds. Steps, seconds and characters count once per image.
     """
     measured: dict[str, Decimal] = {}
     for name, one in ordered(schema):
@@ -31,6 +33,10 @@ def quantities(schema: Schema, cleaned: Mapping[str, Any]) -> dict[str, Decimal]
     if width is not None and height is not None:
         images = measured.setdefault("image", Decimal(1))
         measured["megapixel"] = width * height * images / PIXELS_PER_MEGAPIXEL
+    frames, pace = measured.pop("frame", None), measured.pop("fps", None)
+    if frames is not None and pace:
+        seconds = (frames / pace).quantize(MILLISECOND, ROUND_CEILING)
+        measured["second"] = measured.get("second", Decimal(0)) + seconds
     images = measured.get("image", Decimal(1))
     for unit in ("step", "second", "character"):
         if unit in measured:

@@ -1,7 +1,8 @@
 """Taking the media of runs in: sniff, measure, make a thumbnail, write to storage, and only then write the row.
 
 What our own engine has just encoded is decoded here and not in a process of its own, which would cost more than all the
-rest of a run outside of its model; the files of strangers go through `uploads`.
+rest of a run outside of its model; the files of strangers go through `uploads`. Films, sounds and meshes have their
+structure walked, as the examiner does it; a film's picture comes with it, as nothing here decodes one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.core.files.storage import default_storage
 from PIL import Image, UnidentifiedImageError
 
 from marketplace.ids import encode, uuid7
-from playground.examiner import extension_of
+from playground.examiner import Found, Refusal, extension_of, look
 from playground.models import Asset, Prediction
 
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -42,6 +43,7 @@ class Stored:
     size: int
     width: int | None
     height: int | None
+    duration_ms: int | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -51,37 +53,57 @@ def storage_path(root: str) -> str:
     return f"{root}/{name[:6]}/{name[-2:]}/{name}"
 
 
-def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
-    """Write one picture to storage, decoded in full to prove that it is one. Raises Unusable."""
+def store(data: bytes, *, meta: Mapping[str, object] | None = None, poster: bytes = b"") -> Stored:
+    """Write one medium to storage: a picture, decoded in full to prove that it is one, or a film, a sound or a mesh,
+    found to be whole. `poster` is a small WebP to show for it. Raises Unusable."""
+    if _is_other(data):
+        try:
+            found = look(data)
+        except Refusal as refusal:
+            raise Unusable(str(refusal)) from None
+        return _write(data, found, _thumbnail(_decode(poster)[0]) if poster else b"", meta or {})
     picture, media_type = _decode(data)
+    small = _thumbnail(picture) if max(picture.size) > THUMBNAIL_EDGE else b""
+    found = Found(media_type, picture.width, picture.height, None, b"", {})
+    return _write(data, found, small, meta or {})
+
+
+def _is_other(data: bytes) -> bool:
+    """A film, a sound or a mesh, by its first bytes."""
+    return data[:4] == b"glTF" or data[4:8] == b"ftyp" or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
+
+
+def _write(data: bytes, found: Found, thumbnail: bytes, meta: Mapping[str, object]) -> Stored:
     folder = storage_path(ROOT_FOLDER)
-    width, height = picture.size
-    thumbnail = ""
-    if max(width, height) > THUMBNAIL_EDGE:
-        thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
+    thumbnail_name = default_storage.save(f"{folder}-t.webp", ContentFile(thumbnail)) if thumbnail else ""
     try:
-        storage_name = default_storage.save(f"{folder}.{extension_of(media_type)}", ContentFile(data))
+        storage_name = default_storage.save(f"{folder}.{extension_of(found.media_type)}", ContentFile(data))
     except BaseException:
-        if thumbnail:
-            default_storage.delete(thumbnail)
+        if thumbnail_name:
+            default_storage.delete(thumbnail_name)
         raise
     return Stored(
         storage_name=storage_name,
-        thumbnail_name=thumbnail,
+        thumbnail_name=thumbnail_name,
         sha256=hashlib.sha256(data).hexdigest(),
-        media_type=media_type,
+        media_type=found.media_type,
         size=len(data),
-        width=width,
-        height=height,
-        meta=meta or {},
+        width=found.width,
+        height=found.height,
+        duration_ms=found.duration_ms,
+        meta=meta,
     )
 
 
-def store_all(media: Sequence[tuple[bytes, Mapping[str, object]]]) -> list[Stored]:
-    """Write several, each with its meta, or none. Raises Unusable for the first that is no picture."""
+def store_all(
+    media: Sequence[tuple[bytes, Mapping[str, object]]], *, posters: Sequence[bytes] = ()
+) -> list[Stored]:
+    """Write several, each with its meta, or none; `posters` has one for each, or is left out. Raises Unusable for the
+    first that cannot be kept."""
     stored: list[Stored] = []
     try:
-        stored.extend(store(data, meta=meta) for data, meta in media)
+        pairs = zip(media, posters or (b"",) * len(media), strict=True)
+        stored.extend(store(data, meta=meta, poster=poster) for (data, meta), poster in pairs)
     except BaseException:
         discard(stored)
         raise
@@ -107,6 +129,7 @@ def keep(
             size=one.size,
             width=one.width,
             height=one.height,
+            duration_ms=one.duration_ms,
             meta=dict(one.meta),
             storage_name=one.storage_name,
             thumbnail_name=one.thumbnail_name,

@@ -32,7 +32,7 @@ class AssetJson(TypedDict):
 
 def as_json(asset: Asset) -> AssetJson:
     """The API's view of an asset, selected with its prediction."""
-    is_picture = asset.media_type.startswith("image/")
+    has_picture = asset.media_type.startswith("image/") or bool(asset.thumbnail_name)
     return {
         "id": asset.uid,
         "kind": asset.kind,
@@ -44,7 +44,7 @@ def as_json(asset: Asset) -> AssetJson:
         "height": asset.height,
         "duration_ms": asset.duration_ms,
         "url": settings.PUBLIC_URL + address(asset),
-        "thumbnail_url": settings.PUBLIC_URL + thumbnail_address(asset) if is_picture else None,
+        "thumbnail_url": settings.PUBLIC_URL + thumbnail_address(asset) if has_picture else None,
         "prediction": encode(asset.prediction.public_id, "p") if asset.prediction else None,
         "created_at": asset.created_at.isoformat(),
         "expires_at": asset.expires_at.isoformat(),

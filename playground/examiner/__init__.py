@@ -8,7 +8,18 @@ started for each file, in 80 ms: kept for the next, a process that a file has ta
 
 from __future__ import annotations
 
-from playground.examiner.parent import Busy, Found, examine
+from playground.examiner.parent import Busy, Found, examine, look
 from playground.examiner.sniffing import Refusal, agree, extension_of, is_taken, plain, taken
 
-__all__ = ["Busy", "Found", "Refusal", "agree", "examine", "extension_of", "is_taken", "plain", "taken"]
+__all__ = [
+    "Busy",
+    "Found",
+    "Refusal",
+    "agree",
+    "examine",
+    "extension_of",
+    "is_taken",
+    "look",
+    "plain",
+    "taken",
+]

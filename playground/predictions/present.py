@@ -111,7 +111,15 @@ def _filled(value: Any, media: dict[int, Asset]) -> Any:
 
 
 def media_json(asset: Asset) -> dict[str, Any]:
-    """One medium for the API. `url` is a capability: whoever has it can read the file until it ends."""
+    """One medium for the API. `url` is a capability: whoever has it can read the file until it ends.
+
+    What lasts has its `duration_ms`, and a film a picture at `thumbnail_url`.
+    """
+    more: dict[str, Any] = {}
+    if asset.duration_ms is not None:
+        more["duration_ms"] = asset.duration_ms
+    if asset.thumbnail_name and not asset.media_type.startswith("image/"):
+        more["thumbnail_url"] = settings.PUBLIC_URL + assets.thumbnail_address(asset)
     return {
         "id": asset.uid,
         "url": settings.PUBLIC_URL + assets.address(asset),
@@ -121,6 +129,7 @@ def media_json(asset: Asset) -> dict[str, Any]:
         "height": asset.height,
         "sha256": asset.sha256,
         "expires_at": asset.expires_at.isoformat(),
+        **more,
     }
 
 

@@ -11,7 +11,8 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypedDict
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from billing import pricing
-from marketplace import dispatch
+from marketplace import dispatch, schema
 from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import claims
@@ -61,10 +62,11 @@ class Report(TypedDict):
 
 
 class Medium(TypedDict):
-    """One finished medium: its bytes and how it was encoded."""
+    """One finished medium: its bytes, how it was encoded, and a small picture to show for a film."""
 
     data: bytes
     meta: Mapping[str, Any]
+    poster: NotRequired[bytes | None]
 
 
 def claim(
@@ -127,13 +129,15 @@ def succeed(
     try:
         if not media:
             raise assets.Unusable("there is none")
-        stored = assets.store_all([(one["data"], one["meta"]) for one in media])
+        stored = assets.store_all(
+            [(one["data"], one["meta"]) for one in media], posters=[one.get("poster") or b"" for one in media]
+        )
     except assets.Unusable as error:
         return fail(
             id=id,
             fence=fence,
             code="unusable_output",
-            message=f"The model made no usable picture: {error}. Nothing was charged.",
+            message=f"The model made nothing usable: {error}. Nothing was charged.",
             retryable=False,
             logs=logs,
         )
@@ -165,13 +169,30 @@ def _succeed(
             return False
         row.status = Prediction.Status.SUCCEEDED
         row.finished_at = timezone.now()
-        row.output = {"images": [{"$media": n} for n in range(len(stored))], "seed": seed}
+        name = schema.media_property(row.endpoint.output_schema)
+        row.output = {name: [{"$media": n} for n in range(len(stored))], "seed": seed}
         row.metrics, row.logs, row.step = dict(metrics), kept_log(logs), row.steps
         days = row.output_days or settings.OUTPUT_DAYS
         kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
-        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), {"image": len(stored)}))
+        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), made(stored, metrics)))
     return True
+
+
+def made(stored: Sequence[assets.Stored], metrics: Mapping[str, Any]) -> dict[str, Decimal | int]:
+    """What was really made, by unit of price: what the quote promised at most is settled on it.
+
+    Media count one by one, films and sounds by how long they last, and of a batch's seconds each has its share.
+    """
+    found: dict[str, Decimal | int] = {"image": len(stored)}
+    lengths = [one.duration_ms for one in stored if one.duration_ms is not None]
+    if lengths and len(lengths) == len(stored):
+        found["second"] = Decimal(sum(lengths)) / 1000
+    seconds, batch = metrics.get("total_s"), metrics.get("batch") or 1
+    if isinstance(seconds, int | float) and seconds > 0 and isinstance(batch, int):
+        share = Decimal(str(seconds)) * len(stored) / max(batch, len(stored))
+        found["compute_second"] = share.quantize(Decimal("0.001"), ROUND_CEILING)
+    return found
 
 
 def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs: Sequence[str] = ()) -> bool:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.engine.conftest import STEPS, Listener
 from workers.engine import Engine, Job, StepReport
+from workers.engine.latents import SchedulerTap
 
 Make = Callable[..., Job]
 
@@ -67,3 +72,21 @@ def test_what_the_caller_raises_comes_through_and_the_pipeline_stays_usable(
     with pytest.raises(ConnectionError, match="database is gone"):
         engine.run([job()], lose_the_database)
     assert engine.run([job()], Listener())[0].status == "succeeded"
+
+
+def test_a_copy_of_a_scheduler_that_is_listened_to_steps_by_itself() -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    heard: list[int] = []
+    with SchedulerTap(scheduler, on_step=lambda: heard.append(1)):
+        scheduler.set_timesteps(2)
+        copied = copy.deepcopy(scheduler)
+        assert list(inspect.signature(scheduler.step).parameters)[:3] == [
+            "model_output",
+            "timestep",
+            "sample",
+        ]
+        for timestep in scheduler.timesteps:
+            for one in (scheduler, copied):
+                one.step(torch.ones(1), timestep, torch.ones(1))
+    assert (scheduler.step_index, copied.step_index, len(heard)) == (2, 2, 2)
+    assert "step" not in vars(scheduler)

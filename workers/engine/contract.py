@@ -69,13 +69,19 @@ OnStep = Callable[[Sequence[StepReport]], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class MediaOutput:
-    """One finished medium, encoded and stripped of metadata. `meta` holds its `seed` and its encoder settings."""
+    """One finished medium, encoded and stripped of metadata. `meta` holds its `seed` and its encoder settings.
+
+    A picture has a size in pixels, a film that and a duration, a sound a duration, a mesh none of them. `poster` is a
+    WebP of a film's middle frame, to show before it plays.
+    """
 
     data: bytes
     media_type: str
-    width: int
-    height: int
+    width: int | None = None
+    height: int | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
+    duration_s: float | None = None
+    poster: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

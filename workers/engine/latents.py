@@ -27,6 +27,23 @@ _GOOD_PSNR = 20.0
 _CLEAN_PREDICTION = {"dpmsolver++", "sde-dpmsolver++"}
 
 
+class _Tapped:
+    """A method with something done around it. A copy of its object gets its own method back: some pipelines copy their
+    scheduler for a second medium, and what the copy does is not for the original to count, or to do."""
+
+    def __init__(self, method: Callable[..., Any], around: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, method)
+        self._method = method
+        self._around = around
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._around(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copied = memo.get(id(getattr(self._method, "__self__", None)))
+        return self if copied is None else getattr(type(copied), self._method.__name__).__get__(copied)
+
+
 class SchedulerTap:
     """Listens to a pipeline's scheduler for the length of one run; changes nothing that it computes."""
 
@@ -39,7 +56,6 @@ class SchedulerTap:
     def __enter__(self) -> SchedulerTap:
         step, set_timesteps = self._scheduler.step, self._scheduler.set_timesteps
 
-        @functools.wraps(step)
         def tapped_step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
             result = step(model_output, timestep, sample, *args, **kwargs)
             self._seen = (model_output, sample, result)
@@ -47,13 +63,13 @@ class SchedulerTap:
                 self._on_step()
             return result
 
-        @functools.wraps(set_timesteps)
         def tapped_set_timesteps(*args: Any, **kwargs: Any) -> Any:
             result = set_timesteps(*args, **kwargs)
             self.steps_began_at = time.perf_counter()
             return result
 
-        self._scheduler.step, self._scheduler.set_timesteps = tapped_step, tapped_set_timesteps
+        self._scheduler.step = _Tapped(step, tapped_step)
+        self._scheduler.set_timesteps = _Tapped(set_timesteps, tapped_set_timesteps)
         return self
 
     def __exit__(
@@ -90,13 +106,18 @@ def _tensor(value: Any) -> torch.Tensor | None:
 
 
 class LatentView:
-    """Turns latents of one opened pipeline into pixels of at most 256 px."""
+    """Turns latents of one opened pipeline into pixels of at most 256 px; those of a film into its middle frame.
 
-    def __init__(self, pipe: Any) -> None:
+    `layout` is that of a film's latents: `bcfhw` or `bfchw`, with batch, channels, frames, rows and columns.
+    """
+
+    def __init__(self, pipe: Any, layout: str = "") -> None:
         self._pipe = pipe
+        self._layout = layout
         self._vae = getattr(pipe, "vae", None)
         self._config = getattr(self._vae, "config", {})
-        factor = getattr(pipe, "vae_scale_factor", None)
+        self._is_film = self._vae is not None and any(p.ndim == 5 for p in self._vae.parameters())
+        factor = getattr(pipe, "vae_scale_factor", None) or getattr(pipe, "vae_scale_factor_spatial", None)
         self._factor = factor if isinstance(factor, int) and factor % 2 == 0 else 8
         self._gram: torch.Tensor | None = None
         self._target: torch.Tensor | None = None
@@ -121,8 +142,10 @@ class LatentView:
             if unpack is None or list(inspect.signature(unpack).parameters) != wanted:
                 return None
             latents = unpack(latents, height, width, self._factor)
-        if latents.ndim == 5 and latents.shape[2] == 1:
-            latents = latents[:, :, 0]
+        if latents.ndim == 5 and self._layout == "bfchw":
+            latents = latents[:, latents.shape[1] // 2]
+        elif latents.ndim == 5 and (self._layout == "bcfhw" or latents.shape[2] == 1):
+            latents = latents[:, :, latents.shape[2] // 2]
         return latents if latents.ndim == 4 else None
 
     def decode(self, latent: torch.Tensor) -> NDArray[uint8]:
@@ -135,7 +158,11 @@ class LatentView:
             z = z * z.new_tensor(std).view(1, -1, 1, 1) / scaling + z.new_tensor(mean).view(1, -1, 1, 1)
         else:
             z = z / scaling + (self._config.get("shift_factor") or 0.0)
+        if self._is_film:
+            z = z.unsqueeze(2)
         decoded = self._vae.decode(z, return_dict=False)[0]  # type: ignore[union-attr]
+        if decoded.ndim == 5:
+            decoded = decoded[:, :, 0]
         return to_bytes(decoded[0] / 2 + 0.5)
 
     def sketch(self, latent: torch.Tensor) -> NDArray[uint8]:

@@ -1,4 +1,4 @@
-"""Pixels to files: PNG, WebP and JPEG with fixed settings, nothing but the picture inside.
+"""Pixels to files: PNG, WebP and JPEG with fixed settings, nothing but the picture inside; files to pictures.
 
 Hides Pillow and its options. The settings are part of every receipt, because they decide the bytes.
 """
@@ -6,10 +6,11 @@ Hides Pillow and its options. The settings are part of every receipt, because th
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from workers.engine.contract import EngineError, MediaOutput
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     Pixels = NDArray[uint8]
 
 PREVIEW_SIDE = 256
+POSTER_SIDE = 320
+MAX_PIXELS = 64_000_000
 _PREVIEW = {"format": "WEBP", "quality": 70, "method": 0}
+_POSTER = {"format": "WEBP", "quality": 80, "method": 4}
+_TAKEN = ("PNG", "JPEG", "WEBP", "GIF")
 _FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 
@@ -50,6 +55,31 @@ def encode_preview(pixels: Pixels) -> bytes:
     image = Image.fromarray(pixels)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
     return _write(image, _PREVIEW)
+
+
+def encode_poster(pixels: Pixels) -> bytes:
+    """A WebP of at most 320 px on its longer side, for a film before it plays."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((POSTER_SIDE, POSTER_SIDE), Image.Resampling.LANCZOS)
+    return _write(image, _POSTER)
+
+
+def decode(data: bytes, *, most_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A picture of an input, upright: RGB, or RGBA where it is see-through. Of an animation, its first frame.
+
+    Raises EngineError (invalid_input) for what is no picture or has more than `most_pixels`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_TAKEN) as picture:
+            if picture.width * picture.height > most_pixels:
+                sentence = f"A picture of the input has more than {most_pixels // 1_000_000} megapixels."
+                raise EngineError(sentence, code="invalid_input")
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            has_alpha = "A" in upright.getbands() or "transparency" in upright.info
+            return upright.convert("RGBA" if has_alpha else "RGB")
+    except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:
+        raise EngineError("A picture of the input cannot be decoded.", code="invalid_input") from error
 
 
 def _write(image: Image.Image, using: Mapping[str, object]) -> bytes:

@@ -109,7 +109,7 @@ class Progress:
     def _after_step(self, latents: torch.Tensor | None) -> None:
         self.done += 1
         self.latents = latents
-        self.steps = max(self.done, int(getattr(self._pipe, "_num_timesteps", None) or self.steps))
+        self.steps = max(self.done, self._planned())
         if self.done == 1:  # told before its picture is drawn: who waits sees at once that it began
             self._report({}, logs=self._logs)
             previews = self._previews()
@@ -118,6 +118,14 @@ class Progress:
         else:
             self._report(self._previews())
         self.last_step_at = time.perf_counter()
+
+    def _planned(self) -> int:
+        """How many steps there will be, as the pipeline or its scheduler knows by now."""
+        told = getattr(self._pipe, "_num_timesteps", None)
+        timesteps = getattr(self._pipe.scheduler, "timesteps", None)
+        if not told and not self._hooked and timesteps is not None:
+            told = len(timesteps)
+        return int(told or self.steps)
 
     def _report(
         self, previews: Mapping[str, bytes], *, logs: Mapping[str, tuple[str, ...]] | None = None

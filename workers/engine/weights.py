@@ -69,8 +69,6 @@ def check(recipe: Recipe, folder: Path) -> str:
     declared = index.get("_class_name")
     if not isinstance(declared, str):
         raise _refuse("model_index.json must name a pipeline class of diffusers in “_class_name”.")
-    if recipe.get("pipeline") and recipe["pipeline"] != declared:
-        raise _refuse(f"The recipe asks for {recipe['pipeline']}, but the weights are those of a {declared}.")
     for component, pair in index.items():
         if not component.startswith("_") and isinstance(pair, list):
             _check_component(component, pair, folder)

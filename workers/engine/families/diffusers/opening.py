@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,28 @@ from workers.engine.machine import Machine
 _diffusers: Any = diffusers
 _transformers: Any = transformers
 
+_VARIANT = re.compile(r"\.(fp16|bf16|fp32|fp8)(?=[.-])")
 _log = logging.getLogger(__name__)
 
 
 def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
     """The pipeline in `folder` on `machine`. Raises EngineError: damaged, missing or unsafe weights, no memory."""
     declared = weights.check(recipe, folder)
-    _check_classes(declared, folder)
+    name = recipe.get("pipeline") or declared
+    _check_classes(name, declared, folder)
     for library in (_diffusers, _transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
     dtype = machine.dtype(recipe.get("dtype", "auto"))
     try:
-        pipe = _diffusers.DiffusionPipeline.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        pipe = getattr(_diffusers, name).from_pretrained(
+            str(folder),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            variant=_variant(folder),
+            **_scheduler_in_place(recipe.get("scheduler") or {}, folder),
         )
         _check_complete(pipe, folder)
         _set_scheduler(pipe, recipe.get("scheduler") or {})
@@ -61,22 +70,48 @@ def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
     return pipe
 
 
-def _check_classes(declared: str, folder: Path) -> None:
-    kind = getattr(diffusers, declared, None)
-    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
-        raise EngineError(
-            f"diffusers {diffusers.__version__} has no pipeline “{declared}”.", code="bad_weights"
-        )
+def _check_classes(name: str, declared: str, folder: Path) -> None:
+    """That `name` is a class of the library, the one that the folder declares or another for the same parts."""
+    for one in {name, declared}:
+        kind = getattr(diffusers, one, None)
+        if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
+            raise EngineError(
+                f"diffusers {diffusers.__version__} has no pipeline “{one}”.", code="bad_weights"
+            )
+    parts = set()
     for component, pair in json.loads((folder / "model_index.json").read_bytes()).items():
         if component.startswith("_") or not isinstance(pair, list) or None in pair[:2]:
             continue
-        library, name = pair[:2]
+        library, of = pair[:2]
         source = {"diffusers": diffusers, "transformers": transformers}.get(library)
         source = source or getattr(diffusers.pipelines, library, None)
-        if source is None or not isinstance(getattr(source, name, None), type):
+        if source is None or not isinstance(getattr(source, of, None), type):
+            raise EngineError(f"The component “{component}” is of no known class ({of}).", code="bad_weights")
+        parts.add(component)
+    if name != declared:
+        kind = getattr(_diffusers, name)
+        needed, options = (set(names) for names in kind._get_signature_keys(kind))
+        if not (parts <= needed | options and needed - parts <= set(kind._optional_components)):
             raise EngineError(
-                f"The component “{component}” is of no known class ({name}).", code="bad_weights"
+                f"The recipe asks for {name}, but the weights are those of a {declared}.", code="bad_weights"
             )
+
+
+def _variant(folder: Path) -> str | None:
+    """The precision that files are named after, as in `model.fp16.safetensors`; None where they have no such name."""
+    named = (_VARIANT.search(file.name) for file in sorted(folder.glob("*/*.safetensors")))
+    return next((found[1] for found in named if found), None)
+
+
+def _scheduler_in_place(wanted: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """The wanted scheduler for one whose class needs a package that is not installed, and so cannot even be loaded."""
+    index = json.loads((folder / "model_index.json").read_bytes())
+    pair = index.get("scheduler")
+    declared = getattr(diffusers, str(pair[1]), None) if isinstance(pair, list) and len(pair) == 2 else None
+    if "class" not in wanted or not hasattr(declared, "_backends"):
+        return {}
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_bytes())
+    return {"scheduler": _scheduler(wanted, {k: v for k, v in config.items() if not k.startswith("_")})}
 
 
 def _check_complete(pipe: Any, folder: Path) -> None:
@@ -92,11 +127,14 @@ def _check_complete(pipe: Any, folder: Path) -> None:
 
 
 def _set_scheduler(pipe: Any, wanted: Mapping[str, object]) -> None:
-    if not wanted:
-        return
+    if wanted:
+        pipe.scheduler = _scheduler({"class": type(pipe.scheduler).__name__, **wanted}, pipe.scheduler.config)
+
+
+def _scheduler(wanted: Mapping[str, object], config: Mapping[str, object]) -> Any:
     options = dict(wanted)
-    name = str(options.pop("class", type(pipe.scheduler).__name__))
+    name = str(options.pop("class"))
     kind = getattr(_diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise EngineError(f"diffusers {diffusers.__version__} has no scheduler “{name}”.", code="bad_weights")
-    pipe.scheduler = getattr(_diffusers, name).from_config(pipe.scheduler.config, **options)
+    return getattr(_diffusers, name).from_config(config, **options)

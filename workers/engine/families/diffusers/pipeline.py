@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 
 from workers.engine import machine as machines
-from workers.engine import pictures
 from workers.engine.contract import (
     EngineError,
     Job,
@@ -24,8 +22,8 @@ from workers.engine.contract import (
     Outcome,
     Recipe,
 )
-from workers.engine.families.diffusers import inputs, outputs
-from workers.engine.latents import LatentView, to_bytes
+from workers.engine.families.diffusers import inputs, outputs, traits
+from workers.engine.latents import LatentView
 from workers.engine.machine import Machine
 from workers.engine.progress import Costs, Progress
 
@@ -33,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class _Place:
     """One place in a batch: whose it is, and its own seed."""
 
     job: Job
@@ -46,9 +44,13 @@ class Pipeline:
     def __init__(self, pipe: Any, *, recipe: Recipe, machine: Machine, dtype: str) -> None:
         self._pipe = pipe
         self._parameters = inspect.signature(type(pipe).__call__).parameters
+        self._traits = traits.of(type(pipe).__name__, self._parameters)
+        self._inputs = inputs.Inputs(self._parameters, self._traits)
         self._machine = machine
         self._dtype = dtype
-        self._view: LatentView | None = LatentView(pipe) if recipe.get("previews", True) else None
+        is_seen = self._traits.makes == "image" or bool(self._traits.latents)
+        wants_previews = is_seen and recipe.get("previews", True)
+        self._view: LatentView | None = LatentView(pipe, self._traits.latents) if wants_previews else None
         self._costs = Costs()
         modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
         self.bytes = sum(
@@ -60,77 +62,85 @@ class Pipeline:
         self._pipe = self._view = None
 
     def pictures(self, input: Mapping[str, object]) -> int:
-        """How many pictures one job makes."""
-        return inputs.whole(input.get("num_images", 1), "num_images", least=1)
+        """How many media one job makes."""
+        return self._inputs.count(input)
 
     def batch_key(self, input: Mapping[str, object]) -> str:
         """Everything that one call of the pipeline can have only once. Raises EngineError for an unusable input."""
-        self._check_names(input)
-        if not isinstance(input.get("prompt"), str):
-            raise EngineError("The prompt must be text.", code="invalid_input")
-        inputs.seed(input)
-        pictures.settings(*inputs.file_settings(input))
-        shared = inputs.shared(input) | {"negative": "negative_prompt" in input}
-        return json.dumps(shared, sort_keys=True, default=str)
+        self._inputs.check(input)
+        return self._inputs.key(input)
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
-        """One call of the pipeline for all `jobs`, which must agree in `batch_key`.
+        """One call of the pipeline for all `jobs`, which must agree in `batch_key`; one after the other where its
+        class takes no several prompts.
 
-        A job's pictures have the seeds `seed`, `seed + 1` and so on; each has a generator of its own.
+        What a job makes has the seeds `seed`, `seed + 1` and so on; each has a generator of its own.
         """
+        if self._traits.batches:
+            return self._run_together(jobs, on_step)[0]
+        outcomes: list[Outcome] = []
+        unwanted: set[str] = set()
+        for job in jobs:
+            if job.id in unwanted:
+                outcomes.append(Outcome(job.id, "stopped"))
+                continue
+            found, stopped = self._run_together([job], on_step)
+            outcomes += found
+            unwanted |= stopped
+        return outcomes
+
+    def _run_together(self, jobs: Sequence[Job], on_step: OnStep) -> tuple[list[Outcome], set[str]]:
+        """The outcomes of one call, and whose results nobody wants any more."""
         started_at = time.perf_counter()
         self._machine.reset_peak()
         batch = [
-            _Picture(job, (inputs.seed(job.input) + number) % 2**63)
+            _Place(job, (inputs.seed(job.input) + number) % 2**63)
             for job in jobs
             for number in range(self.pictures(job.input))
         ]
+        rate = outputs.sampling_rate(self._pipe)
+        files = self._inputs.files(jobs[0].input, rate=rate)
         logs = {job.id: self._remarks(job.input) for job in jobs}
-        progress = self._progress(jobs, batch, on_step, logs)
-        images = self._call(batch, progress)
+        progress = self._progress(jobs, batch, on_step, logs, size=files.size)
+        result = self._call(batch, files, progress)
         self._machine.synchronize()
         decoded_at = time.perf_counter()
-        files = self._finish(batch, images, unwanted=progress.unwanted)
-        self._teach(progress, images)
+        made = outputs.take_apart(result, traits=self._traits, pipe=self._pipe, count=len(batch))
+        finished = self._finish(batch, made, unwanted=progress.unwanted)
+        self._teach(progress, made)
         metrics = self._measure(progress, started_at, decoded_at, batch=len(batch))
         outcomes = []
         for job in jobs:
-            made = files[job.id]
-            if isinstance(made, EngineError):
-                outcomes.append(Outcome(job.id, "failed", error=made))
+            found = finished[job.id]
+            if isinstance(found, EngineError):
+                outcomes.append(Outcome(job.id, "failed", error=found))
             else:
-                outcomes.append(Outcome(job.id, "succeeded", made, metrics, inputs.seed(job.input)))
-        return outcomes
-
-    def _check_names(self, asked: Mapping[str, object]) -> None:
-        for name in asked:
-            if name in inputs.RESERVED or (name not in inputs.OWN_FIELDS and name not in self._parameters):
-                raise EngineError(f"This pipeline takes no “{name}”.", code="invalid_input")
-        if "negative_prompt" in asked and "negative_prompt" not in self._parameters:
-            raise EngineError("This pipeline takes no negative prompt.", code="invalid_input")
+                outcomes.append(Outcome(job.id, "succeeded", found, metrics, inputs.seed(job.input)))
+        return outcomes, progress.unwanted
 
     def _progress(
         self,
         jobs: Sequence[Job],
-        batch: Sequence[_Picture],
+        batch: Sequence[_Place],
         on_step: OnStep,
         logs: Mapping[str, tuple[str, ...]],
+        *,
+        size: tuple[int, int] | None,
     ) -> Progress:
         first_places: dict[str, int] = {}
-        for place, picture in enumerate(batch):
-            first_places.setdefault(picture.job.id, place)
+        for number, place in enumerate(batch):
+            first_places.setdefault(place.job.id, number)
         side = (getattr(self._pipe, "default_sample_size", None) or 64) * 8
+        asked = batch[0].job.input
+        width, height = size or (self._number(asked, "width", side), self._number(asked, "height", side))
         return Progress(
             self._pipe,
             jobs,
             on_step,
             first_places=first_places,
             logs=logs,
-            steps=self._number(batch[0].job.input, "num_inference_steps", 50),
-            size=(
-                self._number(batch[0].job.input, "height", side),
-                self._number(batch[0].job.input, "width", side),
-            ),
+            steps=self._number(asked, "num_inference_steps", 50),
+            size=(height, width),
             view=self._view,
             costs=self._costs,
             machine=self._machine,
@@ -140,54 +150,77 @@ class Pipeline:
         value = asked.get(name, getattr(self._parameters.get(name), "default", None))
         return value if isinstance(value, int) else otherwise
 
-    def _call(self, batch: Sequence[_Picture], progress: Progress) -> torch.Tensor:
-        arguments = inputs.shared(batch[0].job.input) | progress.arguments(self._parameters)
-        arguments["prompt"] = [str(picture.job.input["prompt"]) for picture in batch]
-        if "negative_prompt" in batch[0].job.input:
-            arguments["negative_prompt"] = [str(picture.job.input["negative_prompt"]) for picture in batch]
-        # On the CPU whatever the device: the noise of a seed is then the same everywhere, and its own in any batch.
-        arguments["generator"] = [torch.Generator("cpu").manual_seed(picture.seed) for picture in batch]
+    def _call(self, batch: Sequence[_Place], files: inputs.Files, progress: Progress) -> Any:
+        arguments = self._arguments(batch, files) | progress.arguments(self._parameters)
         try:
             with progress.tap:
-                images = self._pipe(**arguments, output_type="pt").images
+                return self._pipe(**arguments, output_type=self._traits.output_type)
         except ValueError as error:
+            if progress.done >= progress.steps and self._traits.makes == "mesh":
+                raise outputs.nothing_made(
+                    self._traits
+                ) from error  # a surface that is nowhere is an error to it
             if progress.done > 0:
                 raise
             sentence = f"The pipeline refuses this input: {str(error)[:300]}"
             raise EngineError(sentence, code="invalid_input") from error
-        if not isinstance(images, torch.Tensor) or images.ndim != 4:
-            raise EngineError(
-                "This pipeline makes no pictures; another family must run it.", code="bad_weights"
-            )
-        return images
+
+    def _arguments(self, batch: Sequence[_Place], files: inputs.Files) -> dict[str, Any]:
+        """Those of one call, but for the step hook."""
+        asked, takes = batch[0].job.input, self._traits
+        arguments: dict[str, Any] = {n: v for n, v in takes.given.items() if n in self._parameters}
+        arguments |= self._inputs.shared(asked)
+        for name in takes.takes:
+            arguments.pop(name, None)
+        arguments |= files.arguments
+        for name, samples in files.sounds.items():
+            arguments[name] = torch.from_numpy(samples)
+        if files.size is not None:
+            sides = zip(("width", "height"), files.size, strict=True)
+            arguments |= {name: side for name, side in sides if name in self._parameters}
+            if "max_area" in self._parameters:
+                arguments["max_area"] = files.size[0] * files.size[1]
+        # On the CPU whatever the device: the noise of a seed is then the same everywhere, and its own in any batch.
+        generators = [torch.Generator("cpu").manual_seed(place.seed) for place in batch]
+        for name in ("prompt", "negative_prompt"):
+            if name in asked:
+                texts = [str(place.job.input[name]) for place in batch]
+                arguments[name] = texts if takes.batches else texts[0]
+        if takes.batches or len(batch) > 1:
+            arguments["generator"] = generators
+        else:
+            arguments["generator"] = generators[0]
+        if len(batch) > 1 and not takes.batches:
+            arguments["num_images_per_prompt"] = len(batch)
+        return arguments
 
     def _finish(
-        self, batch: Sequence[_Picture], images: torch.Tensor, *, unwanted: set[str]
+        self, batch: Sequence[_Place], made: Sequence[outputs.Made], *, unwanted: set[str]
     ) -> dict[str, tuple[MediaOutput, ...] | EngineError]:
-        results: dict[str, tuple[MediaOutput, ...] | EngineError] = {picture.job.id: () for picture in batch}
+        results: dict[str, tuple[MediaOutput, ...] | EngineError] = {place.job.id: () for place in batch}
 
-        def write(picture: _Picture, image: torch.Tensor) -> MediaOutput:
-            using = pictures.settings(*inputs.file_settings(picture.job.input))
-            return pictures.encode(to_bytes(image), using=using, seed=picture.seed)
+        def write(place: _Place, one: outputs.Made) -> MediaOutput:
+            asked = place.job.input
+            fps = self._inputs.fps(asked)
+            return outputs.write(one, asked, seed=place.seed, fps=fps, traits=self._traits)
 
         wanted = [
-            (picture, image)
-            for picture, image in zip(batch, images, strict=True)
-            if picture.job.id not in unwanted
+            (place, one) for place, one in zip(batch, made, strict=True) if place.job.id not in unwanted
         ]
-        faults = {picture.job.id: fault for picture, image in wanted if (fault := outputs.fault(image))}
+        faults = {place.job.id: fault for place, one in wanted if (fault := outputs.fault(one))}
         good = [pair for pair in wanted if pair[0].job.id not in faults]
         with ThreadPoolExecutor(max_workers=self._machine.threads) as writers:
-            for (picture, _), file in zip(good, writers.map(lambda pair: write(*pair), good), strict=True):
-                made = results[picture.job.id]
-                if isinstance(made, tuple):
-                    results[picture.job.id] = (*made, file)
+            for (place, _), file in zip(good, writers.map(lambda pair: write(*pair), good), strict=True):
+                written = results[place.job.id]
+                if isinstance(written, tuple):
+                    results[place.job.id] = (*written, file)
         return results | faults
 
-    def _teach(self, progress: Progress, images: torch.Tensor) -> None:
-        if self._view is None or progress.latents is None:
+    def _teach(self, progress: Progress, made: Sequence[outputs.Made]) -> None:
+        if self._view is None or progress.latents is None or self._traits.makes != "image":
             return
         try:
+            images = torch.stack([one.body for one in made if one.body is not None])
             self._view.learn(progress.latents, images)
         except Exception:
             _log.exception("learning to sketch previews failed; this pipeline goes on without previews")
@@ -195,6 +228,8 @@ class Pipeline:
 
     def _remarks(self, asked: Mapping[str, object]) -> tuple[str, ...]:
         """Says so when every tokenizer cuts the prompt short."""
+        if "prompt" not in asked:
+            return ()
         prompt = str(asked["prompt"])
         longest = asked.get(
             "max_sequence_length", getattr(self._parameters.get("max_sequence_length"), "default", None)

@@ -1,0 +1,120 @@
+"""Every model of the catalogue through the whole path: installed from a folder, asked for, made, paid, kept."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.catalogue.shrunk import NAMES, Weights, input_of, shrunk
+from tests.predictions import cast
+from workers import catalogue, drain, session
+
+KINDS = {"images": "image/", "videos": "video/mp4", "audios": "audio/wav", "meshes": "model/gltf-binary"}
+
+
+class Worker:
+    """A session without a process: the engine, and its lane."""
+
+    def __init__(self, weights: Path) -> None:
+        from workers.engine import Engine
+
+        self.worker, self.lanes, self.lock = "zoo", ["gpu"], 0
+        self.engine = Engine(device="cpu", threads=1, weights_folder=weights)
+
+    def at_work(self, fences, seconds):
+        return nullcontext()
+
+    def lost(self) -> set[str]:
+        return set()
+
+    def report(self) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(db, tmp_path, settings, monkeypatch):
+    settings.WEIGHTS_DIR = tmp_path
+    monkeypatch.setattr(session, "_session", Worker(tmp_path))
+    monkeypatch.setattr(session, "is_draining", lambda: False)
+    monkeypatch.setattr(drain, "LINGER_SECONDS", 0.0)
+    yield tmp_path
+    cast.money_is_right()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_installed_run_paid_and_kept(name: str, shelf: Path, tiny_weights: Weights) -> None:
+    from marketplace import catalog, schema
+    from playground import assets, examiner, predictions
+
+    entry = shrunk(name)
+    said: list[str] = []
+    manifest = catalogue.bring(
+        entry, weights_dir=shelf, say=said.append, given=tiny_weights.of(entry.pipeline)
+    )
+    listing = catalog.publish(cast.publisher(), manifest)
+    catalog.forget()
+    assert {"model_index.json"} <= set(manifest["recipe"]["hashes"])
+    assert 0 < listing.typical_micros < 10**7  # the shelf can say what a run costs
+    described = manifest["endpoint"]["input"]
+    payer = cast.payer(credit=50_000_000)
+    asked = input_of(described["properties"], described["required"])
+    request = predictions.Request(model=listing.model_id, input=asked)
+    row = predictions.submit(predictions.Caller(workspace=payer), request)
+    drain.drain_lane("gpu")
+    row = cast.again(row)
+    assert row.status == "succeeded", row.error_message
+    assert 0 < row.cost_micros <= row.quote["amount_micros"]
+    listed = schema.media_property(manifest["endpoint"]["output"])
+    [shown] = predictions.as_json(row)["output"][listed]
+    assert shown["content_type"].startswith(KINDS[listed])
+    [asset] = row.assets.all()
+    with tempfile.TemporaryFile() as file:
+        file.write(assets.read(asset))
+        found = examiner.examine(file)
+    assert (found.media_type, found.width, found.duration_ms) == (
+        asset.media_type,
+        asset.width,
+        asset.duration_ms,
+    )
+    if listed in ("videos", "audios"):
+        assert shown["duration_ms"] > 0
+    if listed == "videos":
+        assert asset.thumbnail_name
+
+
+def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights: Weights) -> None:
+    from django.core.management import CommandError, call_command
+
+    from marketplace.models import Version
+
+    cast.publisher()
+    out = io.StringIO()
+    call_command("catalog", "list", stdout=out)
+    assert all(name in out.getvalue() for name in NAMES)
+    out = io.StringIO()
+    call_command("catalog", "check", "shap-e", "sdxl", stdout=out)
+    assert "shap-e: needs a GPU" in out.getvalue()
+    assert "2 checked, 2 lack something" in out.getvalue()
+    folder = str(tiny_weights.of("ShapEPipeline"))
+    out = io.StringIO()
+    call_command(
+        "catalog", "install", "shap-e", "--publisher", "kiln", "--from", folder, "--dry-run", stdout=out
+    )
+    assert not Version.objects.exists()
+    assert "needs a GPU" in out.getvalue()
+    call_command("catalog", "install", "shap-e", "--publisher", "kiln", "--from", folder, stdout=out)
+    assert "published kiln/shap-e" in out.getvalue()
+    [version] = Version.objects.all()
+    assert "by hand" in version.manifest["source"]["revision"]
+    assert all(len(digest) == 64 for digest in version.recipe["hashes"].values())
+    for arguments, says in [
+        (("install", "no-such-model"), "no 'no-such-model'"),
+        (("install", "shap-e", "--publisher", "nobody"), "no publisher"),
+        (("install", "shap-e", "--publisher", "kiln", "--from", str(shelf / "none")), "model_index.json"),
+    ]:
+        with pytest.raises(CommandError, match=says):
+            call_command("catalog", *arguments, stdout=out)

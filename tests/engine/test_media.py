@@ -1,0 +1,211 @@
+"""Films, sounds, meshes and pictures as files and back, and files that are none."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from playground import examiner
+from workers.engine import EngineError, films, meshes, pictures, sounds
+from workers.engine.families.diffusers import inputs, outputs, traits
+
+RATE = 8000
+
+
+def scene(frames: int = 9, *, width: int = 48, height: int = 32) -> np.ndarray:
+    """A bright square that moves over a dark ground."""
+    made = np.full((frames, height, width, 3), 40, np.uint8)
+    for number in range(frames):
+        made[number, 8:24, 2 + 2 * number : 18 + 2 * number] = (200, 120, 60)
+    return made
+
+
+def tone(seconds: float = 0.5, *, channels: int = 2) -> np.ndarray:
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * RATE)) / RATE)
+    return np.tile(wave, (channels, 1)).astype(np.float32)
+
+
+def test_a_film_is_whole_bare_and_the_same_each_time() -> None:
+    made = films.encode(scene(), fps=8, seed=3)
+    found = examiner.look(made.data)
+    assert (found.media_type, found.width, found.height, found.duration_ms) == ("video/mp4", 48, 32, 1125)
+    assert (made.width, made.height, made.duration_s) == (48, 32, 1.125)
+    assert made.data == films.encode(scene(), fps=8, seed=3).data
+    assert b"x264" not in made.data
+    assert b"Lavf" not in made.data
+    assert made.data.index(b"moov") < made.data.index(b"mdat")
+    assert made.poster is not None
+    assert Image.open(io.BytesIO(made.poster)).size == (48, 32)
+
+
+def test_a_film_comes_back_as_its_frames() -> None:
+    made = films.encode(scene(), fps=8, seed=0)
+    frames = films.decode(made.data, "video/mp4", most=6)
+    assert len(frames) == 6
+    error = np.abs(np.asarray(frames[5]).astype(int) - scene()[5].astype(int)).mean()
+    assert error < 8
+
+
+def test_a_film_of_odd_size_loses_its_last_row_and_column() -> None:
+    made = films.encode(scene(3, width=35, height=33), fps=24, seed=0)
+    assert (made.width, made.height) == (34, 32)
+    assert examiner.look(made.data).width == 34
+
+
+def test_a_film_has_its_sound() -> None:
+    silent = films.encode(scene(8), fps=8, seed=0)
+    for seconds in (0.3, 3.0):  # whose frames decide how long it lasts
+        made = films.encode(scene(8), fps=8, seed=0, sound=(tone(seconds), RATE))
+        found = examiner.look(made.data)
+        assert found.media_type == "video/mp4"
+        assert found.duration_ms == pytest.approx(1000, abs=2)
+    heard = sounds.decode(made.data, "video/mp4", rate=RATE, channels=2)
+    assert np.abs(heard).max() > 0.3
+    with pytest.raises(EngineError):
+        sounds.decode(silent.data, "video/mp4", rate=RATE, channels=2)
+
+
+def test_a_sound_comes_back_as_its_samples() -> None:
+    made = sounds.encode(tone() * 3, rate=RATE, seed=0)  # too loud: cut off, not wrapped around
+    found = examiner.look(made.data)
+    assert (found.media_type, found.duration_ms, found.meta["channels"]) == ("audio/wav", 500, 2)
+    heard = sounds.decode(made.data, "audio/wav", rate=RATE, channels=2)
+    assert heard.shape == (2, RATE // 2)
+    assert np.abs(heard - np.clip(tone() * 3, -1, 1)).max() < 0.001
+    assert sounds.decode(made.data, "audio/wav", rate=RATE // 2, channels=1, seconds=0.25).shape == (
+        1,
+        RATE // 8,
+    )
+
+
+PLAYLIST = b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"no film", PLAYLIST, b"\0" * 100_000, b"RIFF\x24\0\0\0WAVEfmt "])
+@pytest.mark.parametrize("media_type", ["video/mp4", "video/webm", "audio/wav", "image/png", ""])
+def test_what_is_no_film_and_no_sound_is_refused(data: bytes, media_type: str) -> None:
+    for decode in (
+        lambda: films.decode(data, media_type, most=3),
+        lambda: sounds.decode(data, media_type, rate=RATE, channels=1),
+    ):
+        with pytest.raises(EngineError) as caught:
+            decode()
+        assert caught.value.code == "invalid_input"
+
+
+def test_a_mesh_says_where_its_corners_are() -> None:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)
+    triangles = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int64)
+    made = meshes.encode(corners, triangles, np.full((4, 3), 0.5, np.float32), seed=1)
+    assert examiner.look(made.data).meta == {"meshes": 1}
+    length, kind = struct.unpack("<I4s", made.data[12:20])
+    assert kind == b"JSON"
+    described = json.loads(made.data[20 : 20 + length])
+    places = described["accessors"][0]
+    assert (places["count"], places["min"], places["max"]) == (4, [0, 0, 0], [1, 2, 3])
+    assert described["accessors"][-1]["count"] == 12
+    assert set(described["meshes"][0]["primitives"][0]["attributes"]) == {"POSITION", "NORMAL", "COLOR_0"}
+    binary = made.data[20 + length + 8 :]
+    views = described["bufferViews"]
+    normals = np.frombuffer(binary[views[1]["byteOffset"] :][: views[1]["byteLength"]], "<f4").reshape(-1, 3)
+    assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
+    outward = corners - corners.mean(axis=0)
+    assert ((normals * outward).sum(axis=1) > 0).all()
+
+
+def file(form: str, picture: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_a_picture_comes_upright_and_of_an_animation_the_first_frame() -> None:
+    tall = Image.new("RGB", (20, 40), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert pictures.decode(file("JPEG", tall, exif=exif)).size == (40, 20)
+    red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    first = pictures.decode(file("GIF", red, save_all=True, append_images=[blue]))
+    assert first.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    glass = pictures.decode(file("PNG", Image.new("RGBA", (8, 8), (0, 0, 0, 0))))
+    assert glass.mode == "RGBA"
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, PLAYLIST])
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(EngineError) as caught:
+        pictures.decode(data)
+    assert caught.value.code == "invalid_input"
+
+
+def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(EngineError, match="megapixels"):
+        pictures.decode(file("PNG", Image.new("1", (9000, 9000))))
+
+
+def address(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize("value", ["", "a_01jq", "data:image/png;base64", "data:image/png;base64,?", None, 3])
+def test_a_file_that_is_not_there_is_said_to_be(value: object) -> None:
+    with pytest.raises(EngineError) as caught:
+        inputs.contents(value)
+    assert caught.value.code == "invalid_input"
+
+
+def test_pictures_and_masks_are_brought_to_the_size_of_what_is_made() -> None:
+    taken = inputs.Inputs(
+        {"image", "mask_image", "prompt", "width", "height"}, traits.CLASSES["FluxFillPipeline"]
+    )
+    half = Image.new("RGBA", (100, 60), (0, 0, 0, 0))
+    half.paste((9, 9, 9, 255), (0, 0, 50, 60))
+    asked = {
+        "prompt": "x",
+        "seed": 1,
+        "image": address(file("PNG", half)),
+        "mask_image": address(file("PNG", half)),
+    }
+    taken.check(asked)
+    found = taken.files(asked)
+    assert found.size == (96, 48)
+    picture, mask = found.arguments["image"], found.arguments["mask_image"]
+    assert isinstance(picture, Image.Image)
+    assert isinstance(mask, Image.Image)
+    assert (picture.size, picture.mode, picture.getpixel((90, 20))) == ((96, 48), "RGB", (255, 255, 255))
+    assert (mask.mode, mask.getpixel((10, 20)), mask.getpixel((90, 20))) == ("L", 255, 0)
+    with pytest.raises(EngineError, match="mask_image"):
+        taken.check({**asked, "mask_image": None})
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (outputs.Made("image", torch.full((3, 8, 8), float("nan"))), "no colours"),
+        (outputs.Made("video", torch.zeros(2, 3, 8, 8)), "film came out black"),
+        (outputs.Made("audio", torch.zeros(2, 100), rate=RATE), "silent"),
+        (outputs.Made("audio", torch.full((2, 100), float("inf")), rate=RATE), "no numbers"),
+        (
+            outputs.Made("mesh", None, corners=torch.zeros(3, 3), triangles=torch.zeros(0, 3).long()),
+            "mesh came out empty",
+        ),
+        (
+            outputs.Made(
+                "mesh", None, corners=torch.full((3, 3), float("nan")), triangles=torch.ones(1, 3).long()
+            ),
+            "no numbers",
+        ),
+    ],
+)
+def test_what_cannot_be_kept_is_said_to_be(made: outputs.Made, says: str) -> None:
+    fault = outputs.fault(made)
+    assert fault is not None
+    assert fault.code == "unusable_output"
+    assert says in fault.sentence

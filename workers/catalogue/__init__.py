@@ -1,0 +1,27 @@
+"""The open models that can be put on the shelf: what each needs, its download, and its way to a version.
+
+A manifest in `marketplace/catalog/manifests/open` names a repository of a model hub, a pipeline class and what differs
+from what the class itself says; the form is drawn from the class. Nothing here is on the shelf until it is installed.
+"""
+
+from __future__ import annotations
+
+from workers.catalogue.entries import MANIFESTS, Entry, Source, entries, entry
+from workers.catalogue.hub import Unreachable, Wanted, fetch, look_up
+from workers.catalogue.install import Missing, bring, check, complete
+
+__all__ = [
+    "MANIFESTS",
+    "Entry",
+    "Missing",
+    "Source",
+    "Unreachable",
+    "Wanted",
+    "bring",
+    "check",
+    "complete",
+    "entries",
+    "entry",
+    "fetch",
+    "look_up",
+]

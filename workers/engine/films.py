@@ -1,0 +1,119 @@
+"""Frames to MP4 (H.264, with AAC sound where there is some) and films to frames.
+
+The settings are part of every receipt. The file begins with its index, so that a page can play it while it arrives,
+and holds nothing but film and sound: no date, no encoder's signature.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from workers.engine import ffmpeg, pictures, sounds
+from workers.engine.contract import EngineError, MediaOutput
+
+if TYPE_CHECKING:
+    from numpy import float32, uint8
+    from numpy.typing import NDArray
+
+CRF = 18
+PRESET = "medium"
+MAX_SIDE = 2048  # px of a film that is taken in
+MAX_FRAMES = 600
+MAX_FILM_PIXELS = 600_000_000  # of all frames together
+_BARE = (
+    "-map_metadata",
+    "-1",
+    "-metadata:s:v",
+    "encoder=H.264",
+    "-metadata:s:a",
+    "encoder=AAC",
+    "-fflags",
+    "+bitexact",
+    "-flags:v",
+    "+bitexact",
+    "-flags:a",
+    "+bitexact",
+)
+# The user data of H.264 in which x264 signs.
+_UNSIGNED = ("-bsf:v", "filter_units=remove_types=6")
+
+
+def encode(
+    frames: NDArray[uint8],
+    *,
+    fps: float,
+    seed: int,
+    sound: tuple[NDArray[float32], int] | None = None,
+) -> MediaOutput:
+    """One film from frames x height x width x 3 bytes, with `sound` as channels x samples and its rate.
+
+    It lasts as long as its frames: a shorter sound ends in silence, a longer one is cut.
+    """
+    count, height, width = frames.shape[:3]
+    even = (width - width % 2, height - height % 2)  # H.264 halves its colours
+    if min(even) < 2:
+        raise EngineError("A film must be at least 2 × 2 pixels.", code="invalid_input")
+    arguments = [
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "pipe:0"),
+        *(
+            ("-i", "BESIDE", "-c:a", "aac", "-b:a", "192k", "-af", "apad", "-t", f"{count / fps:.6f}")
+            if sound
+            else ()
+        ),
+        *("-vf", f"crop={even[0]}:{even[1]}:0:0,scale=out_color_matrix=bt709:out_range=tv"),
+        *("-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-threads", "2", "-pix_fmt", "yuv420p"),
+        *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"),
+        *(*_UNSIGNED, *_BARE, "-movflags", "+faststart"),
+    ]
+    beside = sounds.write(sound[0], sound[1]) if sound else b""
+    data = ffmpeg.encode(arguments, feed=frames.tobytes(), beside=beside, suffix=".mp4")
+    encoder: Mapping[str, object] = {
+        "format": "MP4",
+        "codec": "h264",
+        "crf": CRF,
+        "preset": PRESET,
+        "fps": fps,
+        "library": "ffmpeg",
+    }
+    return MediaOutput(
+        data=data,
+        media_type="video/mp4",
+        width=even[0],
+        height=even[1],
+        meta={"seed": seed, "encoder": encoder},
+        duration_s=count / fps,
+        poster=pictures.encode_poster(frames[count // 2]),
+    )
+
+
+def decode(data: bytes, media_type: str, *, most: int) -> list[Image.Image]:
+    """The first `most` frames of a film, each of at most MAX_SIDE pixels. Raises EngineError."""
+    most = min(most, MAX_FRAMES)
+    side = f"min({MAX_SIDE}\\,iw):min({MAX_SIDE}\\,ih):force_original_aspect_ratio=decrease"
+    arguments = (
+        "-map",
+        "0:v:0",
+        "-frames:v",
+        str(most),
+        "-vf",
+        f"scale={side}",
+        "-c:v",
+        "ppm",
+        "-f",
+        "image2pipe",
+    )
+    stream = io.BytesIO(
+        ffmpeg.decode(data, media_type, arguments, most_bytes=MAX_FILM_PIXELS * 3 + most * 32)
+    )
+    frames: list[Image.Image] = []
+    while head := stream.readline():
+        size, depth = stream.readline(), stream.readline()
+        if head != b"P6\n" or depth != b"255\n":
+            raise EngineError("The film cannot be decoded.", code="invalid_input")
+        width, height = (int(side) for side in size.split())
+        frames.append(Image.frombytes("RGB", (width, height), stream.read(width * height * 3)))
+    return frames

@@ -1,0 +1,93 @@
+"""The catalogue of open models: what is in it, what each needs, and its way onto the shelf."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from marketplace import catalog
+from marketplace.catalog import InvalidManifest
+from marketplace.models import Listing, Publisher
+from workers import catalogue
+
+HOUSE = "vitrine"
+
+
+class Command(BaseCommand):
+    help = (
+        "Open models by manifest. `catalog list` shows them; `catalog check [NAME…]` says what this machine lacks for "
+        "them; `catalog install NAME` fetches the weights, verifies and publishes them."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True)
+        acts.add_parser("list", help="name, task, memory, licence and source of each")
+        look = acts.add_parser("check", help="validate manifests, and say what this machine lacks for them")
+        look.add_argument("names", nargs="*", help="all, if none is named")
+        take = acts.add_parser("install", help="fetch the weights of one, verify them, put it on the shelf")
+        take.add_argument("name")
+        take.add_argument(
+            "--publisher", default=HOUSE, help="name of an existing publisher (default: %(default)s)"
+        )
+        take.add_argument(
+            "--from", type=Path, dest="given", help="a folder with the weights, instead of the hub"
+        )
+        take.add_argument(
+            "--dry-run", action="store_true", help="only say what would be fetched and what is missing"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            {"list": self._list, "check": self._check, "install": self._install}[options["act"]](options)
+        except InvalidManifest as error:
+            raise CommandError(str(error)) from None
+
+    def _list(self, options: dict[str, Any]) -> None:
+        installed = set(Listing.objects.values_list("name", flat=True))
+        for one in catalogue.entries():
+            mark = "*" if one.name in installed else " "
+            gated = ", gated" if one.source.gated else ""
+            needs = f"{one.task:<16} {one.memory_gb:>5g} GB"
+            self.stdout.write(f"{mark} {one.name:<26} {needs}  {one.license:<40} {one.source.hub}{gated}")
+        self.stdout.write("* is on the shelf")
+
+    def _check(self, options: dict[str, Any]) -> None:
+        chosen = [catalogue.entry(name) for name in options["names"]] or catalogue.entries()
+        lacking = 0
+        for one in chosen:
+            catalogue.complete(one)
+            missing = catalogue.check(one, weights_dir=settings.WEIGHTS_DIR)
+            lacking += bool(missing)
+            self.stdout.write(
+                f"{one.name}: " + ("; ".join(f"needs {each.what}" for each in missing) or "ready")
+            )
+        self.stdout.write(f"{len(chosen)} checked, {lacking} lack something on this machine")
+
+    def _install(self, options: dict[str, Any]) -> None:
+        one = catalogue.entry(options["name"])
+        publisher = Publisher.objects.filter(name=options["publisher"]).first()
+        if publisher is None:
+            raise CommandError(f"there is no publisher {options['publisher']!r}")
+        if options["dry_run"]:
+            self._rehearse(one, options["given"])
+            return
+        manifest = catalogue.bring(
+            one, weights_dir=settings.WEIGHTS_DIR, say=self.stdout.write, given=options["given"]
+        )
+        listing = catalog.publish(publisher, manifest)
+        self.stdout.write(f"published {listing.model_id}, {len(manifest['recipe']['hashes'])} files hashed")
+
+    def _rehearse(self, one: catalogue.Entry, given: Path | None) -> None:
+        catalogue.complete(one)
+        wanted = None if given is not None else catalogue.look_up(one.source)
+        if wanted is not None:
+            self.stdout.write(
+                f"{wanted.hub} at {wanted.revision}: up to {len(wanted.files)} files, {wanted.size / 1e9:.2f} GB, "
+                f"into {settings.WEIGHTS_DIR / one.recipe['weights']}"
+            )
+        for each in catalogue.check(one, weights_dir=settings.WEIGHTS_DIR, wanted=wanted):
+            self.stdout.write(f"it needs {each.what}")
