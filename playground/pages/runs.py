@@ -62,9 +62,11 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
 def _kin(one: lineage.Kin) -> dict[str, Any]:
     """What a run was made from, for the eye: the file, and where to go from it."""
     is_live = one.asset is not None and one.asset.expires_at > timezone.now()
+    is_picture = one.asset is not None and one.asset.media_type.startswith("image/")
     return {
         "url": reverse("prediction", args=[one.run.uid]) if one.run else "",
-        "thumbnail": assets.thumbnail_address(one.asset) if one.asset and is_live else "",
+        "thumbnail": assets.thumbnail_address(one.asset) if one.asset and is_live and is_picture else "",
+        "icon": "image" if is_picture or one.asset is None else "layers",
         "field": one.path,
         "origin": one.run.model if one.run else "uploaded",
     }
