@@ -18,6 +18,7 @@ import psycopg
 
 from marketplace.host.places import Places
 from tests.bench import floors, rows
+from tests.bench.adapters import swaps_ms
 from tests.bench.rows import Row
 from tests.conftest import Stack, run_stack
 
@@ -151,6 +152,17 @@ def restart(folder: Path) -> Iterator[Row]:
         )
 
 
+def adapters() -> Iterator[Row]:
+    """Two adapters in turn on the shipped model, by its engine alone."""
+    found = swaps_ms()
+    yield Row(
+        "another adapter on the same base, loaded / for the first time",
+        f"{found['swap']:.0f} / {found['first']:.0f} ms",
+        f"load_lora_weights for each call {found['plain']:.0f} ms",
+        "20 ms",
+    )
+
+
 async def _submit_nine(url: str, key: str) -> None:
     wire = rows.Wire(url, key)
     for n in range(9):
@@ -169,7 +181,7 @@ async def _wait_for_all(url: str, key: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--only", default="", help="overhead, pictures, polls, viewers, memory, gallery, restart"
+        "--only", default="", help="overhead, pictures, polls, viewers, memory, gallery, restart, adapters"
     )
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as temporary:
@@ -190,6 +202,8 @@ def main() -> None:
                 _print(step())
         if only in "restart":
             _print(restart(folder))
+        if only in "adapters":
+            _print(adapters())
 
 
 def _print(found: Iterator[Row]) -> None:
