@@ -356,6 +356,9 @@ ENGINE_MEMORY_MB = env_int(
     "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
 )
 ADAPTERS_DIR = places.root / "adapters"
+# What torch compiled, for the next start. By itself it takes a folder in /tmp that anybody could have made before, and
+# believes what lies there.
+COMPILED_DIR = places.root / "compiled"
 ADAPTERS_MB = env_int("ADAPTERS_MB", 4096)
 WEIGHTS_DIR = Path(env("WEIGHTS_DIR", str(BASE_DIR / "workers" / "weights")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -233,4 +234,5 @@ def _preload(me: session.Session, lane: str) -> bool:
 
 
 _could_not_open: set[str] = set()
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILED_DIR))  # read when torch is imported
 _adapter_files = AdapterFiles(settings.ADAPTERS_DIR, room_bytes=settings.ADAPTERS_MB * 2**20)
