@@ -11,7 +11,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -109,7 +109,7 @@ def _failed(sentence: str) -> Found:
     }
 
 
-def _machine(metrics: Metrics) -> Mapping[str, Any] | dict[str, Any]:
+def _machine(metrics: Metrics) -> dict[str, Any]:
     from workers.engine import machine
 
     started = machine.start(metrics.device, metrics.threads)
