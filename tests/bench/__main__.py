@@ -159,7 +159,7 @@ def adapters() -> Iterator[Row]:
         "another adapter on the same base, loaded / for the first time",
         f"{found['swap']:.0f} / {found['first']:.0f} ms",
         f"load_lora_weights for each call {found['plain']:.0f} ms",
-        "20 ms",
+        "50 ms",
     )
 
 
