@@ -34,6 +34,7 @@
 | LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
+| ADAPTERS_MB | 4096 | disk for the files of adapters beside an engine |
 | WEIGHTS_DIR | workers/weights | folder that recipes name their weights in |
 | LOG_LEVEL | INFO | least level that is logged |
 """
@@ -359,6 +360,11 @@ ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int(
     "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
 )
+ADAPTERS_DIR = places.root / "adapters"
+# What torch compiled, for the next start. By itself it takes a folder in /tmp that anybody could have made before, and
+# believes what lies there.
+COMPILED_DIR = places.root / "compiled"
+ADAPTERS_MB = env_int("ADAPTERS_MB", 4096)
 WEIGHTS_DIR = Path(env("WEIGHTS_DIR", str(BASE_DIR / "workers" / "weights")))
 
 USE_TZ = True

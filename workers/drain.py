@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from django.conf import settings
 from django.db import DatabaseError, OperationalError, close_old_connections, connection
 
 from marketplace import dispatch
 from marketplace.models import Version
 from playground.predictions import work
 from workers import session
+from workers.adapters import AdapterFiles
 from workers.engine import EngineError, Job, Outcome, Recipe, StepReport
 
 log = logging.getLogger(__name__)
@@ -85,7 +88,8 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
 
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
-            outcomes = me.engine.run([_job(job) for job in claimed], on_step)
+            jobs, outcomes = _jobs(claimed)
+            outcomes += me.engine.run(jobs, on_step)
         except Exception:
             log.exception("the engine broke on a batch of %s", len(claimed))
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
@@ -185,6 +189,18 @@ def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
         )
 
 
+def _jobs(claimed: Sequence[work.Job]) -> tuple[list[Job], list[Outcome]]:
+    """What the engine gets, and the outcomes of those whose adapters cannot be had."""
+    jobs: list[Job] = []
+    refused: list[Outcome] = []
+    for one in claimed:
+        try:
+            jobs.append(_job(one))
+        except EngineError as error:
+            refused.append(Outcome(one["id"], "failed", error=error))
+    return jobs, refused
+
+
 def _job(job: work.Job) -> Job:
     recipe = {
         **job["recipe"],
@@ -192,7 +208,10 @@ def _job(job: work.Job) -> Job:
         "batch_on": job["batch_on"],
         "max_batch": job["max_batch"],
     }
-    return Job(id=job["id"], recipe=cast("Recipe", recipe), input=job["input"], exact=job["exact"])
+    worn = tuple(_adapter_files.fetch(one) for one in job["adapters"])
+    return Job(
+        id=job["id"], recipe=cast("Recipe", recipe), input=job["input"], exact=job["exact"], adapters=worn
+    )
 
 
 def _preload(me: session.Session, lane: str) -> bool:
@@ -217,3 +236,5 @@ def _preload(me: session.Session, lane: str) -> bool:
 
 
 _could_not_open: set[str] = set()
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILED_DIR))  # read when torch is imported
+_adapter_files = AdapterFiles(settings.ADAPTERS_DIR, room_bytes=settings.ADAPTERS_MB * 2**20)

@@ -16,6 +16,7 @@ from marketplace.catalog.find import (
     record_stats,
     tasks,
 )
+from marketplace.catalog.measurements import Difference, Machine, Measurement, Row, record_measurement
 from marketplace.catalog.publish import InvalidManifest, hashes, prices_of, publish, read_manifest
 from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
 
@@ -23,9 +24,13 @@ __all__ = [
     "MAX_REVISIONS",
     "SORTS",
     "Callable",
+    "Difference",
     "InvalidManifest",
+    "Machine",
+    "Measurement",
     "NotFound",
     "Revision",
+    "Row",
     "best",
     "callable_endpoint",
     "endpoint",
@@ -37,6 +42,7 @@ __all__ = [
     "prices_of",
     "publish",
     "read_manifest",
+    "record_measurement",
     "record_stats",
     "revisions",
     "tasks",

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace import schema
+from marketplace.catalog import accelerations
 from marketplace.catalog.find import forget
 from marketplace.ids import encode, uuid7
 from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
@@ -92,6 +93,10 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
     A version is immutable; the rest of the listing follows the manifest. Raises InvalidManifest.
     """
     wanted = prices_of(manifest)
+    try:
+        accelerations.check(manifest)
+    except accelerations.Refused as error:
+        raise InvalidManifest(str(error)) from None
     shelf, _ = Listing.objects.update_or_create(
         publisher=publisher,
         name=manifest["name"],
@@ -133,6 +138,9 @@ def _endpoint(version: Version, manifest: Manifest) -> Endpoint:
         schema.check(described["input"])
     except schema.InvalidSchema as error:
         raise InvalidManifest(f"endpoint.input {error}") from None
+    adapters = schema.adapter_field(described["input"])
+    if adapters is not None and manifest["recipe"].get("family") != "diffusers":
+        raise InvalidManifest(f"endpoint.input $.{adapters}: only the family diffusers takes adapters")
     return Endpoint.objects.create(
         version=version,
         name=manifest["task"],

@@ -116,6 +116,11 @@ class Version(models.Model):
     listing = models.ForeignKey(Listing, on_delete=models.CASCADE, related_name="versions")
     sha256 = models.CharField(max_length=64)
     manifest: models.JSONField[Any, Any] = models.JSONField()
+    measurements: models.JSONField[Any, Any] = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="how fast it ran on which machine; beside the build, and no part of it",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

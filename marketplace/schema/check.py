@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from marketplace.schema.adapters import takes_adapters, trouble_of_adapters
 from marketplace.schema.clean import problems_of
 
 Schema = Mapping[str, Any]
@@ -53,6 +54,7 @@ def check(schema: Schema) -> None:
         raise InvalidSchema("$: the input of an endpoint is an object")
     _check_object(schema, "$", 1)
     _check_frames(schema.get("properties", {}))
+    _check_adapters(schema)
 
 
 def _check_frames(properties: Mapping[str, Schema]) -> None:
@@ -103,6 +105,17 @@ def _check_property(one: Schema, at: str, depth: int) -> None:
         problem = next(iter(problems_of(one, one["default"], "")), None)
         if problem is not None:
             raise InvalidSchema(f"{at}: the default {problem.message}")
+
+
+def _check_adapters(schema: Schema) -> None:
+    """One field of the endpoint itself may take adapters, in bounds."""
+    fields = [name for name, one in schema.get("properties", {}).items() if takes_adapters(one)]
+    if len(fields) > 1:
+        raise InvalidSchema(f"$.{fields[1]}: adapters are taken by one field, and {fields[0]} is one")
+    for name in fields:
+        trouble = trouble_of_adapters(schema["properties"][name])
+        if trouble is not None:
+            raise InvalidSchema(f"$.{name}: {trouble}")
 
 
 def _check_hints(one: Schema, at: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marketplace.schema.adapters import ADAPTER_TYPE
 from marketplace.schema.clean import describe, ordered
 from marketplace.schema.files import Schema
 
@@ -51,11 +52,14 @@ def parameters(schema: Schema, *, prefix: str = "", depth: int = 0) -> list[Para
 
 
 def media_taken(schema: Schema) -> list[str]:
-    """The kinds of media that the fields of an input take (image, video, …), each once; `any` where none is named."""
+    """The kinds of media that the fields of an input take (image, video, …), each once; `any` where none is named.
+
+    Weights are no media.
+    """
     kinds: set[str] = set()
 
     def look(one: Schema) -> None:
-        if "x-media" in one:
+        if "x-media" in one and ADAPTER_TYPE not in one["x-media"]:
             kinds.update(str(name).partition("/")[0] for name in one["x-media"] or ["any"])
         for inner in one.get("properties", {}).values():
             look(inner)

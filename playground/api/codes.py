@@ -279,4 +279,5 @@ FIELD_CODES: dict[str, str] = {
     "file": "No file: a data: address, an http(s) address, an address of our media, or the id of an asset is.",
     "media_type": "The file has another type than the field takes.",
     "not_found": "There is no such asset in this workspace, or it has expired.",
+    "repeated": "The same file is named by an earlier entry of the list.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from marketplace.keys import SCOPES
 from playground.api import schema_keys, schema_media
 from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.schema_measured import MEASUREMENT
 from playground.api.schema_words import (
     ADDRESS,
     ANYTHING,
@@ -64,7 +65,15 @@ _WHOLE_MODEL: dict[str, Schema] = {
     ),
     "typical_ms": said(WHOLE, "the median run of late, in milliseconds"),
     "is_available": said(YES_NO, "whether anything serves it now"),
-    "versions": array(record("One build.", id=STRING, created_at=TIME, is_default=YES_NO)),
+    "versions": array(
+        record(
+            "One build. `measurements`: how fast it ran on which machine; empty if nobody measured it.",
+            id=STRING,
+            created_at=TIME,
+            is_default=YES_NO,
+            measurements=array(MEASUREMENT),
+        )
+    ),
 }
 QUOTE = record(
     "What a run costs. `is_bound`: it may turn out cheaper.",

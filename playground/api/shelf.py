@@ -56,6 +56,7 @@ def whole(called: catalog.Callable) -> Json:
                 "id": version.sha256,
                 "created_at": version.created_at.isoformat(),
                 "is_default": version.pk == listing.default_version_id,
+                "measurements": version.measurements,
             }
             for version in listing.versions.order_by("-id")
         ],

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from playground.examiner import glb, mp3, mp4, pictures, wav, webm
+from playground.examiner import glb, mp3, mp4, pictures, safetensors, wav, webm
 from playground.examiner.sniffing import Refusal, sniff
 
 MEMORY_BYTES = 1024 * 2**20
@@ -30,6 +30,7 @@ LOOKS: dict[str, Look] = {
     "video/mp4": mp4.look,
     "video/webm": webm.look,
     "model/gltf-binary": glb.look,
+    "application/x-safetensors": safetensors.look,
 }
 
 

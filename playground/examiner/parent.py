@@ -27,6 +27,7 @@ _NUMBERS = {
     "frames": 2**31 - 1,
     "channels": 100,
     "meshes": 2**31,
+    "tensors": 2**31,
 }
 
 _room = threading.BoundedSemaphore(PROCESSES)

@@ -17,6 +17,7 @@ TAKEN = {
     "video/webm": "webm",
     "audio/webm": "weba",
     "model/gltf-binary": "glb",
+    "application/x-safetensors": "safetensors",
 }
 _ALIASES = {
     "image/jpg": "image/jpeg",
@@ -29,6 +30,8 @@ _ALIASES = {
     "audio/vnd.wave": "audio/wav",
     "audio/x-m4a": "audio/mp4",
     "video/x-m4v": "video/mp4",
+    "application/vnd.safetensors": "application/x-safetensors",
+    "application/safetensors": "application/x-safetensors",
 }
 # What programs send when they were told nothing.
 _NO_CLAIM = {"", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
@@ -44,7 +47,11 @@ _STRANGE = {
     b"II*\0": "a TIFF picture",
     b"MM\0*": "a TIFF picture",
     b"%PDF": "a PDF",
-    b"PK\x03\x04": "a ZIP archive",
+    b"PK\x03\x04": "a ZIP archive, or a pickle of PyTorch",
+    b"\x80\x02": "a pickle, which is a program",
+    b"\x80\x03": "a pickle, which is a program",
+    b"\x80\x04": "a pickle, which is a program",
+    b"\x80\x05": "a pickle, which is a program",
     b"\x1f\x8b": "a compressed archive",
     b"OggS": "an Ogg file",
     b"fLaC": "a FLAC file",
@@ -66,7 +73,7 @@ class Refusal(ValueError):
 
 def taken() -> str:
     """The kinds that are taken, in words."""
-    return "PNG, JPEG, WebP, GIF, WAV, MP3, MP4, WebM or GLB"
+    return "PNG, JPEG, WebP, GIF, WAV, MP3, MP4, WebM, GLB or safetensors"
 
 
 def is_taken(media_type: str) -> bool:
@@ -107,6 +114,8 @@ def sniff(head: bytes) -> str:
         return "video/webm"
     if head[4:8] == b"ftyp":
         return "video/mp4"
+    if head[4:9] == b"\0\0\0\0{":  # the length of a header of JSON, in eight bytes, and its beginning
+        return "application/x-safetensors"
     if head.startswith(b"ID3") or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
         return "audio/mpeg"
     raise Refusal("unsupported", f"{_described(head)}; what is taken is {taken()}")

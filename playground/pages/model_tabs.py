@@ -20,7 +20,7 @@ from marketplace.models import ApiKey, Listing
 from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
-from playground.pages import form, results, shelf
+from playground.pages import form, measured, results, shelf
 from playground.pages.access import allows
 from playground.pages.context import workspace_of
 from playground.pages.markdown import document
@@ -136,7 +136,9 @@ def model_versions(request: HttpRequest, publisher: str, name: str) -> HttpRespo
     """Its versions, what each changed, and what it cost when."""
     called = called_of(request, publisher, name, request.GET.get("version", ""))
     context = page(request, called, "versions") | {
-        "revisions": catalog.revisions(called.listing),
+        "revisions": [
+            (one, measured.visits(one.version.measurements)) for one in catalog.revisions(called.listing)
+        ],
         "most_shown": catalog.MAX_REVISIONS,
     }
     return render(request, "playground/model_versions.html", context)

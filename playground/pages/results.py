@@ -16,7 +16,7 @@ from playground import live
 from playground.models import Asset, Prediction
 from playground.pages import card
 from playground.pages.media import icon_of, picture_of
-from playground.predictions import queue_position, state_of, waiting
+from playground.predictions import adapters, queue_position, state_of, waiting
 from playground.predictions.find import Place
 
 
@@ -128,6 +128,10 @@ def milliseconds(start: datetime | None, end: datetime | None) -> float | None:
 def input_facts(row: Prediction) -> list[tuple[str, Any]]:
     """The recipe's values by their titles, in the order of the form."""
     values = schema.redact(row.endpoint.input_schema, row.input)
+    apart = schema.adapter_field(row.endpoint.input_schema)
+    if apart is not None and values.get(apart):
+        worn = row.metrics.get("adapters") or adapters.worn(row)
+        values[apart] = ", ".join(f"{one['name']} × {one['weight']:g}" for one in worn) or "of weight 0"
     return [
         (field.label, values[field.name])
         for field in schema.fields(row.endpoint.input_schema)

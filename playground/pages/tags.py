@@ -14,9 +14,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from marketplace.ids import parse
+from playground.examiner import extension_of
 from playground.models import Asset
 from playground.pages import media
-from playground.predictions.files import MAX_BYTES
+from playground.predictions.files import most_bytes
 
 register = template.Library()
 
@@ -73,6 +74,7 @@ MEDIA_NAMES = {
     "webm": "WebM",
     "mpeg": "MP3",
     "wav": "WAV",
+    "x-safetensors": "safetensors",
 }
 
 
@@ -82,6 +84,17 @@ def media_names(types: str) -> str:
     parts = [name.partition("/") for name in types.split(",") if name]
     named = [f"any {kind}" if sub == "*" else MEDIA_NAMES.get(sub, f"{kind}/{sub}") for kind, _, sub in parts]
     return " or ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+
+
+@register.filter
+def pickable(types: str) -> str:
+    """The media types, and beside those that browsers know no files of the ending of their names."""
+    endings = {
+        name: f".{extension_of(name)}"
+        for name in types.split(",")
+        if name.startswith(("application/", "model/"))
+    }
+    return ",".join([*filter(None, types.split(",")), *endings.values()])
 
 
 @register.filter
@@ -216,7 +229,8 @@ def stored(context: Context, value: str) -> dict[str, str] | None:
     asset = Asset.objects.of(workspace).live().filter(public_id=public_id).first()
     if asset is None:
         return None
-    facts = [asset.media_type.rpartition("/")[2].upper()]
+    kind = asset.media_type.rpartition("/")[2]
+    facts = [MEDIA_NAMES.get(kind, kind.upper())]
     if asset.width and asset.height:
         facts.append(f"{asset.width} × {asset.height}")
     facts.append(size(asset.size))
@@ -229,9 +243,9 @@ def stored(context: Context, value: str) -> dict[str, str] | None:
 
 
 @register.simple_tag
-def most_file_bytes() -> int:
-    """The most bytes that a file of a run may have."""
-    return int(min(MAX_BYTES, settings.MAX_UPLOAD_BYTES))
+def most_file_bytes(types: str = "") -> int:
+    """The most bytes that a file of a run may have, in a field of these types."""
+    return int(min(most_bytes(types.split(",")), settings.MAX_UPLOAD_BYTES))
 
 
 @register.simple_tag

@@ -20,7 +20,8 @@ from marketplace.ids import encode, parse
 from playground import examiner, live
 from playground.assets import uploads
 from playground.models import Asset, Prediction
-from playground.predictions.files import FETCH_LANE, MAX_BYTES, is_address, made, pin, trouble_of
+from playground.predictions import adapters
+from playground.predictions.files import FETCH_LANE, is_address, made, most_bytes, pin, trouble_of
 from playground.predictions.places import batch_key, fair_at
 from playground.predictions.present import state_of
 from playground.predictions.work import close_failed
@@ -97,7 +98,7 @@ def _fetched(row: Prediction) -> tuple[dict[str, Any], list[Asset]]:
             return value
         try:
             seconds = max(0.1, min(SECONDS, until - time.monotonic()))
-            with uploads.fetch(value, seconds=seconds, max_bytes=MAX_BYTES, accept=types) as arrival:
+            with uploads.fetch(value, seconds=seconds, max_bytes=most_bytes(types), accept=types) as arrival:
                 name = unquote(value.partition("?")[0].rpartition("/")[2])
                 asset = made(row.workspace, row.created_by, arrival, filename=name, wait_seconds=SECONDS)
         except (outbound.Failed, uploads.QuotaReached, uploads.TooManyUploads) as error:
@@ -110,7 +111,11 @@ def _fetched(row: Prediction) -> tuple[dict[str, Any], list[Asset]]:
         sources.append(asset)
         return asset.uid
 
-    return schema.replace_files(row.endpoint.input_schema, row.input, fetch), sources
+    values = schema.replace_files(row.endpoint.input_schema, row.input, fetch)
+    twice = adapters.repeated(row.workspace_id, row.endpoint.input_schema, values)
+    if twice is not None:
+        raise _Failed(f"{twice} is the same file as one above it.")
+    return values, sources
 
 
 def _end(row: Prediction, message: str) -> None:
@@ -135,7 +140,8 @@ def _go_on(row: Prediction, values: dict[str, Any], sources: list[Asset]) -> Non
             return
         lane, endpoint = row.offer.lane, locked.endpoint
         locked.lane = lane
-        locked.batch_key = batch_key(endpoint, values, exact=locked.exact)
+        worn = adapters.identities(locked.workspace_id, endpoint.input_schema, values)
+        locked.batch_key = batch_key(endpoint, values, exact=locked.exact, adapters=worn)
         locked.fair_at = fair_at(locked.workspace_id, lane, endpoint.typical_ms, timezone.now())
         locked.save(update_fields=["input", "lane", "batch_key", "fair_at"])
         transaction.on_commit(lambda: live.publish([state_of(locked)]), robust=True)

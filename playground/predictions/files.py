@@ -24,6 +24,7 @@ from marketplace.models import ApiKey, User, Workspace
 from playground import assets, examiner
 from playground.assets import uploads
 from playground.models import Asset, Prediction
+from playground.predictions import adapters
 from playground.predictions.lineage import note_sources
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ def take_files(
         return asset.uid
 
     values = schema.replace_files(described, cleaned, take)
+    if not errors and (twice := adapters.repeated(workspace.pk, described, values)) is not None:
+        errors.append(schema.FieldError(twice, "repeated", "is the same file as one above it"))
     if errors:
         raise schema.InvalidInput(errors)
     return Taken(values, sources, is_complete=not strange)
@@ -111,9 +114,14 @@ def trouble_of(asset: Asset | None, types: tuple[str, ...]) -> tuple[str, str] |
         return "not_found", _MISSING
     if not schema.takes(types, asset.media_type):
         return "media_type", f"must be {' or '.join(types)}, not {asset.media_type}"
-    if asset.size > MAX_BYTES:
-        return "too_large", f"has more than the {MAX_BYTES >> 20} MiB that a run takes"
+    if asset.size > most_bytes(types):
+        return "too_large", f"has more than the {most_bytes(types) >> 20} MiB that a run takes"
     return None
+
+
+def most_bytes(types: Sequence[str]) -> int:
+    """How large a file may be in a field of these types."""
+    return adapters.MAX_BYTES if schema.ADAPTER_TYPE in types else MAX_BYTES
 
 
 def pin(row: Prediction, sources: Sequence[Asset]) -> None:
@@ -141,6 +149,7 @@ def own_file(workspace: Workspace, uid: str) -> Asset | None:
 def with_files(row: Prediction) -> dict[str, Any]:
     """The input of a run with the bytes of its files, as `data:` addresses: what a worker gets needs no storage.
 
+    Its adapters are no part of it; they are told apart.
     A file that was deleted since the run was taken in is still given, as long as it is there. One that is gone stays an
     id, which no model takes.
     """
@@ -161,7 +170,10 @@ def with_files(row: Prediction) -> dict[str, Any]:
             return value
         return f"data:{asset.media_type};base64,{base64.b64encode(data).decode()}"
 
-    return schema.replace_files(row.endpoint.input_schema, row.input, fill)
+    described = row.endpoint.input_schema
+    apart = schema.adapter_field(described)
+    values = {name: value for name, value in row.input.items() if name != apart}
+    return schema.replace_files(described, values, fill)
 
 
 def _known(workspace_id: int, value: str, key: ApiKey | None = None) -> Asset | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,10 +27,15 @@ def fair_at(workspace_id: int, lane: str, typical_ms: int, now: datetime) -> Any
     return RawSQL(_FAIR_AT, [now, workspace_id, lane, typical_ms], output_field=DateTimeField())  # noqa: S611 - a constant text; values are parameters
 
 
-def batch_key(endpoint: Endpoint, cleaned: Mapping[str, Any], *, exact: bool) -> str:
-    """Equal for runs that may share a batch: same version, same values of the fields the endpoint batches on."""
+def batch_key(
+    endpoint: Endpoint, cleaned: Mapping[str, Any], *, exact: bool, adapters: Sequence[Sequence[Any]] = ()
+) -> str:
+    """Equal for runs that may share a batch: same version, same values of the fields the endpoint batches on, same
+    adapters."""
     if exact or endpoint.max_batch == 1:
         return ""
     same = {name: cleaned.get(name) for name in endpoint.batch_on}
-    text = json.dumps([endpoint.pk, same], sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        [endpoint.pk, same, *([adapters] if adapters else [])], sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -19,7 +19,7 @@ from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Offer, User, Workspace
 from playground import live
 from playground.models import Event, Prediction
-from playground.predictions import idempotency
+from playground.predictions import adapters, idempotency
 from playground.predictions.fetching import hint_on_commit
 from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
 from playground.predictions.places import batch_key, fair_at
@@ -228,7 +228,12 @@ def _row(
         input=cleaned,
         held_micros=priced.amount_micros,
         lane=lane,
-        batch_key=batch_key(endpoint, cleaned, exact=request.exact),
+        batch_key=batch_key(
+            endpoint,
+            cleaned,
+            exact=request.exact,
+            adapters=adapters.identities(caller.workspace.pk, endpoint.input_schema, cleaned),
+        ),
         exact=request.exact,
         priority=request.priority,
         webhook=_webhook(request),

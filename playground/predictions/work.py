@@ -24,6 +24,7 @@ from marketplace import dispatch, schema
 from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import claims
+from playground.predictions.adapters import AdapterJson, worn
 from playground.predictions.files import with_files
 from playground.predictions.find import attach_model
 from playground.predictions.present import state_of
@@ -48,6 +49,7 @@ class Job(TypedDict):
     batch_on: list[str]
     max_batch: int
     max_seconds: int
+    adapters: list[AdapterJson]
 
 
 class Report(TypedDict):
@@ -272,4 +274,5 @@ def _job(row: Prediction) -> Job:
         "batch_on": row.endpoint.batch_on,
         "max_batch": row.endpoint.max_batch,
         "max_seconds": row.endpoint.max_seconds,
+        "adapters": worn(row),
     }

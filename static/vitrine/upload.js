@@ -163,7 +163,8 @@ async function uploaded(job, control) {
   if (job.size > most) throw new Error(`The file has ${sized(job.size)}, and at most ${sized(most)} are taken.`);
   const accepted = control.dataset.file.split(",").filter(Boolean);
   const fits = (kind) => kind === job.file.type || (kind.endsWith("/*") && job.file.type.startsWith(kind.slice(0, -1)));
-  if (job.file.type && accepted.length && !accepted.some(fits)) {
+  const isKnown = job.file.type && job.file.type !== "application/octet-stream"; // else its bytes say what it is
+  if (isKnown && accepted.length && !accepted.some(fits)) {
     throw new Error(`This field takes ${accepted.join(", ")}, not ${job.file.type}.`);
   }
   return job.size <= WHOLE_BYTES ? whole(job) : inParts(job);

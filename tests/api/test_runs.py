@@ -31,7 +31,12 @@ def test_the_shelf(world):
     assert list(whole["input_schema"]["properties"]) == ["prompt", "num_images", "steps", "seed", "token"]
     assert whole["limits"]["max_seconds"] == 60
     assert whole["versions"] == [
-        {"id": vase["version"], "created_at": whole["versions"][0]["created_at"], "is_default": True}
+        {
+            "id": vase["version"],
+            "created_at": whole["versions"][0]["created_at"],
+            "is_default": True,
+            "measurements": [],
+        }
     ]
     assert whole["is_available"] is True
     assert (

@@ -19,6 +19,7 @@ import psycopg
 
 from marketplace.host.places import Places
 from tests.bench import browser, floors, rows
+from tests.bench.adapters import swaps_ms
 from tests.bench.rows import Row
 from tests.conftest import Stack, run_stack
 
@@ -228,6 +229,17 @@ def restart(folder: Path) -> Iterator[Row]:
         )
 
 
+def adapters() -> Iterator[Row]:
+    """Two adapters in turn on the shipped model, by its engine alone."""
+    found = swaps_ms()
+    yield Row(
+        "another adapter on the same base, loaded / for the first time",
+        f"{found['swap']:.0f} / {found['first']:.0f} ms",
+        f"load_lora_weights for each call {found['plain']:.0f} ms",
+        "50 ms",
+    )
+
+
 async def _submit_nine(url: str, key: str) -> None:
     wire = rows.Wire(url, key)
     for n in range(9):
@@ -248,7 +260,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="overhead, pictures, polls, viewers, memory, gallery, usage, browser, restart",
+        help="overhead, pictures, polls, viewers, memory, gallery, usage, browser, restart, adapters",
     )
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as temporary:
@@ -271,6 +283,8 @@ def main() -> None:
                 _print(step())
         if only in "restart":
             _print(restart(folder))
+        if only in "adapters":
+            _print(adapters())
 
 
 def _print(found: Iterator[Row]) -> None:

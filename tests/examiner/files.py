@@ -129,3 +129,16 @@ def glb(described: dict | None = None, binary: bytes = b"\0" * 16) -> bytes:
         struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
     )
     return b"glTF" + struct.pack("<II", 2, 12 + len(body)) + body
+
+
+def safetensors(
+    described: dict | None = None, data: bytes = b"\0" * 24, *, text: bytes | None = None
+) -> bytes:
+    """Two tensors, of 8 and 16 bytes, unless `described` or the `text` of the header says otherwise."""
+    described = described or {
+        "__metadata__": {"format": "pt"},
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "BF16", "shape": [2, 4], "data_offsets": [8, 24]},
+    }
+    head = text if text is not None else json.dumps(described).encode()
+    return struct.pack("<Q", len(head)) + head + data

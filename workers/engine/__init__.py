@@ -6,6 +6,7 @@ Importing it costs no torch; torch arrives when the first recipe that needs it i
 from __future__ import annotations
 
 from workers.engine.contract import (
+    Adapter,
     EngineError,
     Job,
     Loading,
@@ -21,6 +22,7 @@ from workers.engine.contract import (
 from workers.engine.runtime import Engine
 
 __all__ = [
+    "Adapter",
     "Engine",
     "EngineError",
     "Job",

@@ -36,6 +36,21 @@ class Recipe(TypedDict, total=False):
     batch_on: Sequence[str]
     max_batch: int
     previews: bool
+    accelerations: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """Small weights on a base (LoRA), which a job wants beside those of its recipe.
+
+    `path` is a safetensors file whose bytes have this `sha256`; `weight` is its strength, 1.0 as trained; `name` is
+    what its owner calls it and plays no part.
+    """
+
+    sha256: str
+    weight: float
+    path: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,7 @@ class Job:
     recipe: Recipe
     input: Mapping[str, object]
     exact: bool = False
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,8 @@ class Metrics:
     device: str = "cpu"
     dtype: str = "float32"
     versions: Mapping[str, str] = field(default_factory=dict)
+    # What else made the picture: name, sha256 and weight of each adapter.
+    adapters: Sequence[Mapping[str, object]] = ()
 
 
 class EngineError(Exception):
@@ -158,7 +176,16 @@ class Loading:
     expected_s: float | None
 
 
-_OPENING_FIELDS = ("family", "weights", "pipeline", "dtype", "scheduler", "hashes", "previews")
+_OPENING_FIELDS = (
+    "family",
+    "weights",
+    "pipeline",
+    "dtype",
+    "scheduler",
+    "hashes",
+    "previews",
+    "accelerations",
+)
 
 
 def recipe_key(recipe: Recipe) -> str:
@@ -166,3 +193,8 @@ def recipe_key(recipe: Recipe) -> str:
     opening = {name: recipe.get(name) for name in _OPENING_FIELDS if recipe.get(name) is not None}
     canonical = json.dumps(opening, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=dict)
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+def adapters_key(adapters: Sequence[Adapter]) -> str:
+    """The same string for jobs whose adapters may be put on together: same files, same weights, in any order."""
+    return ",".join(sorted(f"{one.sha256}:{one.weight!r}" for one in adapters))

@@ -25,6 +25,7 @@ from workers.engine.contract import (
     Recipe,
     Resident,
     StepReport,
+    adapters_key,
     recipe_key,
 )
 from workers.engine.families import Family, Opened, find
@@ -173,6 +174,7 @@ class Engine:
         for job in jobs:
             try:
                 key, count = holding.opened.batch_key(job.input), holding.opened.pictures(job.input)
+                key += adapters_key(job.adapters)
             except EngineError as error:
                 refused.append(Outcome(job.id, "failed", error=error))
                 continue

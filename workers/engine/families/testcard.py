@@ -61,6 +61,8 @@ class TestCard:
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
         """Waits out the steps, then draws one card per job."""
+        if any(job.adapters for job in jobs):
+            raise EngineError("A test card takes no adapters.", code="invalid_input")
         started_at = time.perf_counter()
         steps, step_s = _number(jobs[0].input, "num_inference_steps", 4), _seconds(jobs[0].input)
         cards = {job.id: _draw(_number(job.input, "seed", least=0)) for job in jobs}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workers.engine.contract import Recipe
+from workers.engine.families.diffusers import accelerations
 from workers.engine.families.diffusers.opening import load
 from workers.engine.families.diffusers.pipeline import Pipeline
 from workers.engine.machine import Machine
@@ -22,4 +23,5 @@ def open(recipe: Recipe, *, folder: Path, machine: Machine) -> Pipeline:  # noqa
     """The pipeline in `folder` on `machine`. Raises EngineError: damaged, missing or unsafe weights, no memory."""
     pipe = load(recipe, folder=folder, machine=machine)
     dtype = str(machine.dtype(recipe.get("dtype", "auto"))).removeprefix("torch.")
-    return Pipeline(pipe, recipe=recipe, machine=machine, dtype=dtype)
+    done = accelerations.apply(pipe, recipe, machine)
+    return Pipeline(pipe, recipe=recipe, machine=machine, dtype=dtype, accelerations=done)

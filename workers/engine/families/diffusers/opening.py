@@ -19,6 +19,7 @@ import transformers
 from workers.engine import machine as machines
 from workers.engine import weights
 from workers.engine.contract import EngineError, Recipe
+from workers.engine.families.diffusers import accelerations
 from workers.engine.machine import Machine
 
 # Both libraries are half typed; what is taken from them is checked where it is taken.
@@ -47,10 +48,11 @@ def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
             trust_remote_code=False,
             variant=_variant(folder),
             **_scheduler_in_place(recipe.get("scheduler") or {}, folder),
+            **accelerations.loading(recipe),
         )
         _check_complete(pipe, folder)
         _set_scheduler(pipe, recipe.get("scheduler") or {})
-        pipe.to(machine.device)
+        accelerations.place(pipe, recipe, machine)
     except EngineError:
         raise
     except Exception as error:
@@ -62,11 +64,6 @@ def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
         )
         raise EngineError(sentence, code="bad_weights") from error
     pipe.set_progress_bar_config(disable=True)
-    for name in ("unet", "vae"):
-        model: Any = getattr(pipe, name, None)
-        if model is not None and all(p.ndim <= 4 for p in model.parameters()):
-            # Convolutions are 16 % faster so in a batch of eight on a CPU, and no slower alone.
-            model.to(memory_format=torch.channels_last)
     return pipe
 
 

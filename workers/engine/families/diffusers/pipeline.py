@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ from workers.engine.contract import (
     Recipe,
 )
 from workers.engine.families.diffusers import inputs, outputs, traits
+from workers.engine.families.diffusers.accelerations import Accelerations
+from workers.engine.families.diffusers.adapters import Adapters
 from workers.engine.latents import LatentView
 from workers.engine.machine import Machine
 from workers.engine.progress import Costs, Progress
@@ -41,7 +43,9 @@ class _Place:
 class Pipeline:
     """One opened pipeline: `batch_key`, `pictures`, `run`, `close`."""
 
-    def __init__(self, pipe: Any, *, recipe: Recipe, machine: Machine, dtype: str) -> None:
+    def __init__(
+        self, pipe: Any, *, recipe: Recipe, machine: Machine, dtype: str, accelerations: Accelerations
+    ) -> None:
         self._pipe = pipe
         self._parameters = inspect.signature(type(pipe).__call__).parameters
         self._traits = traits.of(type(pipe).__name__, self._parameters)
@@ -56,10 +60,13 @@ class Pipeline:
         self.bytes = sum(
             t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()]
         )
+        self._adapters = Adapters(pipe, room_bytes=self.bytes // 2)
+        self._accelerations = accelerations
 
     def close(self) -> None:
         """Drops the pipeline."""
         self._pipe = self._view = None
+        del self._adapters, self._accelerations
 
     def pictures(self, input: Mapping[str, object]) -> int:
         """How many media one job makes."""
@@ -71,8 +78,8 @@ class Pipeline:
         return self._inputs.key(input)
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
-        """One call of the pipeline for all `jobs`, which must agree in `batch_key`; one after the other where its
-        class takes no several prompts.
+        """One call of the pipeline for all `jobs`, which must agree in `batch_key` and in their adapters; one after the
+        other where its class takes no several prompts.
 
         What a job makes has the seeds `seed`, `seed + 1` and so on; each has a generator of its own.
         """
@@ -101,22 +108,48 @@ class Pipeline:
         rate = outputs.sampling_rate(self._pipe)
         files = self._inputs.files(jobs[0].input, rate=rate)
         logs = {job.id: self._remarks(job.input) for job in jobs}
-        progress = self._progress(jobs, batch, on_step, logs, size=files.size)
-        result = self._call(batch, files, progress)
+        loaded = self._adapters.put_on(jobs[0].adapters)
+        ready_at = time.perf_counter() if loaded else started_at
+        try:
+            logs = {job.id: (*logs[job.id], *loaded) for job in jobs}
+            result, progress = self._made(jobs, batch, files, on_step, logs)
+        finally:
+            self._adapters.take_off()
+            self._accelerations.forget()
         self._machine.synchronize()
         decoded_at = time.perf_counter()
         made = outputs.take_apart(result, traits=self._traits, pipe=self._pipe, count=len(batch))
         finished = self._finish(batch, made, unwanted=progress.unwanted)
         self._teach(progress, made)
-        metrics = self._measure(progress, started_at, decoded_at, batch=len(batch))
+        metrics = self._measure(progress, (started_at, ready_at), decoded_at, batch=len(batch))
         outcomes = []
         for job in jobs:
             found = finished[job.id]
             if isinstance(found, EngineError):
                 outcomes.append(Outcome(job.id, "failed", error=found))
             else:
-                outcomes.append(Outcome(job.id, "succeeded", found, metrics, inputs.seed(job.input)))
+                worn = [{"name": a.name, "sha256": a.sha256, "weight": a.weight} for a in job.adapters]
+                told = replace(metrics, adapters=tuple(worn))
+                outcomes.append(Outcome(job.id, "succeeded", found, told, inputs.seed(job.input)))
         return outcomes, progress.unwanted
+
+    def _made(
+        self,
+        jobs: Sequence[Job],
+        batch: Sequence[_Place],
+        files: inputs.Files,
+        on_step: OnStep,
+        logs: Mapping[str, tuple[str, ...]],
+    ) -> tuple[Any, Progress]:
+        """The call; where compiling fails, which shows before the first step, a second one without."""
+        while True:
+            told = {name: (*lines, *self._accelerations.notes) for name, lines in logs.items()}
+            progress = self._progress(jobs, batch, on_step, told, size=files.size)
+            try:
+                return self._call(batch, files, progress), progress
+            except Exception as error:
+                if progress.done or not self._accelerations.recover(error):
+                    raise
 
     def _progress(
         self,
@@ -253,14 +286,18 @@ class Pipeline:
         limit, tokens = max(cut)
         return (f"The prompt is {tokens} tokens long; this model reads the first {limit}.",)
 
-    def _measure(self, progress: Progress, started_at: float, decoded_at: float, *, batch: int) -> Metrics:
-        done_at = time.perf_counter()
-        began_at = progress.tap.steps_began_at or started_at
+    def _measure(
+        self, progress: Progress, started: tuple[float, float], decoded_at: float, *, batch: int
+    ) -> Metrics:
+        """`started` are the moments at which the batch began, and at which its adapters were loaded."""
+        (started_at, ready_at), done_at = started, time.perf_counter()
+        began_at = progress.tap.steps_began_at or ready_at
         last_at = progress.last_step_at or decoded_at
         steps_s = max(last_at - began_at, 0.0)
         self._costs.note("step", max(steps_s - progress.preview_s, 0.0) / max(progress.done * batch, 1))
         return Metrics(
-            encode_s=max(began_at - started_at, 0.0),
+            load_s=ready_at - started_at,
+            encode_s=max(began_at - ready_at, 0.0),
             steps_s=steps_s,
             preview_s=progress.preview_s,
             decode_s=decoded_at - last_at,

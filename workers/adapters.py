@@ -1,0 +1,66 @@
+"""The files of adapters on an engine's disk, by their sha256: a file comes from storage once, and not for each run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from playground.predictions import adapters
+from playground.predictions.adapters import AdapterJson
+from workers.engine import Adapter, EngineError
+
+
+class AdapterFiles:
+    """A folder of at most `room_bytes`, which the engines of one machine share; what lay unused longest makes room."""
+
+    def __init__(self, folder: Path, *, room_bytes: int) -> None:
+        self._folder = folder
+        self._room_bytes = room_bytes
+
+    def fetch(self, one: AdapterJson) -> Adapter:
+        """The adapter with its file on this disk. Raises EngineError where it is gone, or cannot be had now."""
+        if not one["sha256"]:
+            raise EngineError(f"The adapter “{one['name']}” was deleted.", code="invalid_input")
+        path = self._folder / f"{one['sha256']}.safetensors"
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            self._bring(one, path)
+        return Adapter(sha256=one["sha256"], weight=one["weight"], path=str(path), name=one["name"])
+
+    def _bring(self, one: AdapterJson, path: Path) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_room(one["size"])
+            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
+                try:
+                    adapters.copy(one, file)
+                    file.flush()
+                    file.seek(0)
+                    if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
+                        raise OSError("the stored file has changed")
+                    Path(file.name).replace(path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except FileNotFoundError:
+            raise EngineError(f"The adapter “{one['name']}” was deleted.", code="invalid_input") from None
+        except OSError as error:
+            sentence = f"The adapter “{one['name']}” could not be fetched ({type(error).__name__})."
+            raise EngineError(sentence, retryable=True) from error
+
+    def _make_room(self, size: int) -> None:
+        kept = []
+        for path in self._folder.iterdir():  # what a killed engine left half done is as old as its last byte
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                kept.append((found.st_mtime_ns, found.st_size, path))
+        taken = sum(one[1] for one in kept)
+        for _, freed, path in sorted(kept):
+            if taken + size <= self._room_bytes:
+                return
+            path.unlink(missing_ok=True)
+            taken -= freed
