@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -24,6 +25,9 @@ LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
 CLAIM_LIMIT = 16
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
+FINISH_SECONDS = 1.0  # to decode and store a result, which no step tells the length of
+LINE_CHARACTERS = 1000  # of one line of a log
+LOG_LINES = 2000  # of a run's log, its last ones
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
@@ -41,13 +45,18 @@ def drain_lane(lane: str) -> None:
                 heard, min(ends_at, time.monotonic() + LINGER_SECONDS)
             ):
                 pass
-    if not _work_off(me, lane, ends_at) and not session.is_draining():
+    if not _work_off(me, lane, ends_at) and _may_take():
         dispatch.send_wake(lane)
+
+
+def _may_take() -> bool:
+    """Whether this engine takes anything new."""
+    return not session.is_draining() and not session.is_resting()
 
 
 def _hears(heard: Callable[[float], bool], until: float) -> bool:
     """Whether a hint comes in time; a process that shall stop does not wait for it."""
-    while not session.is_draining() and (left := until - time.monotonic()) > 0:
+    while _may_take() and (left := until - time.monotonic()) > 0:
         if heard(min(left, STOP_SECONDS)):
             return True
     return False
@@ -55,7 +64,7 @@ def _hears(heard: Callable[[float], bool], until: float) -> bool:
 
 def _work_off(me: session.Session, lane: str, ends_at: float) -> bool:
     """Run until the lane is empty: True. False when it is time to stop before that."""
-    while not session.is_draining():
+    while _may_take():
         if time.monotonic() > ends_at:
             return False
         jobs = work.claim(
@@ -77,10 +86,12 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
     fences = {job["id"]: job["fence"] for job in claimed}
     logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
     shown: dict[str, str | None] = {}
+    pace = _Pace()
 
     def on_step(reports: Sequence[StepReport]) -> Sequence[str]:
-        if session.is_draining():
-            me.engine.drain()
+        left_s = pace.left_s(reports)
+        if session.is_draining() and left_s + FINISH_SECONDS > session.drain_left_s():
+            me.engine.drain()  # better handed back now than lost when the process is ended
         return _progress(me, fences, logs, shown, reports)
 
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
@@ -91,7 +102,30 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
         for outcome in outcomes:
-            _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+            _add_lines(logs[outcome.id], outcome.logs)
+            _settle_safely(outcome, fences[outcome.id], logs[outcome.id])
+
+
+class _Pace:
+    """How long a batch will take to its last step, by the steps it has done."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._step = 0
+
+    def left_s(self, reports: Sequence[StepReport]) -> float:
+        """Seconds to the end; infinite before two steps are done."""
+        step, steps = max((report.step, report.steps) for report in reports)
+        now = time.monotonic()
+        if step == 0 or step < self._step:  # another batch, or the same once more
+            self._first = None
+        elif self._first is None:
+            self._first = (step, now)
+        self._step = step
+        if self._first is None or step <= self._first[0]:
+            return math.inf if step < steps or not steps else 0.0
+        began, at = self._first
+        return (now - at) / (step - began) * max(steps - step, 0)
 
 
 def _progress(
@@ -104,7 +138,7 @@ def _progress(
     """Pass one step of a batch on; the ids that come back are stopped."""
     told: list[work.Report] = []
     for report in reports:
-        logs[report.id].extend(report.logs)
+        _add_lines(logs[report.id], report.logs)
         if report.preview is not None:
             shown[report.id] = "data:image/webp;base64," + base64.b64encode(report.preview).decode()
         told.append(
@@ -126,6 +160,12 @@ def _progress(
         close_old_connections()  # a broken one would fail the next step too
         closed = []
     return [*closed, *me.lost()]
+
+
+def _add_lines(lines: list[str], new: Sequence[str]) -> None:
+    """Add to a run's log: each piece its own line, none longer and no more of them than anybody reads."""
+    lines.extend(line[:LINE_CHARACTERS] for text in new for line in text.splitlines())
+    del lines[:-LOG_LINES]
 
 
 def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
