@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import logging
 import math
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import redis
 from django.db import DatabaseError, OperationalError, close_old_connections, connection
 
 from marketplace import dispatch
@@ -24,6 +26,8 @@ DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a sto
 LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
 CLAIM_LIMIT = 16
+MAX_TRIES = 3  # of processes that end while they make a version ready
+TRIES_SECONDS = 1800  # for which they are remembered
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
 FINISH_SECONDS = 1.0  # to decode and store a result, which no step tells the length of
 LINE_CHARACTERS = 1000  # of one line of a log
@@ -243,15 +247,41 @@ def _preload(me: session.Session, lane: str) -> bool:
         if version.sha256 in loaded or version.sha256 in _could_not_open:
             continue
         me.report()
+        if not _may_try(version.sha256):
+            _could_not_open.add(version.sha256)
+            log.error(
+                "%s ended %s engines as they made it ready; it is not tried again now", version, MAX_TRIES
+            )
+            continue
         try:
             with me.at_work({}, LOAD_SECONDS):
                 me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
             _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
+        _survived(version.sha256)
         me.report()
         return True
     return False
 
 
 _could_not_open: set[str] = set()
+
+
+def _may_try(version: str) -> bool:
+    """Count one try to make a version ready. Who dies of it tries again as the next process, but not for ever."""
+    try:
+        tries = cast("int", dispatch.redis_client().incr(_tries_key(version)))
+        dispatch.redis_client().expire(_tries_key(version), TRIES_SECONDS)
+    except redis.RedisError:
+        return True
+    return tries <= MAX_TRIES
+
+
+def _survived(version: str) -> None:
+    with contextlib.suppress(redis.RedisError):
+        dispatch.redis_client().delete(_tries_key(version))
+
+
+def _tries_key(version: str) -> str:
+    return f"preload:{version}"

@@ -57,6 +57,21 @@ def test_viewers_are_shown_each_change_and_the_end_last(transactional_db):
     assert last == seen[-1]
 
 
+def test_what_took_the_time_is_told(payer):
+    made, failed = cast.submit(payer), cast.submit(payer, steps=5)
+    for row in (made, failed):
+        move_back(row, created_at=30)
+    (job,) = cast.claim()
+    cast.succeed(job)
+    cast.fail(cast.claim()[0])
+    for row in (made, failed):
+        assert 30 <= cast.again(row).metrics["wait_s"] < 300
+    told = predictions.as_json(cast.again(made))["metrics"]
+    assert told["run_ms"] == 5  # what the worker measured
+    assert 0 < told["store_s"] < 60
+    assert "store_s" not in cast.again(failed).metrics
+
+
 def test_fewer_pictures_than_paid_for_cost_less(payer):
     row = cast.submit(payer, num_images=4)
     (job,) = cast.claim()

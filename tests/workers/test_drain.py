@@ -200,3 +200,30 @@ def test_a_log_has_an_end(monkeypatch):
     drain._add_lines(lines, [str(n) for n in range(3 * drain.LOG_LINES)])
     assert len(lines) == drain.LOG_LINES
     assert lines[-1] == str(3 * drain.LOG_LINES - 1)
+
+
+def test_a_model_that_ends_engines_as_it_is_made_ready_is_left(monkeypatch):
+    cast.shelve(name="eager", recipe={**CARD, "preload": True})
+    me = session._session
+    tried: list[str] = []
+
+    def dies(recipe):
+        tried.append(recipe["id"])
+        raise SystemExit  # what no handler of ours catches, as a crash
+
+    monkeypatch.setattr(me.engine, "open", dies)
+    monkeypatch.setattr(drain, "_could_not_open", set())
+    for _ in range(drain.MAX_TRIES):
+        with pytest.raises(SystemExit):
+            drain.drain_lane(cast.LANE)
+    drain.drain_lane(cast.LANE)
+    assert len(tried) == drain.MAX_TRIES
+
+
+def test_a_model_that_is_made_ready_is_not_counted_against(monkeypatch):
+    cast.shelve(name="eager", recipe={**CARD, "preload": True})
+    monkeypatch.setattr(drain, "_could_not_open", set())
+    for _ in range(drain.MAX_TRIES + 1):
+        session._session.engine.close()
+        drain.drain_lane(cast.LANE)
+        assert len(session._session.engine.loaded()) == 1
