@@ -6,6 +6,7 @@ rest of a run outside of its model; the files of strangers go through `uploads`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
@@ -56,14 +57,16 @@ def store(data: bytes, *, meta: Mapping[str, object] | None = None) -> Stored:
     picture, media_type = _decode(data)
     folder = storage_path(ROOT_FOLDER)
     width, height = picture.size
-    thumbnail = ""
-    if max(width, height) > THUMBNAIL_EDGE:
-        thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
+    thumbnail, name = "", f"{folder}.{extension_of(media_type)}"
     try:
-        storage_name = default_storage.save(f"{folder}.{extension_of(media_type)}", ContentFile(data))
+        if max(width, height) > THUMBNAIL_EDGE:
+            thumbnail = default_storage.save(f"{folder}-t.webp", ContentFile(_thumbnail(picture)))
+        storage_name = default_storage.save(name, ContentFile(data))
     except BaseException:
-        if thumbnail:
-            default_storage.delete(thumbnail)
+        # A full disk keeps the half of a file that had room, under a name that nobody else has.
+        for begun in (f"{folder}-t.webp", name):
+            with contextlib.suppress(OSError):
+                default_storage.delete(begun)
         raise
     return Stored(
         storage_name=storage_name,

@@ -122,13 +122,13 @@ def _lost() -> int:
 
     def bring_back(row: Prediction) -> None:
         _keep_last_words(row)
-        note = f"The worker stopped during attempt {row.attempt}; trying again."
-        faults.note(row, code="worker_lost", message=note, killed=True)
+        stopped = f"The worker stopped during attempt {row.attempt}"
+        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=True)
         if row.faults + 1 >= MAX_FAULTS:
             message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
             close_failed(row, code="worker_lost", message=message)
         else:
-            requeue(row, note=note, code="worker_lost")
+            requeue(row, note=f"{stopped}; trying again.", code="worker_lost")
 
     return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "is_settled": _is_settled()})
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
+
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from marketplace.models import User
@@ -242,3 +246,26 @@ def test_old_faults_are_forgotten(payer):
     predictions.tidy()
     assert not Fault.objects.exists()
     assert not Quarantine.objects.exists()
+
+
+def test_a_disk_without_room_keeps_no_half_of_a_file(payer):
+    """The process may not let a file grow: what a full disk is to it."""
+    cast.submit(payer)
+    (job,) = cast.claim()
+    before = set(files())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    picture = cast.png(edge=700)  # with a thumbnail
+    assert len(picture) > 512
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            cast.succeed(job, data=picture)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert set(files()) == before
+    assert cast.succeed(job, data=picture)
+    assert len(set(files()) - before) == 2
+
+
+def files() -> list[Path]:
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
