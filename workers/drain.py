@@ -271,7 +271,7 @@ _could_not_open: set[str] = set()
 def _may_try(version: str) -> bool:
     """Count one try to make a version ready. Who dies of it tries again as the next process, but not for ever."""
     try:
-        tries = cast("int", dispatch.redis_client().incr(_tries_key(version)))
+        tries = dispatch.redis_client().incr(_tries_key(version))
         dispatch.redis_client().expire(_tries_key(version), TRIES_SECONDS)
     except redis.RedisError:
         return True
