@@ -17,6 +17,7 @@ from workers import drain, session
 from workers.engine import StepReport
 
 pytestmark = pytest.mark.django_db(transaction=True)
+REALLY_DRAINING = session.is_draining  # which the tests of the loop answer for
 CARD = {"family": "testcard", "weights": ""}
 
 
@@ -227,3 +228,18 @@ def test_a_model_that_is_made_ready_is_not_counted_against(monkeypatch):
         session._session.engine.close()
         drain.drain_lane(cast.LANE)
         assert len(session._session.engine.loaded()) == 1
+
+
+def test_the_time_to_stop_runs_from_the_first_request(settings):
+    assert not REALLY_DRAINING()
+    settings.ENGINE_DRAIN_SECONDS = 1000
+    try:
+        session.ask_to_drain()
+        first = session.drain_left_s()
+        session.ask_to_drain()
+        assert REALLY_DRAINING()
+        assert 0 < session.drain_left_s() <= first <= 1000
+        settings.ENGINE_DRAIN_SECONDS = 0
+        assert session.drain_left_s() == 0
+    finally:
+        session._drain_wish[:] = bytes(8)
