@@ -108,8 +108,8 @@ def _let_go(pk: str, by: User) -> None:
 ACTS: dict[str, Act] = {
     "drain": Act(
         "Drain {name}?",
-        "It takes nothing new until you let it work again, or it is started anew. What it runs finishes, and its process "
-        "stays, with what it has loaded.",
+        "It takes nothing new until you let it work again, or it is started anew. What it runs finishes, and its "
+        "process stays, with what it has loaded.",
         "Drain",
         "{name} takes nothing new.",
         _rest,
