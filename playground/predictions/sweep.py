@@ -123,7 +123,7 @@ def _lost() -> int:
     def bring_back(row: Prediction) -> None:
         _keep_last_words(row)
         stopped = f"The worker stopped during attempt {row.attempt}"
-        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=True)
+        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=_is_dead(row))
         if row.faults + 1 >= MAX_FAULTS:
             message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
             close_failed(row, code="worker_lost", message=message)
@@ -131,6 +131,22 @@ def _lost() -> int:
             requeue(row, note=f"{stopped}; trying again.", code="worker_lost")
 
     return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "is_settled": _is_settled()})
+
+
+_HELD = """
+SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND l.classid = %s AND l.objid = %s)
+"""
+
+
+def _is_dead(row: Prediction) -> bool:
+    """Whether the worker of a lost run is gone. One that was frozen, or without its database for a while, is not."""
+    if row.worker_lock is None:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, [WORKER_LOCK_CLASS, row.worker_lock])
+        return not cursor.fetchone()[0]
 
 
 # When the database was started, and when this process first saw it answer.

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 
 from marketplace.models import User
 from playground import live, predictions
 from playground.models import Fault, Prediction, Quarantine
 from playground.predictions import faults, work
 from playground.predictions.find import Place
+from playground.predictions.sweep import WORKER_LOCK_CLASS
 from tests.predictions import cast
 from tests.predictions.cast import later
 
 DEAD_LOCK = 2_000_000_001  # that nobody holds
+LIVING_LOCK = DEAD_LOCK + 1
 
 
 def kill(*, limit: int = 1, worker: str) -> list[str]:
@@ -215,6 +218,18 @@ def test_a_run_that_hangs_before_its_first_step_counts_against_its_version(payer
         ("timeout", True),
         ("timeout", False),
     ]
+
+
+def test_a_worker_that_lives_was_not_ended_by_its_run(payer):
+    """It froze, or its database was away for longer than a lease."""
+    cast.submit(payer)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [WORKER_LOCK_CLASS, LIVING_LOCK])
+    cast.claim(worker="lives", worker_lock=LIVING_LOCK)
+    Prediction.objects.update(lease_until=F("lease_until") - later(minutes=1))
+    predictions.sweep()
+    (fault,) = Fault.objects.all()
+    assert (fault.code, fault.killed) == ("worker_lost", False)
 
 
 @pytest.mark.django_db(transaction=True)
