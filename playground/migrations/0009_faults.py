@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('marketplace', '0005_play_orders'),
-        ('playground', '0007_webhooks'),
+        ('playground', '0008_log_of_requests'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
