@@ -16,7 +16,7 @@ from playground.models.prediction import Prediction
 class Fault(models.Model):
     """One attempt that was lost, or ended in a way that is the machine's fault and not the input's.
 
-    `killed` says that it took its engine with it, `alone` that nothing else ran there, so that it is to blame.
+    `killed` says that it took its engine with it, and `alone` that nothing else ran there, so that it is to blame.
     """
 
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="+")

@@ -43,9 +43,7 @@ def pause(code: str, faults: int) -> timedelta:
 
 def note(row: Prediction, *, code: str, message: str, killed: bool = False) -> None:
     """Write down that the present attempt of `row` was lost, before its worker is forgotten; `row` is locked."""
-    mates = Prediction.objects.filter(worker=row.worker, status=Prediction.Status.RUNNING).exclude(pk=row.pk)
-    lost_before = Fault.objects.filter(worker=row.worker, occurred_at__gt=timezone.now() - WINDOW)
-    alone = not mates.exists() and not lost_before.exclude(prediction=row).exists()
+    alone = killed and _was_alone(row)
     Fault.objects.create(
         prediction=row,
         version_id=row.version_id,
@@ -60,8 +58,15 @@ def note(row: Prediction, *, code: str, message: str, killed: bool = False) -> N
     )
     counted = tally.Count("faults", {"lane": row.lane, "code": code})
     transaction.on_commit(functools.partial(tally.add, counted), robust=True)
-    if killed and alone:
+    if alone:
         _judge(row)
+
+
+def _was_alone(row: Prediction) -> bool:
+    """Whether the engine that ended had nothing but `row`; its other runs may have been told of before."""
+    mates = Prediction.objects.filter(worker=row.worker, status=Prediction.Status.RUNNING).exclude(pk=row.pk)
+    lost_before = Fault.objects.filter(worker=row.worker, occurred_at__gt=timezone.now() - WINDOW)
+    return not mates.exists() and not lost_before.exclude(prediction=row).exists()
 
 
 def _judge(row: Prediction) -> None:
