@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench eval train screenshots lock clean
+.PHONY: help run test check format bench chaos eval train screenshots lock clean
 
 unexport DJANGO_SETTINGS_MODULE # tests choose their data folder before settings are read
 
@@ -35,6 +35,7 @@ help:
 	@echo "make run     start Vitrine and print its address (HOST, PORT, VITRINE_DATA, TORCH_INDEX)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, format, types, import law, tests"
+	@echo "make chaos   a hundred faults at random moments (SEED)"
 	@echo "make bench   measure; make eval: how well the shipped model follows its captions"
 	@echo "make train   train the shipped model again; make lock: lock the dependencies again; make clean"
 
@@ -62,6 +63,10 @@ format: $(VENV)/.made
 bench: $(VENV)/.made
 	$(call install,dev)
 	@$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.made
+	$(call install,dev)
+	@$(BIN)/python -m tests.stack.chaos $(if $(SEED),--seed $(SEED))
 
 eval: $(VENV)/.made
 	$(call install,engine)

@@ -24,6 +24,8 @@
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
 | ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
+| ENGINE_DRAIN_SECONDS | 5 | in which a stopped engine may finish a run; a longer one goes back to the queue |
+| ENGINE_FAMILIES | - | a folder with more engine families, one Python file each |
 | STARTER_CREDIT_MICROS | 5000000 | credit of a newcomer's own workspace, in micro-dollars; granted once to a person |
 | SIGNUP_OPEN | 1 | anybody may make an account; 0: only who was invited to a workspace |
 | SIGNUPS_PER_DAY | 20 | accounts that may be made from one address a day; 0 is no limit |
@@ -36,6 +38,7 @@
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 | ADAPTERS_MB | 4096 | disk for the files of adapters beside an engine |
 | WEIGHTS_DIR | workers/weights | folder that recipes name their weights in |
+| METRICS_TOKEN | - | who sends it after `Authorization: Bearer` may read /-/metrics from elsewhere |
 | LOG_LEVEL | INFO | least level that is logged |
 """
 
@@ -356,6 +359,7 @@ FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
+METRICS_TOKEN = env("METRICS_TOKEN")
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int(
     "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
@@ -365,6 +369,10 @@ ADAPTERS_DIR = places.root / "adapters"
 # believes what lies there.
 COMPILED_DIR = places.root / "compiled"
 ADAPTERS_MB = env_int("ADAPTERS_MB", 4096)
+ENGINE_DRAIN_SECONDS = env_int("ENGINE_DRAIN_SECONDS", 5)
+ENGINE_FAMILIES = Path(env("ENGINE_FAMILIES")) if env("ENGINE_FAMILIES") else None
+if ENGINE_FAMILIES is not None and not ENGINE_FAMILIES.is_dir():
+    raise ImproperlyConfigured("ENGINE_FAMILIES must be a folder")
 WEIGHTS_DIR = Path(env("WEIGHTS_DIR", str(BASE_DIR / "workers" / "weights")))
 
 USE_TZ = True

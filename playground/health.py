@@ -56,6 +56,12 @@ def note_sweep() -> None:
     redis_client().set(SWEEP_KEY, time.time(), ex=3600)
 
 
+def sweep_age_s() -> float | None:
+    """Seconds since the last sweep; None where none is known of. Raises redis.RedisError."""
+    said = redis_client().get(SWEEP_KEY)
+    return max(0.0, time.time() - float(said.decode())) if isinstance(said, bytes) else None
+
+
 def _try(check: Callable[[], str]) -> str:
     part = check.__name__.strip("_")
     try:
@@ -89,11 +95,8 @@ def _broker() -> str:
 
 
 def _control() -> str:
-    said = redis_client().get(SWEEP_KEY)
-    if (
-        said is None
-        or time.time() - float(str(said, "ascii") if isinstance(said, bytes) else 0) > SWEEP_SILENCE_SECONDS
-    ):
+    age = sweep_age_s()
+    if age is None or age > SWEEP_SILENCE_SECONDS:
         return "control: no sweep for a while; start the control process"
     return ""
 

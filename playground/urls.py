@@ -14,6 +14,7 @@ from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
+from playground.pages import console as console_pages
 from playground.pages import keys as key_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
@@ -146,6 +147,9 @@ urlpatterns = [
     path("-/components", pages.components, name="components"),
     path("-/mail", pages.mailbox, name="mailbox"),
     path("-/mail/<str:name>", pages.letter, name="letter"),
+    path("-/engines", console_pages.engines, name="engines"),
+    path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
+    path("-/metrics", console_pages.metrics, name="metrics"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),

@@ -84,6 +84,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "two-factor": "/accounts/two-factor/app",
         "sessions": "/accounts/sessions",
         "docs": "/docs",
+        "engines": "/-/engines",
         "mails": "/-/mail",
         "components": "/-/components",
         "missing": "/nothing-here",

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from django.urls import get_resolver
 
+from playground.api.codes import FAILURES
+from playground.console import metrics
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "marketplace" / "settings.py").read_text()
@@ -57,6 +60,25 @@ def test_every_address_named_exists() -> None:
     named = set(re.findall(r"`(?:GET |POST )?(/[^`<]*)`", README))
     assert {"/docs", "/llms.txt", "/healthz", "/-/components"} <= named
     assert {one for one in named if one not in known and f"/api/v1{one}" not in known} <= {"/accounts/…", "/"}
+
+
+def test_every_failure_of_a_prediction_is_described() -> None:
+    """A code that runs fail with and that the table of the documentation does not have fails here."""
+    rooms = (ROOT / "playground" / "predictions", ROOT / "playground" / "console", ROOT / "workers")
+    sources = [path.read_text() for room in rooms for path in room.rglob("*.py")]
+    used = {code for text in sources for code in re.findall(r"\bcode=\"([a-z_]+)\"", text)}
+    assert {"worker_lost", "not_stored", "bad_weights"} <= used
+    assert used <= set(FAILURES)
+    codes = re.search(
+        r"^Code = Literal\[(.+)\]$", (ROOT / "workers/engine/contract.py").read_text(), re.MULTILINE
+    )
+    assert codes is not None
+    assert set(re.findall(r"\"([a-z_]+)\"", codes[1])) <= set(FAILURES)
+
+
+@pytest.mark.django_db
+def test_every_figure_is_described() -> None:
+    assert {name for name in metrics.names() if f"`{name}`" not in README} == set()
 
 
 @pytest.mark.parametrize("word", GLOSSARY)

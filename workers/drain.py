@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import redis
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, close_old_connections, connection
 
@@ -26,7 +29,12 @@ DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a sto
 LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
 CLAIM_LIMIT = 16
+MAX_TRIES = 3  # of processes that end while they make a version ready
+TRIES_SECONDS = 1800  # for which they are remembered
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
+FINISH_SECONDS = 1.0  # to decode and store a result, which no step tells the length of
+LINE_CHARACTERS = 1000  # of one line of a log
+LOG_LINES = 2000  # of a run's log, its last ones
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
@@ -44,13 +52,18 @@ def drain_lane(lane: str) -> None:
                 heard, min(ends_at, time.monotonic() + LINGER_SECONDS)
             ):
                 pass
-    if not _work_off(me, lane, ends_at) and not session.is_draining():
+    if not _work_off(me, lane, ends_at) and _may_take():
         dispatch.send_wake(lane)
+
+
+def _may_take() -> bool:
+    """Whether this engine takes anything new."""
+    return not session.is_draining() and not session.is_resting()
 
 
 def _hears(heard: Callable[[float], bool], until: float) -> bool:
     """Whether a hint comes in time; a process that shall stop does not wait for it."""
-    while not session.is_draining() and (left := until - time.monotonic()) > 0:
+    while _may_take() and (left := until - time.monotonic()) > 0:
         if heard(min(left, STOP_SECONDS)):
             return True
     return False
@@ -58,7 +71,7 @@ def _hears(heard: Callable[[float], bool], until: float) -> bool:
 
 def _work_off(me: session.Session, lane: str, ends_at: float) -> bool:
     """Run until the lane is empty: True. False when it is time to stop before that."""
-    while not session.is_draining():
+    while _may_take():
         if time.monotonic() > ends_at:
             return False
         jobs = work.claim(
@@ -80,10 +93,12 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
     fences = {job["id"]: job["fence"] for job in claimed}
     logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
     shown: dict[str, str | None] = {}
+    pace = _Pace()
 
     def on_step(reports: Sequence[StepReport]) -> Sequence[str]:
-        if session.is_draining():
-            me.engine.drain()
+        left_s = pace.left_s(reports)
+        if session.is_draining() and left_s + FINISH_SECONDS > session.drain_left_s():
+            me.engine.drain()  # better handed back now than lost when the process is ended
         return _progress(me, fences, logs, shown, reports)
 
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
@@ -95,7 +110,30 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
         for outcome in outcomes:
-            _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+            _add_lines(logs[outcome.id], outcome.logs)
+            _settle_safely(outcome, fences[outcome.id], logs[outcome.id])
+
+
+class _Pace:
+    """How long a batch will take to its last step, by the steps it has done."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._step = 0
+
+    def left_s(self, reports: Sequence[StepReport]) -> float:
+        """Seconds to the end; infinite before two steps are done."""
+        step, steps = max((report.step, report.steps) for report in reports)
+        now = time.monotonic()
+        if step == 0 or step < self._step:  # another batch, or the same once more
+            self._first = None
+        elif self._first is None:
+            self._first = (step, now)
+        self._step = step
+        if self._first is None or step <= self._first[0]:
+            return math.inf if step < steps or not steps else 0.0
+        began, at = self._first
+        return (now - at) / (step - began) * max(steps - step, 0)
 
 
 def _progress(
@@ -108,7 +146,7 @@ def _progress(
     """Pass one step of a batch on; the ids that come back are stopped."""
     told: list[work.Report] = []
     for report in reports:
-        logs[report.id].extend(report.logs)
+        _add_lines(logs[report.id], report.logs)
         if report.preview is not None:
             shown[report.id] = "data:image/webp;base64," + base64.b64encode(report.preview).decode()
         told.append(
@@ -130,6 +168,12 @@ def _progress(
         close_old_connections()  # a broken one would fail the next step too
         closed = []
     return [*closed, *me.lost()]
+
+
+def _add_lines(lines: list[str], new: Sequence[str]) -> None:
+    """Add to a run's log: each piece its own line, none longer and no more of them than anybody reads."""
+    lines.extend(line[:LINE_CHARACTERS] for text in new for line in text.splitlines())
+    del lines[:-LOG_LINES]
 
 
 def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
@@ -224,12 +268,19 @@ def _preload(me: session.Session, lane: str) -> bool:
         if version.sha256 in loaded or version.sha256 in _could_not_open:
             continue
         me.report()
+        if not _may_try(version.sha256):
+            _could_not_open.add(version.sha256)
+            log.error(
+                "%s ended %s engines as they made it ready; it is not tried again now", version, MAX_TRIES
+            )
+            continue
         try:
             with me.at_work({}, LOAD_SECONDS):
                 me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
             _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
+        _survived(version.sha256)
         me.report()
         return True
     return False
@@ -238,3 +289,22 @@ def _preload(me: session.Session, lane: str) -> bool:
 _could_not_open: set[str] = set()
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILED_DIR))  # read when torch is imported
 _adapter_files = AdapterFiles(settings.ADAPTERS_DIR, room_bytes=settings.ADAPTERS_MB * 2**20)
+
+
+def _may_try(version: str) -> bool:
+    """Count one try to make a version ready. Who dies of it tries again as the next process, but not for ever."""
+    try:
+        tries = dispatch.redis_client().incr(_tries_key(version))
+        dispatch.redis_client().expire(_tries_key(version), TRIES_SECONDS)
+    except redis.RedisError:
+        return True
+    return tries <= MAX_TRIES
+
+
+def _survived(version: str) -> None:
+    with contextlib.suppress(redis.RedisError):
+        dispatch.redis_client().delete(_tries_key(version))
+
+
+def _tries_key(version: str) -> str:
+    return f"preload:{version}"

@@ -7,11 +7,14 @@ process that freezes keeps the connection but not its lease.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import mmap
 import os
 import secrets
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,14 +27,17 @@ from django.db import OperationalError, close_old_connections, connections
 from playground import live
 from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
-from workers.engine import Engine
+from workers.engine import Engine, families
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 RENEW_SECONDS = 4.0
 HANG_GRACE_SECONDS = (
-    20  # beyond an endpoint's limit; then the process ends itself, as nothing else can stop torch
+    10  # beyond an endpoint's limit; then the process ends itself, as nothing else can stop torch
+)
+LOCKED_GRACE_SECONDS = (
+    5  # beyond that, for code that hangs with Python's own lock, when no thread of ours can act
 )
 EXIT_HUNG = 70
 # A server that vanishes without a word is noticed by the lock's connection within seconds, not within hours.
@@ -43,8 +49,10 @@ LOCK_CONNECTION: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
 }
 
-# One byte that parent and child share: set by the parent's signal handler, read by the child.
-_drain_wish = mmap.mmap(-1, 1)
+# When the process was asked to stop, by the clock that parent and child share; 0.0 is never. Set by the parent's
+# signal handler, read by the child.
+_drain_wish = mmap.mmap(-1, 8)
+_resting = threading.Event()
 _queues: list[str] = []
 
 
@@ -65,11 +73,24 @@ def lanes_of_process() -> list[str]:
 
 
 def ask_to_drain() -> None:
-    _drain_wish[0] = 1
+    if not is_draining():
+        _drain_wish[:] = struct.pack("d", time.monotonic())
 
 
 def is_draining() -> bool:
-    return _drain_wish[0] == 1
+    """Whether the process shall stop: it takes nothing new, and hands back what does not end in time."""
+    return bool(struct.unpack("d", _drain_wish[:])[0])
+
+
+def drain_left_s() -> float:
+    """Seconds in which what runs may still finish once the process shall stop."""
+    asked_at = float(struct.unpack("d", _drain_wish[:])[0])
+    return max(0.0, asked_at + float(settings.ENGINE_DRAIN_SECONDS) - time.monotonic())
+
+
+def is_resting() -> bool:
+    """Whether the operator asked this engine to take nothing new; what runs finishes."""
+    return _resting.is_set()
 
 
 class Session:
@@ -82,6 +103,8 @@ class Session:
     def __init__(self, lanes: list[str]) -> None:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes = lanes
+        if settings.ENGINE_FAMILIES is not None:
+            families.add_folder(settings.ENGINE_FAMILIES)
         self.engine = Engine(
             threads=settings.ENGINE_THREADS,
             memory_budget_bytes=settings.ENGINE_MEMORY_MB * 2**20,
@@ -91,6 +114,8 @@ class Session:
         self._jobs: dict[str, int] = {}
         self._lost: set[str] = set()
         self._ends_at = float("inf")
+        self._busy_since: float | None = None
+        self._since = time.time()
         self._guard = threading.Lock()
         self._take_lock()
         for beat, seconds in (
@@ -105,12 +130,16 @@ class Session:
         """While inside, the leases of these jobs are renewed and a hang ends the process."""
         with self._guard:
             self._jobs, self._lost = dict(fences), set()
+            self._busy_since = time.time()
             self._ends_at = time.monotonic() + max_seconds + HANG_GRACE_SECONDS
+        last_resort = max_seconds + HANG_GRACE_SECONDS + LOCKED_GRACE_SECONDS
+        faulthandler.dump_traceback_later(last_resort, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             yield
         finally:
+            faulthandler.cancel_dump_traceback_later()
             with self._guard:
-                self._jobs, self._ends_at = {}, float("inf")
+                self._jobs, self._ends_at, self._busy_since = {}, float("inf"), None
 
     def lost(self) -> set[str]:
         """The jobs that a renewal found lost."""
@@ -157,21 +186,36 @@ class Session:
                 self._lost |= {one for one in lost if self._jobs.get(one) == jobs[one]}
 
     def report(self) -> None:
-        """Say to each lane what is loaded and what is being loaded."""
+        """Say to each lane what is loaded and what is being loaded; hear whether this engine shall rest."""
         loading = self.engine.loading()
+        residents = self.engine.loaded()
+        used_bytes, budget_bytes = self.engine.memory()
         for lane in self.lanes:
             live.report_engine(
                 {
                     "worker": self.worker,
                     "lane": lane,
-                    "loaded": [resident.id for resident in self.engine.loaded()],
+                    "loaded": [resident.id for resident in residents],
                     "loading": loading[0].id if loading else None,
                     "loading_expected_s": loading[0].expected_s if loading else None,
                     "loading_elapsed_s": loading[0].elapsed_s if loading else None,
                     "busy": bool(self._jobs),
-                    "draining": is_draining(),
+                    "draining": is_draining() or is_resting(),
+                    "stopping": is_draining(),
+                    "since": self._since,
+                    "busy_since": self._busy_since,
+                    "sizes": {resident.id: resident.bytes for resident in residents},
+                    "load_times_s": {resident.id: round(resident.load_s, 3) for resident in residents},
+                    "used_bytes": used_bytes,
+                    "budget_bytes": budget_bytes,
+                    "loads": self.engine.loads,
+                    "evictions": self.engine.evictions,
                 }
             )
+        if live.shall_rest(self.worker):
+            _resting.set()
+        elif is_resting():
+            _resting.clear()
 
 
 def _keep_doing(beat: Callable[[], None], seconds: float) -> None:

@@ -253,14 +253,42 @@ _ALL = (
 
 CODES: dict[str, Code] = {one.code: one for one in _ALL}
 
-# What a prediction's own `error.code` may be: the run was accepted, and failed without a charge.
-PREDICTION_CODES: dict[str, str] = {
-    "start_deadline": "The run did not start within the time it was given.",
-    "timeout": "The run took longer than its endpoint allows.",
-    "worker_lost": "The run was lost several times with its worker.",
-    "unusable_output": "What the model made is no picture that can be opened.",
-    "unusable_input": "A file of the input could not be fetched from its address, or is no file that the field takes.",
-}
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a prediction's own `error.code` may be: the run was accepted, and failed. None of them is charged.
+
+    `is_retried`: it fails of this only after it was tried again, twice at most and by itself.
+    """
+
+    code: str
+    meaning: str
+    is_retried: bool = False
+
+
+_FAILURES = (
+    Failure("invalid_input", "The model refuses the input for a reason that its schema cannot tell."),
+    Failure(
+        "unusable_input",
+        "A file of the input could not be fetched from its address, or is no file that the field takes.",
+    ),
+    Failure(
+        "unusable_output",
+        "What the model made is unusable: black, not a number, or no file that can be opened.",
+    ),
+    Failure("start_deadline", "The run did not start within the time it was given."),
+    Failure("timeout", "The run took longer than its endpoint allows."),
+    Failure("worker_lost", "The run was lost several times with its worker.", is_retried=True),
+    Failure("out_of_memory", "The memory of the worker was too small for it.", is_retried=True),
+    Failure("engine_failed", "The engine failed while making it.", is_retried=True),
+    Failure("not_started", "The worker could not start it.", is_retried=True),
+    Failure(
+        "not_stored", "The result could not be stored, three times over more than a minute.", is_retried=True
+    ),
+    Failure("bad_weights", "The weights of the model are damaged, incomplete or not there."),
+    Failure("ended_by_operator", "The operator of the site ended it."),
+)
+FAILURES: dict[str, Failure] = {one.code: one for one in _FAILURES}
 
 # What `errors[].code` may be.
 FIELD_CODES: dict[str, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marketplace.keys import SCOPES
 from playground.api import schema_keys, schema_media
-from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
 from playground.api.schema_words import (
     ADDRESS,
@@ -85,6 +85,31 @@ QUOTE = record(
     is_bound=YES_NO,
     expires_at=maybe(TIME),
 )
+SECONDS: Schema = {"type": "number", "minimum": 0}
+METRICS: Schema = {
+    "type": "object",
+    "description": "What took the time, in seconds, and under which conditions; what is not known is not there. Those "
+    "from `encode_s` to `total_s` are of the whole batch.",
+    "properties": {
+        "wait_s": said(SECONDS, "from the request to the start of the latest attempt"),
+        "load_s": said(SECONDS, "waiting for the weights; 0 when they were loaded"),
+        "encode_s": said(SECONDS, "reading the prompt"),
+        "steps_s": said(SECONDS, "all steps"),
+        "preview_s": said(SECONDS, "the part of `steps_s` that went into previews"),
+        "decode_s": said(SECONDS, "from the last step to pixels"),
+        "file_s": said(SECONDS, "writing the files"),
+        "total_s": said(SECONDS, "the model at work: all of these but waiting, loading and storing"),
+        "store_s": said(SECONDS, "storing the files"),
+        "steps": WHOLE,
+        "steps_per_second": SECONDS,
+        "peak_memory_bytes": said(WHOLE, "of the GPU during the run; of the whole process on a CPU"),
+        "batch": said(WHOLE, "how many pictures were made at once, this run's included"),
+        "threads": WHOLE,
+        "device": STRING,
+        "dtype": STRING,
+        "versions": said(ANYTHING, "of the libraries that can change a pixel"),
+    },
+}
 PREDICTION = record(
     "One run, as it is now.",
     id=identifier("p"),
@@ -97,7 +122,7 @@ PREDICTION = record(
     ),
     error=maybe(
         record(
-            "Why it failed. Codes of ours: " + ", ".join(f"`{code}`" for code in PREDICTION_CODES) + ".",
+            "Why it failed. Codes of ours: " + ", ".join(f"`{code}`" for code in FAILURES) + ".",
             code=STRING,
             message=STRING,
         )
@@ -112,7 +137,7 @@ PREDICTION = record(
     steps=WHOLE,
     exact=YES_NO,
     via=STRING,
-    metrics=ANYTHING,
+    metrics=METRICS,
     webhook=maybe(said(STRING, "the address that the request named")),
     created_at=TIME,
     started_at=maybe(TIME),

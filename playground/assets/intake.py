@@ -7,6 +7,7 @@ structure walked, as the examiner does it; a film's picture comes with it, as no
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
@@ -75,12 +76,16 @@ def _is_other(data: bytes) -> bool:
 
 def _write(data: bytes, found: Found, thumbnail: bytes, meta: Mapping[str, object]) -> Stored:
     folder = storage_path(ROOT_FOLDER)
-    thumbnail_name = default_storage.save(f"{folder}-t.webp", ContentFile(thumbnail)) if thumbnail else ""
+    thumbnail_name, name = "", f"{folder}.{extension_of(found.media_type)}"
     try:
-        storage_name = default_storage.save(f"{folder}.{extension_of(found.media_type)}", ContentFile(data))
+        if thumbnail:
+            thumbnail_name = default_storage.save(f"{folder}-t.webp", ContentFile(thumbnail))
+        storage_name = default_storage.save(name, ContentFile(data))
     except BaseException:
-        if thumbnail_name:
-            default_storage.delete(thumbnail_name)
+        # A full disk keeps the half of a file that had room, under a name that nobody else has.
+        for begun in (f"{folder}-t.webp", name):
+            with contextlib.suppress(OSError):
+                default_storage.delete(begun)
         raise
     return Stored(
         storage_name=storage_name,

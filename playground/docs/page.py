@@ -18,7 +18,7 @@ from marketplace import catalog, schema
 from marketplace.keys import SCOPES
 from marketplace.models import Listing
 from playground import webhooks
-from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.examples import PREDICTION_REQUEST, PROMPT
 from playground.docs import recipes, reference
 from playground.snippets import WAIT_SECONDS, snippets
@@ -56,7 +56,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "base_url": settings.PUBLIC_URL,
         "codes": [(one, reference.words(one.meaning)) for one in CODES.values()],
         "field_codes": FIELD_CODES,
-        "prediction_codes": PREDICTION_CODES,
+        "failures": FAILURES.values(),
         "scopes": SCOPES,
         "verify_python": recipes.VERIFY_PYTHON,
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,

@@ -302,11 +302,10 @@ class Hub:
             if public_id not in places:  # it waits no more
                 self._mark([public_id])
                 continue
-            ahead, lane, typical_ms = places[public_id]
-            note = present.state["note"]
-            reason = predictions.waiting(ahead, lane, engines[lane], note=note, typical_ms=typical_ms)
-            if (ahead, reason) != (present.position, present.reason):
-                topic.show(Present(present.state, present.seq, ahead, reason))
+            place = places[public_id]
+            reason = predictions.waiting(place, engines[place.lane], note=present.state["note"])
+            if (place.ahead, reason) != (present.position, present.reason):
+                topic.show(Present(present.state, present.seq, place.ahead, reason))
 
 
 async def _keep(loop: Callable[[], Awaitable[None]]) -> None:

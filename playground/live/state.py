@@ -20,6 +20,7 @@ EVENT_TYPE = "state"
 KEEP_SECONDS = 3600
 MAX_LOG_LINES = 200
 FORGET_SECONDS = 60
+REST_SECONDS = 7 * 24 * 3600  # an engine's name is never used again, so a wish about it may be forgotten
 
 
 class State(TypedDict):
@@ -55,7 +56,10 @@ class State(TypedDict):
 
 
 class Engine(TypedDict):
-    """What one engine says of itself every second."""
+    """What one engine says of itself every second. Times are Unix seconds by its own clock.
+
+    `draining` is one that takes nothing new, as it was asked to rest or, with `stopping`, as its process ends.
+    """
 
     worker: str
     lane: str
@@ -65,6 +69,16 @@ class Engine(TypedDict):
     loading_elapsed_s: float | None
     busy: bool
     draining: bool
+    stopping: NotRequired[bool]
+    since: NotRequired[float]
+    busy_since: NotRequired[float | None]
+    sizes: NotRequired[dict[str, int]]  # bytes of what is loaded, by version
+    load_times_s: NotRequired[dict[str, float]]
+    used_bytes: NotRequired[int]
+    budget_bytes: NotRequired[int]
+    loads: NotRequired[int]  # since its start
+    evictions: NotRequired[int]
+    at: NotRequired[float]  # when it said so, by the clock of Redis
 
 
 # KEYS: state. ARGV: attempt, is the end (0/1), json, seconds to keep, channel, id
@@ -155,10 +169,39 @@ def report_engine(engine: Engine) -> None:
     try:
         client = redis_client()
         said = {**engine, "at": _now(client)}
+        client.sadd("engines", engine["lane"])
         client.hset(f"engines:{engine['lane']}", engine["worker"], json.dumps(said))
         client.expire(f"engines:{engine['lane']}", KEEP_SECONDS)
     except redis.RedisError as error:
         log.warning("presence was not reported: %s", error)
+
+
+def ask_to_rest(worker: str, *, rests: bool) -> None:
+    """Ask an engine to take nothing new, or to work again; it hears it within a second. Raises redis.RedisError."""
+    if rests:
+        redis_client().set(_rest_key(worker), 1, ex=REST_SECONDS)
+    else:
+        redis_client().delete(_rest_key(worker))
+
+
+def shall_rest(worker: str) -> bool:
+    """Whether an engine was asked to rest. Never raises: who cannot know works."""
+    try:
+        return bool(redis_client().exists(_rest_key(worker)))
+    except redis.RedisError:
+        return False
+
+
+def _rest_key(worker: str) -> str:
+    return f"rest:{worker}"
+
+
+def lanes() -> list[str]:
+    """Every lane that an engine ever spoke for. Never raises."""
+    try:
+        return sorted(one.decode() for one in cast("set[bytes]", redis_client().smembers("engines")))
+    except redis.RedisError:
+        return []
 
 
 def engines(lane: str) -> list[Engine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playground.models.asset import Asset
 from playground.models.deletion import Deletion
 from playground.models.example import Example
+from playground.models.fault import Fault, Quarantine
 from playground.models.prediction import IdempotencyKey, Prediction
 from playground.models.share import Share
 from playground.models.source import Source
@@ -17,8 +18,10 @@ __all__ = [
     "Delivery",
     "Event",
     "Example",
+    "Fault",
     "IdempotencyKey",
     "Prediction",
+    "Quarantine",
     "RequestSecret",
     "Share",
     "Source",

@@ -91,6 +91,7 @@ class Prediction(models.Model):
     priority = models.SmallIntegerField(default=0)
     fair_at = models.DateTimeField(help_text="place in the lane's queue, see predictions.submit")
     start_by = models.DateTimeField(help_text="fails without a charge if it has not started by then")
+    not_before = models.DateTimeField(null=True, help_text="no engine takes it before, after a fault")
 
     worker = models.CharField(max_length=64, blank=True)
     worker_lock = models.PositiveIntegerField(

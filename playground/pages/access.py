@@ -65,7 +65,7 @@ def staff(view: View[P]) -> View[P]:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        if _is_at_the_machine(request) or getattr(request.user, "is_staff", False):
+        if is_at_the_machine(request) or getattr(request.user, "is_staff", False):
             return view(request, *args, **kwargs)
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
@@ -74,7 +74,22 @@ def staff(view: View[P]) -> View[P]:
     return cast("View[P]", guarded)
 
 
-def _is_at_the_machine(request: HttpRequest) -> bool:
+def operators(view: View[P]) -> View[P]:
+    """For signed-in staff alone, as acts are noted with who did them. Visitors may sign in; for others there is no such
+    page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(reverse("engines"))
+        if not getattr(request.user, "is_staff", False):
+            raise Http404("There is no such page.")
+        return view(request, *args, **kwargs)
+
+    return cast("View[P]", guarded)
+
+
+def is_at_the_machine(request: HttpRequest) -> bool:
     """Whether the browser runs on this machine, as far as can be told.
 
     Where the site is meant for others, behind a proxy that may run here too, nobody counts as being at the machine.

@@ -69,8 +69,8 @@ def card_of(row: Prediction) -> SafeString:
     if state["status"] == Prediction.Status.QUEUED:
         found = queue_position([row.public_id]).get(row.public_id)
         if found is not None:
-            position, lane, typical_ms = found
-            reason = waiting(position, lane, live.engines(lane), note=state["note"], typical_ms=typical_ms)
+            position = found.ahead
+            reason = waiting(found, live.engines(found.lane), note=state["note"])
     return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
 
 

@@ -156,7 +156,7 @@ def delete(request: HttpRequest, prediction_id: str) -> HttpResponse:
 def receipt(request: HttpRequest, prediction_id: str) -> HttpResponse:
     """What was quoted, held, charged and released, on a page for paper."""
     row = own_run(request, prediction_id)
-    context = {"row": row, "media": results.media_of(row), **_money(row)}
+    context = {"row": row, "media": results.media_of(row), "times": times(row), **_money(row)}
     return render(request, "playground/receipt.html", context)
 
 
@@ -187,13 +187,14 @@ def times(row: Prediction) -> list[dict[str, Any]]:
         (f"{row.steps} steps" if row.steps else "Running", "steps_s", "f1"),
         ("Decoding", "decode_s", "f2"),
         ("Writing the file", "file_s", "f3"),
+        ("Storing", "store_s", "f2"),
     )
     measured = [(label, 1000 * float(metrics.get(key) or 0), fill) for label, key, fill in known]
     measured = [part for part in measured if part[1] >= 1]
     parts += measured or [("Running", ran, "f1")]
     rest = ran - sum(length for _, length, _ in measured)
     if measured and rest >= 1:
-        parts.append(("Handing over and storing", rest, "f4"))
+        parts.append(("Handing over", rest, "f4"))
     whole = sum(length for _, length, _ in parts) or 1.0
     found, at = [], 0.0
     for label, length, fill in parts:

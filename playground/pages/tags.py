@@ -118,6 +118,8 @@ def size(length: int) -> str:
     """Bytes in words: `184 kB`."""
     if length < 1000:
         return f"{length} B"
+    if length >= 1_000_000_000:
+        return f"{length / 1_000_000_000:.1f} GB"
     return f"{length / 1000:.0f} kB" if length < 1_000_000 else f"{length / 1_000_000:.1f} MB"
 
 

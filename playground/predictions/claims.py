@@ -23,13 +23,20 @@ _COLUMNS = ", ".join(f"p.{field.column}" for field in Prediction._meta.concrete_
 # the statement, not one of its own: a claim and every step are one trip to the server.
 _HASTY = "(SELECT set_config('synchronous_commit', 'off', true)) AS hasty"
 
+# Whether an engine may take a queued row now: its pause after a fault is over, and its version is in no quarantine.
+MAY_RUN = """
+(q.not_before IS NULL OR q.not_before <= statement_timestamp()) AND NOT EXISTS (
+    SELECT 1 FROM playground_quarantine z WHERE z.version_id = q.version_id AND z.until > statement_timestamp()
+       AND (z.workspace_id IS NULL OR z.workspace_id = q.workspace_id))
+"""
+
 # The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;
 # rows that another engine takes are passed over.
 _TAKE = (
     """
 WITH near AS (
-    SELECT id FROM playground_prediction
-     WHERE status = 'queued' AND lane = %(lane)s AND start_by > now()
+    SELECT id FROM playground_prediction q
+     WHERE status = 'queued' AND lane = %(lane)s AND start_by > now() AND {may_run}
      ORDER BY priority DESC, fair_at LIMIT %(window)s
 ), head AS (
     SELECT q.id, q.batch_key, e.max_batch, {pictures} AS pictures
@@ -44,7 +51,7 @@ WITH near AS (
 ), mates AS (
     SELECT q.id, q.priority, q.fair_at, {pictures} AS pictures
       FROM playground_prediction q
-     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > now()
+     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > now() AND {may_run}
        AND q.batch_key <> '' AND q.batch_key = (SELECT batch_key FROM head) AND q.id <> (SELECT id FROM head)
      ORDER BY q.priority DESC, q.fair_at
      LIMIT greatest(0, least(%(limit)s, (SELECT max_batch FROM head)) - 1) FOR NO KEY UPDATE SKIP LOCKED
@@ -62,6 +69,7 @@ UPDATE playground_prediction p
 RETURNING {columns}
 """.replace("{hasty}", _HASTY)
     .replace("{columns}", _COLUMNS)
+    .replace("{may_run}", MAY_RUN)
     .replace(
         "{pictures}",
         "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1 END",

@@ -54,22 +54,39 @@ _POSITIONS = """
 SELECT me.public_id, (
     SELECT count(*) FROM playground_prediction other
     WHERE other.status = 'queued' AND other.lane = me.lane
+      AND (other.not_before IS NULL OR other.not_before <= statement_timestamp())
       AND (other.priority > me.priority OR (other.priority = me.priority AND other.fair_at < me.fair_at))
-), me.lane, e.typical_ms FROM playground_prediction me JOIN marketplace_endpoint e ON e.id = me.endpoint_id
+), me.lane, e.typical_ms,
+   extract(epoch FROM me.not_before - statement_timestamp())::float8,
+   extract(epoch FROM paused.until - statement_timestamp())::float8
+FROM playground_prediction me JOIN marketplace_endpoint e ON e.id = me.endpoint_id
+LEFT JOIN LATERAL (
+    SELECT max(z.until) AS until FROM playground_quarantine z
+     WHERE z.version_id = me.version_id AND z.until > statement_timestamp()
+       AND (z.workspace_id IS NULL OR z.workspace_id = me.workspace_id)
+) paused ON true
 WHERE me.public_id = ANY(%s) AND me.status = 'queued'
 """
 
 
 class Place(NamedTuple):
-    """How many runs are ahead, on which lane, and how long a run of this kind typically takes."""
+    """How many runs are ahead, on which lane, and how long a run of this kind typically takes.
+
+    `again_s`: seconds until it may be tried again after a fault. `paused_s`: until its version leaves its quarantine.
+    """
 
     ahead: int
     lane: str
     typical_ms: int
+    again_s: float = 0.0
+    paused_s: float = 0.0
 
 
 def queue_position(public_ids: Iterable[UUID]) -> dict[UUID, Place]:
     """The place of each id that still waits. One statement for all."""
     with connection.cursor() as cursor:
         cursor.execute(_POSITIONS, [list(public_ids)])
-        return {public_id: Place(ahead, lane, ms) for public_id, ahead, lane, ms in cursor.fetchall()}
+        return {
+            public_id: Place(ahead, lane, ms, max(again_s or 0.0, 0.0), max(paused_s or 0.0, 0.0))
+            for public_id, ahead, lane, ms, again_s, paused_s in cursor.fetchall()
+        }

@@ -141,7 +141,7 @@ def state_of(
     A row that succeeded needs its media: `kept`, or else those it was selected with.
     """
     if not note and row.faults and not row.is_terminal:
-        note = f"A worker stopped during an earlier attempt; this is attempt {max(row.attempt, 1)}."
+        note = f"An earlier attempt was lost; this is attempt {max(row.attempt, 1)}."
     took = (row.finished_at - row.started_at) if row.finished_at and row.started_at else None
     return {
         "id": row.public_id.hex,

@@ -7,30 +7,37 @@ from collections.abc import Sequence
 
 from playground.live import Engine
 from playground.predictions.files import FETCH_LANE
+from playground.predictions.find import Place
 
 UNKNOWN_LOAD_SECONDS = 20.0
 
 
-def waiting(ahead: int, lane: str, engines: Sequence[Engine], *, note: str = "", typical_ms: int = 0) -> str:
-    """One or two sentences: what is in the way of a run with `ahead` others before it, and how long that may take.
+def waiting(place: Place, engines: Sequence[Engine], *, note: str = "") -> str:
+    """One or two sentences: what is in the way of a run at `place` in its lane's queue, and how long that may take.
 
     The time is that of runs like this one, each on its own; a batch or a shorter run ahead only makes it less.
     """
-    return f"{note} {_reason(ahead, lane, engines, typical_ms)}".strip()
+    return f"{note} {_reason(place, engines)}".strip()
 
 
-def _reason(ahead: int, lane: str, engines: Sequence[Engine], typical_ms: int) -> str:
-    if lane == FETCH_LANE:
+def _reason(place: Place, engines: Sequence[Engine]) -> str:
+    if place.lane == FETCH_LANE:
         return "Fetching its input files."
+    if place.paused_s:
+        left = _span(place.paused_s)
+        return f"This model ended several workers, so it is paused. The run goes on within {left}."
+    if place.again_s:
+        return f"Next try within {_span(place.again_s)}."
     working = [engine for engine in engines if not engine["draining"]]
     if not working:
-        return f"No worker is running on lane {lane}. The run starts when one is there."
+        return f"No worker is running on lane {place.lane}. The run starts when one is there."
     loading = [engine for engine in working if engine["loading"]]
     if loading and len(loading) == len(working):
         return f"Loading weights, about {max(1, round(min(_left(e) for e in loading)))} s."
-    if ahead:
-        expected = ahead * typical_ms / 1000 / len(working)
-        return f"{ahead} ahead of you" + (f", usually within {_span(expected)}." if expected >= 1 else ".")
+    if place.ahead:
+        expected = place.ahead * place.typical_ms / 1000 / len(working)
+        within = f", usually within {_span(expected)}" if expected >= 1 else ""
+        return f"{place.ahead} ahead of you{within}."
     return "Next in line."
 
 

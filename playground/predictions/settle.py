@@ -6,17 +6,29 @@ for as short as can be.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 
-from django.db import connection
+from django.db import connection, transaction
 
 from billing import ledger, pricing
 from marketplace import dispatch, schema
+from playground import tally
 from playground.models import Prediction
 
 PERCENT = 100
 CLOSED_TASK = "playground.prediction_closed"  # lives a room above: called by name
+PHASES = (
+    "wait",
+    "load",
+    "encode",
+    "steps",
+    "decode",
+    "file",
+    "store",
+    "total",
+)  # of `metrics`, each with `_s`
 MAX_LOG = 64 * 1024  # characters of a run's log that are kept: its end
 
 
@@ -63,6 +75,7 @@ RETURNING p.webhook IS NOT NULL
 def _close(row: Prediction, cost_micros: int) -> None:
     """Write what closing changed on a row that is locked, and promise that those hear of it who want to."""
     row.cost_micros = cost_micros
+    transaction.on_commit(functools.partial(_count, row), robust=True)
     # A secret is needed while the run is open and by nobody afterwards.
     row.input = schema.redact(row.endpoint.input_schema, row.input)
     plain = ("id", "status", "finished_at", "cost_micros", "step", "logs", "error_code", "error_message")
@@ -88,3 +101,22 @@ def _usage(row: Prediction, priced: pricing.Quote | None) -> ledger.Usage:
         user_id=row.created_by_id,
         occurred_at=row.finished_at,
     )
+
+
+def _count(row: Prediction) -> None:
+    """Count a closed run, and what took its time if it was made."""
+    events: list[tally.Count | tally.Measure] = [
+        tally.Count("predictions", {"lane": row.lane, "status": row.status})
+    ]
+    if row.status == Prediction.Status.SUCCEEDED:
+        for phase in PHASES:
+            seconds = row.metrics.get(f"{phase}_s")
+            if isinstance(seconds, int | float):
+                events.append(tally.Measure("phase", {"lane": row.lane, "phase": phase}, float(seconds)))
+        steps, took_s = row.metrics.get("steps"), row.metrics.get("steps_s")
+        if isinstance(steps, int) and isinstance(took_s, int | float):
+            events.append(tally.Count("steps", {"lane": row.lane}, steps))
+            events.append(tally.Count("step_seconds", {"lane": row.lane}, took_s))
+    elif row.status == Prediction.Status.FAILED:
+        events.append(tally.Count("failures", {"lane": row.lane, "code": row.error_code}))
+    tally.add(*events)

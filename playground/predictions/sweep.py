@@ -20,8 +20,9 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import delete, fetching, idempotency
+from playground.predictions import delete, faults, fetching, idempotency
 from playground.predictions.files import FETCH_LANE
+from playground.predictions.settle import kept_log
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def tidy() -> None:
     delete.purge()
     assets.purge_uploads()
     idempotency.forget_old()
+    faults.forget_old()
     count_runs()
 
 
@@ -119,13 +121,32 @@ def _lost() -> int:
     """Bring back the work of workers that died (their advisory lock is gone) or froze (their lease is over)."""
 
     def bring_back(row: Prediction) -> None:
+        _keep_last_words(row)
+        stopped = f"The worker stopped during attempt {row.attempt}"
+        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=_is_dead(row))
         if row.faults + 1 >= MAX_FAULTS:
             message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
             close_failed(row, code="worker_lost", message=message)
         else:
-            requeue(row, note=f"The worker stopped during attempt {row.attempt}; trying again.")
+            requeue(row, note=f"{stopped}; trying again.", code="worker_lost")
 
     return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "is_settled": _is_settled()})
+
+
+_HELD = """
+SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND l.classid = %s AND l.objid = %s)
+"""
+
+
+def _is_dead(row: Prediction) -> bool:
+    """Whether the worker of a lost run is gone. One that was frozen, or without its database for a while, is not."""
+    if row.worker_lock is None:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, [WORKER_LOCK_CLASS, row.worker_lock])
+        return not cursor.fetchone()[0]
 
 
 # When the database was started, and when this process first saw it answer.
@@ -165,6 +186,10 @@ def _overdue() -> int:
     def end(row: Prediction) -> None:
         seconds = row.endpoint.max_seconds
         message = f"The run took longer than {seconds} s and was stopped. Nothing was charged."
+        _keep_last_words(row)
+        # What never came to a first step hangs, and its worker has to be ended for it.
+        hangs = row.step == 0 and row.endpoint.granularity == "step"
+        faults.note(row, code="timeout", message=message, killed=hangs)
         close_failed(row, code="timeout", message=message)
 
     return _one_by_one(_OVERDUE, end)
@@ -181,10 +206,18 @@ def _expired() -> int:
 
     def end(row: Prediction) -> None:
         waited = round((row.start_by - row.created_at).total_seconds())
-        message = f"The run did not start within {waited} s, the time it was given. Nothing was charged."
+        why = "; its model is paused, as it ended several workers" if faults.is_paused(row) else ""
+        message = f"The run did not start within {waited} s, the time it was given{why}. Nothing was charged."
         close_failed(row, code="start_deadline", message=message)
 
     return _one_by_one(_EXPIRED, end)
+
+
+def _keep_last_words(row: Prediction) -> None:
+    """The log as viewers saw it last: its worker will not tell it again."""
+    seen = live.read(row.public_id)
+    if seen is not None and seen["attempt"] == row.attempt:
+        row.logs = kept_log(seen["logs"])
 
 
 def _one_by_one(
@@ -225,7 +258,8 @@ def _first(statement: str, parameters: Mapping[str, int | bool]) -> Prediction |
 
 def _wake_waiting() -> int:
     """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
-    waiting = Prediction.objects.filter(status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
+    is_due = Q(not_before=None) | Q(not_before__lte=timezone.now())
+    waiting = Prediction.objects.filter(is_due, status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
     lanes = list(waiting.values_list("lane", flat=True).distinct())
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -21,9 +22,9 @@ from django.utils import timezone
 
 from billing import pricing
 from marketplace import dispatch, schema
-from playground import assets, live
+from playground import assets, live, tally
 from playground.models import Prediction
-from playground.predictions import claims
+from playground.predictions import claims, faults
 from playground.predictions.adapters import AdapterJson, worn
 from playground.predictions.files import with_files
 from playground.predictions.find import attach_model
@@ -33,6 +34,7 @@ from playground.predictions.settle import charge, kept_log, refund_in_full
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=15)
+NO_FAULTS = {"invalid_input", "unusable_input", "unusable_output"}  # what came of the input and the seed
 MAX_FAULTS = 3  # lost attempts after which a prediction fails instead of taking another engine with it
 
 
@@ -83,6 +85,7 @@ def claim(
         jobs = [_job(attach_model(row)) for row in rows]
         if rows:
             live.publish([state_of(row) for row in rows])
+            tally.add(tally.Measure("batch", {"lane": lane}, len(rows), tally.SIZES))
     except BaseException:
         # They are ours by now: given back at once, nobody waits for a lease to end. As a fault, of which there are only
         # so many, as a run that cannot be started would else be taken for ever.
@@ -128,6 +131,7 @@ def succeed(
 
     Unusable media, or none, fail the prediction instead: nothing is charged for them.
     """
+    began_at = time.perf_counter()
     try:
         if not media:
             raise assets.Unusable("there is none")
@@ -143,8 +147,9 @@ def succeed(
             retryable=False,
             logs=logs,
         )
+    measured = {**metrics, "store_s": round(time.perf_counter() - began_at, 6)}
     try:
-        kept = _succeed(id, fence, stored, seed=seed, metrics=metrics, logs=logs)
+        kept = _succeed(id, fence, stored, seed=seed, metrics=measured, logs=logs)
     except BaseException:
         # A commit whose answer was lost may have kept them.
         with contextlib.suppress(DatabaseError):
@@ -173,7 +178,7 @@ def _succeed(
         row.finished_at = timezone.now()
         name = schema.media_property(row.endpoint.output_schema)
         row.output = {name: [{"$media": n} for n in range(len(stored))], "seed": seed}
-        row.metrics, row.logs, row.step = dict(metrics), kept_log(logs), row.steps
+        row.metrics, row.logs, row.step = {**metrics, "wait_s": waited_s(row)}, kept_log(logs), row.steps
         days = row.output_days or settings.OUTPUT_DAYS
         kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
@@ -207,8 +212,10 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
         if row is None:
             return False
         row.logs = kept_log(logs)
+        if code not in NO_FAULTS:
+            faults.note(row, code=code, message=message)
         if retryable and row.faults + 1 < MAX_FAULTS:
-            requeue(row, note=f"{message} Trying again.")
+            requeue(row, note=f"{message} Trying again.", code=code)
         else:
             close_failed(row, code=code, message=message)
     return True
@@ -220,33 +227,30 @@ def release(*, id: str, fence: int, reason: str) -> bool:
         row = claims.hold_row(UUID(id), fence)
         if row is None:
             return False
-        requeue(row, note=reason, is_fault=False)
+        requeue(row, note=reason)
     return True
 
 
-def requeue(row: Prediction, *, note: str, is_fault: bool = True) -> None:
+def requeue(row: Prediction, *, note: str, code: str | None = None) -> None:
     """Put a running row, locked by the present transaction, back into its lane at its old place.
 
-    After a fault it runs alone: what broke the engine must not break it for the others of its batch again.
+    `code` says what it failed of; without one it was no fault. After a fault it runs alone: what broke the engine must
+    not break it for the others of its batch again. Some faults are worth a pause before the next try.
     """
     row.status = Prediction.Status.QUEUED
-    row.faults += is_fault
-    row.batch_key = "" if is_fault else row.batch_key
+    if code is not None:
+        row.faults += 1
+        row.batch_key = ""
+        wait = faults.pause(code, row.faults)
+        row.not_before = timezone.now() + wait if wait else None
     # It did start in time; to start again it has the endpoint's patience, so that it is neither ended nor stuck.
     patience = timedelta(seconds=row.endpoint.start_within_seconds)
     row.start_by = max(row.start_by, timezone.now() + patience)
     row.worker, row.worker_lock, row.lease_until, row.step = "", None, None, 0
     row.save(
         update_fields=[
-            "status",
-            "faults",
-            "batch_key",
-            "start_by",
-            "worker",
-            "worker_lock",
-            "lease_until",
-            "step",
-            "logs",
+            *("status", "faults", "batch_key", "not_before", "start_by", "worker", "worker_lock"),
+            *("lease_until", "step", "logs"),
         ]
     )
     transaction.on_commit(lambda: live.publish([state_of(row, note=note)]), robust=True)
@@ -258,8 +262,17 @@ def close_failed(row: Prediction, *, code: str, message: str) -> None:
     row.status = Prediction.Status.FAILED
     row.finished_at = timezone.now()
     row.error_code, row.error_message = code, message[:500]
+    if row.started_at is not None:
+        row.metrics = {**row.metrics, "wait_s": waited_s(row)}
     refund_in_full(row)
     transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
+
+
+def waited_s(row: Prediction) -> float:
+    """Seconds from the request to the start of the latest attempt, lost attempts included."""
+    if row.started_at is None:
+        return 0.0
+    return round(max((row.started_at - row.created_at).total_seconds(), 0.0), 6)
 
 
 def _job(row: Prediction) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from playground import tally
 from playground.models import Delivery, Webhook
 from playground.models.webhook import TEST_EVENT
 from playground.webhooks import book, letters
@@ -85,6 +87,10 @@ def record(claim: Claim, made: Attempt) -> None:
         )
         if row.webhook_id is not None:
             _judge(row, made)
+        result = row.status if row.next_attempt_at is None else "retried"
+        transaction.on_commit(
+            functools.partial(tally.add, tally.Count("deliveries", {"result": result})), robust=True
+        )
 
 
 def _wait(tries: int, retry_after: str) -> timedelta:

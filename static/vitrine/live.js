@@ -27,11 +27,24 @@ function show(html) {
   const fresh = document.adoptNode(parsed.querySelector("[data-prediction]"));
   const old = fresh && document.getElementById(fresh.id);
   if (!old || (!OPEN.has(old.dataset.status) && OPEN.has(fresh.dataset.status))) return;
+  const follows = isAtEnd(old);
   if (old.dataset.status === fresh.dataset.status) morph(old, fresh);
   else turn(old, fresh);
+  if (follows) follow(document.getElementById(fresh.id));
   htmx.process(document.getElementById(fresh.id));
   tick();
   settle();
+}
+
+/** Whether the end of the log is in sight; who has scrolled up to read is left there. */
+function isAtEnd(card) {
+  const log = card.querySelector('[data-pane="logs"]');
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+}
+
+function follow(card) {
+  const log = card.querySelector('[data-pane="logs"]');
+  log.scrollTop = log.scrollHeight;
 }
 
 /** From one face to another: the last preview stays under the result until that has arrived. */
@@ -156,7 +169,9 @@ function remember() {
   for (const choice of document.querySelectorAll(".shows input")) if (choice.value === wanted) choice.checked = true;
 }
 document.addEventListener("change", ({ target }) => {
-  if (target.closest(".shows")) localStorage.setItem(VIEW, target.value);
+  if (!target.closest(".shows")) return;
+  localStorage.setItem(VIEW, target.value);
+  document.querySelectorAll("[data-prediction]").forEach(follow);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "." && (event.metaKey || event.ctrlKey)) document.querySelector("[data-cancel]")?.click();

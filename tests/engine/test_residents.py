@@ -103,26 +103,86 @@ def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.Mo
     "error",
     [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("not enough memory: 5 GiB")],
 )
-def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
-    three: Path, job: Make, error: Exception
-) -> None:
+def test_a_batch_that_does_not_fit_is_halved_at_once(three: Path, job: Make, error: Exception) -> None:
     engine = Engine(device="cpu", threads=1, weights_folder=three)
     engine.open(recipe("b"))
     engine.open(recipe("a"))
-    opened = engine._holdings[recipe_key(recipe("a"))].opened
-    unet = opened._pipe.unet  # type: ignore[attr-defined]
+    exhaust(engine, "a", error)
+    jobs = [job(str(n), recipe("a"), seed=n) for n in range(4)]
+    listener = Listener()
+    outcomes = engine.run(jobs, listener)
+    assert [outcome.status for outcome in outcomes] == ["succeeded"] * 4
+    assert {outcome.metrics.batch for outcome in outcomes if outcome.metrics} == {2}
+    assert names(engine) == ["a"]  # what else was there made room
+    for one in jobs:
+        said = [line for report in listener.reports if report.id == one.id for line in report.logs]
+        assert sum("begins again with less" in line for line in said) == 1
+    again = engine.run(jobs, Listener())
+    assert {outcome.metrics.batch for outcome in again if outcome.metrics} == {2}  # remembered
+
+
+def test_what_does_not_fit_by_itself_fails_and_may_come_back(
+    three: Path, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    kind = type(engine._holding(recipe("a")).opened)
+    tried: list[int] = []
+
+    def exhausted(self: object, jobs: list[Job], on_step: object) -> None:
+        tried.append(len(jobs))
+        raise MemoryError
+
+    monkeypatch.setattr(kind, "run", exhausted)
+    engine.open(recipe("b"))
+    [alone] = engine.run([job("alone", recipe("a"))], Listener())
+    assert tried == [1, 1]  # once more, after the other had made room
+    outcomes = engine.run([job(str(n), recipe("a"), seed=n) for n in range(3)], Listener())
+    assert tried == [1, 1, 3, 2, 1, 1, 1]
+    for outcome in [alone, *outcomes]:
+        assert outcome.error is not None
+        assert (outcome.error.code, outcome.error.retryable) == ("out_of_memory", True)
+    assert engine.loaded() == []
+
+
+def test_weights_that_do_not_fit_beside_others_are_loaded_without_them(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    engine.open(recipe("b"))
+    load = Engine._load
+
+    def crowded(self: Engine, wanted: Recipe, key: str) -> object:
+        if engine.loaded():
+            raise MemoryError
+        return load(self, wanted, key)
+
+    monkeypatch.setattr(Engine, "_load", crowded)
+    engine.open(recipe("a"))
+    assert names(engine) == ["a"]
+    monkeypatch.setattr(Engine, "_load", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(EngineError, match="ran out of memory"):
+        engine.open(recipe("c"))
+
+
+def test_loads_and_evictions_are_counted(three: Path) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    size = engine.open(recipe("a")).bytes
+    engine = Engine(device="cpu", threads=1, weights_folder=three, memory_budget_bytes=int(size * 1.5))
+    for name in ("a", "b", "b", "a"):
+        engine.open(recipe(name))
+    assert (engine.loads, engine.evictions) == (3, 2)
+    used, budget = engine.memory()
+    assert used > 10 * size > 0
+    assert budget == int(size * 1.5)
+
+
+def exhaust(engine: Engine, name: str, error: Exception) -> None:
+    """Let the pipeline that is open now fail by `error`; one that is opened anew works."""
 
     def exhausted(*args: object, **kwargs: object) -> None:
         raise error
 
-    unet.forward = exhausted
-    jobs = [job(str(n), recipe("a"), seed=n) for n in range(4)]
-    outcomes = engine.run(jobs, Listener())
-    assert {(o.error.code, o.error.retryable) for o in outcomes if o.error} == {("out_of_memory", True)}
-    assert engine.loaded() == []
-    retried = engine.run(jobs, Listener())
-    assert [outcome.status for outcome in retried] == ["succeeded"] * 4
-    assert {outcome.metrics.batch for outcome in retried if outcome.metrics} == {2}
+    engine._holdings[recipe_key(recipe(name))].opened._pipe.unet.forward = exhausted  # type: ignore[attr-defined]
 
 
 def test_an_unforeseen_failure_is_an_outcome_too(three: Path, job: Make) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from marketplace.keys import SCOPES
 from playground.api import openapi
-from playground.api.codes import CODES, FIELD_CODES, PREDICTION_CODES
+from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.docs import recipes
 from playground.models import Webhook
 from playground.webhooks import signing
@@ -43,7 +43,7 @@ def test_every_operation_code_and_scope_is_there(world):
     body = html.unescape(page(world.nobody))
     for path in openapi.document()["paths"]:
         assert path in body, path
-    for name in (*CODES, *PREDICTION_CODES, *FIELD_CODES, *SCOPES):
+    for name in (*CODES, *FAILURES, *FIELD_CODES, *SCOPES):
         assert f"<code>{name}</code>" in body, name
     assert INLINE.search(body) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.utils import timezone
 
@@ -74,6 +76,30 @@ def test_an_expired_picture_leaves_the_page_whole(world):
     assert "The result has expired" in world.ada.get(f"/p/{row.uid}").content.decode()
     assert row.uid in world.ada.get("/dashboard/history").content.decode()
     assert "Run again" in world.ada.get(f"/p/{row.uid}").content.decode()
+
+
+def test_what_took_the_time_is_a_bar_and_its_table(world):
+    row = world.made()
+    measured = {"load_s": 2.5, "steps_s": 1.5, "decode_s": 0.0001, "store_s": 0.4, "steps": 4}
+    row.metrics = {
+        **row.metrics,
+        **measured,
+        "steps_per_second": 3.2,
+        "peak_memory_bytes": 1_500_000_000,
+        "batch": 3,
+    }
+    row.started_at = row.finished_at - cast.later(seconds=5)
+    row.created_at = row.started_at - cast.later(seconds=7)
+    row.save()
+    for path in ("", "/receipt"):
+        body = world.ada.get(f"/p/{row.uid}{path}").content.decode()
+        for label, value in (
+            *(("Queued", "7.0 s"), ("Loading weights", "2.5 s"), ("4 steps", "1.5 s"), ("Storing", "0.4 s")),
+            *(("Handing over", "0.6 s"), ("Steps a second", "3.2"), ("Peak memory", "1.5 GB")),
+        ):
+            assert re.search(rf"<dt>(<span[^>]*></span>)?{label}</dt><dd>{value}</dd>", body), label
+        assert "Decoding" not in body  # less than a millisecond
+    assert "these are the times of the whole batch of 3" in world.ada.get(f"/p/{row.uid}").content.decode()
 
 
 def test_the_receipt_adds_up(world):

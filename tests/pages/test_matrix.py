@@ -32,6 +32,7 @@ OPEN = {
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
+    "metrics": 404,  # for staff, the machine itself, and a token
 }
 # For staff of the installation, and whoever sits at the machine.
 STAFF = {"components": 200, "mailbox": 200, "letter": 404}
@@ -91,6 +92,9 @@ OBJECTS = {
     "invitation-resend": Act.MEMBERS,
     "invitation-revoke": Act.MEMBERS,
 }
+
+# The operator's own: nobody else finds a page there, whatever their role in a workspace.
+OPERATORS = ("engines", "engine-act")
 
 TOLD_ON_THE_LIST = (
     "member-role",
@@ -165,6 +169,7 @@ def house(world):
         "<str:member_id>": encode(rows["billing"].user.public_id, "u"),
         "<str:invitation_id>": encode(invitation.public_id, "i"),
         "<str:form>": "csv",
+        "<slug:act>/<str:target>": "drain/nobody",
     }
     found = {}
     for pattern in get_resolver().url_patterns:
@@ -173,16 +178,16 @@ def house(world):
             address = address.replace("<slug:act>", "rotate")
         if pattern.name in {"request-delivery", "request-redeliver"}:
             address = address.replace("<str:delivery_id>", of_request.uid)
-        address = address.replace("<slug:act>", "pause")
         for part, value in arguments.items():
             address = address.replace(part, value)
+        address = address.replace("<slug:act>", "pause")
         found[pattern.name] = address
     ledger.balance(world.workspace.pk)
     return House(clients, found)
 
 
 def test_every_address_has_a_rule():
-    decided = {*OPEN, *LISTS, *OBJECTS, *STAFF}
+    decided = {*OPEN, *LISTS, *OBJECTS, *STAFF, *OPERATORS}
     unknown = {name for name in names() if name not in decided and not name.startswith(ELSEWHERE)}
     assert unknown == set()
     assert decided <= set(names())
@@ -221,6 +226,24 @@ def test_what_is_for_staff(house, settings):
         assert boss.get(address).status_code == status, name
         assert house.people["visitor"].get(address, HTTP_HOST="localhost").status_code == status, name
         assert house.people["visitor"].post(address).status_code == 405, name
+
+
+@pytest.mark.parametrize("how", ["get", "post"])
+def test_what_is_for_operators_is_for_no_role(house, how):
+    User.objects.update(is_staff=False)  # the first person who signs up is
+    before = house.state()
+    for name in OPERATORS:
+        visitor = getattr(house.people["visitor"], how)(house.addresses[name])
+        assert (
+            visitor.headers.get("Location", "").startswith("/accounts/login?next=")
+            or visitor.status_code == 405
+        )
+        for who in ("outsider", *ROLES):
+            assert getattr(house.people[who], how)(house.addresses[name]).status_code in {404, 405}, (
+                name,
+                who,
+            )
+    assert house.state() == before
 
 
 @pytest.mark.parametrize("how", ["get", "post"])

@@ -174,6 +174,11 @@ def move_back(row: Prediction, **spans: float) -> None:
     Prediction.objects.filter(pk=row.pk).update(**changes)
 
 
+def wait_out(row: Prediction) -> None:
+    """The pause after a fault goes by."""
+    Prediction.objects.filter(pk=row.pk).update(not_before=None)
+
+
 def money_is_right() -> None:
     """The books add up, and every hold belongs to an open run."""
     assert ledger.verify() == []

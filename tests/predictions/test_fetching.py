@@ -10,6 +10,7 @@ from playground import predictions
 from playground.models import Asset, Prediction, Upload
 from playground.predictions import fetching
 from playground.predictions.files import FETCH_LANE
+from playground.predictions.find import Place
 from playground.predictions.sweep import sweep
 from tests.examiner import files
 from tests.outbound.server import saying, serving
@@ -41,7 +42,7 @@ def test_a_run_waits_for_its_files_and_then_joins_its_lane(ada):
         row = submit(ada, image=f"{server.url}/a/cat%20one.png?size=2", more=[f"{server.url}/b.png"])
         assert (row.status, row.lane) == ("queued", FETCH_LANE)
         assert cast.claim() == []
-        assert predictions.waiting(0, row.lane, []) == "Fetching its input files."
+        assert predictions.waiting(Place(0, row.lane, 0), []) == "Fetching its input files."
         assert sweep()["fetched"] == 1
         fetching.fetch_inputs(row.uid)
         row = cast.again(row)

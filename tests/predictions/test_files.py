@@ -155,6 +155,7 @@ def test_a_run_that_cannot_be_started_is_not_taken_for_ever(ada, monkeypatch):
 
     monkeypatch.setattr(cast.work, "with_files", broken)
     for _ in range(cast.work.MAX_FAULTS):
+        cast.wait_out(row)
         with pytest.raises(RuntimeError):
             cast.claim()
     ended = cast.again(row)

@@ -57,6 +57,21 @@ def test_viewers_are_shown_each_change_and_the_end_last(transactional_db):
     assert last == seen[-1]
 
 
+def test_what_took_the_time_is_told(payer):
+    made, failed = cast.submit(payer), cast.submit(payer, steps=5)
+    for row in (made, failed):
+        move_back(row, created_at=30)
+    (job,) = cast.claim()
+    cast.succeed(job)
+    cast.fail(cast.claim()[0])
+    for row in (made, failed):
+        assert 30 <= cast.again(row).metrics["wait_s"] < 300
+    told = predictions.as_json(cast.again(made))["metrics"]
+    assert told["run_ms"] == 5  # what the worker measured
+    assert 0 < told["store_s"] < 60
+    assert "store_s" not in cast.again(failed).metrics
+
+
 def test_fewer_pictures_than_paid_for_cost_less(payer):
     row = cast.submit(payer, num_images=4)
     (job,) = cast.claim()
@@ -101,7 +116,8 @@ def test_from_quote_to_charge(payer):
 
 
 def test_closing_a_run_is_a_few_statements(payer, django_assert_num_queries):
-    """The row, its media, the closed row with who is told, hold and usage, the movement; and the outbox for those."""
+    """The row, its media, the closed row with who is told, hold and usage, the movement; and the outbox for those.
+    What failed by the machine's fault has that written down too."""
     cast.submit(payer)
     cast.succeed(cast.claim()[0])  # which opens the accounts of the publisher
     cast.submit(payer)
@@ -115,7 +131,7 @@ def test_closing_a_run_is_a_few_statements(payer, django_assert_num_queries):
         assert cast.succeed(job)
     cast.submit(payer)
     (job,) = cast.claim()
-    with django_assert_num_queries(2 + 5):
+    with django_assert_num_queries(2 + 6):
         assert cast.fail(job)
 
 
@@ -155,6 +171,7 @@ def test_a_retryable_failure_goes_back_until_it_is_enough(payer):
         assert cast.fail(job, retryable=True)
         now = cast.again(row)
         assert (now.status, now.faults, now.fair_at) == ("queued", fault, place)
+        cast.wait_out(row)
     (job,) = cast.claim()
     assert cast.fail(job, retryable=True)
     assert cast.again(row).status == "failed"
@@ -343,6 +360,7 @@ def test_a_frozen_worker_loses_its_lease_and_bounded_attempts_end_the_run(payer)
         predictions.sweep()
         now = cast.again(row)
         assert (now.status, now.faults) == ("queued", fault)
+        cast.wait_out(row)
     cast.claim()
     move_back(row, lease_until=60)
     predictions.sweep()

@@ -89,10 +89,13 @@ def test_what_is_loaded_goes_first_but_nothing_starves(payer):
 def test_places_are_counted(payer):
     rows = [cast.submit(payer, steps=n + 1) for n in range(3)]
     found = predictions.queue_position(row.public_id for row in rows)
-    assert [found[row.public_id] for row in rows] == [(n, cast.LANE, 1000) for n in range(3)]
+    assert [found[row.public_id] for row in rows] == [(n, cast.LANE, 1000, 0, 0) for n in range(3)]
     cast.claim()
     found = predictions.queue_position(row.public_id for row in rows)
-    assert found == {rows[1].public_id: (0, cast.LANE, 1000), rows[2].public_id: (1, cast.LANE, 1000)}
+    assert found == {
+        rows[1].public_id: (0, cast.LANE, 1000, 0, 0),
+        rows[2].public_id: (1, cast.LANE, 1000, 0, 0),
+    }
 
 
 # Idempotency

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from playground import predictions
+from playground.predictions.find import Place
 
 
 def engine(**changes):
@@ -38,11 +39,9 @@ LOADING = {"loading": "daylight", "loading_elapsed_s": 60.0}
     ],
 )
 def test_reasons(ahead, engines, reason):
-    assert predictions.waiting(ahead, "cpu", engines) == reason
-    noted = predictions.waiting(
-        ahead, "cpu", engines, note="The worker stopped during attempt 1; trying again."
-    )
-    assert noted == f"The worker stopped during attempt 1; trying again. {reason}"
+    assert predictions.waiting(Place(ahead, "cpu", 0), engines) == reason
+    note = "The worker stopped during attempt 1; trying again."
+    assert predictions.waiting(Place(ahead, "cpu", 0), engines, note=note) == f"{note} {reason}"
 
 
 @pytest.mark.parametrize(
@@ -57,4 +56,11 @@ def test_reasons(ahead, engines, reason):
 )
 def test_a_long_queue_has_an_estimate(ahead, typical_ms, engines, said):
     working = [engine() for _ in range(engines)]
-    assert predictions.waiting(ahead, "cpu", working, typical_ms=typical_ms) == said
+    assert predictions.waiting(Place(ahead, "cpu", typical_ms), working) == said
+
+
+def test_what_may_not_run_yet_says_when_it_may():
+    assert predictions.waiting(Place(0, "cpu", 0, again_s=7.2), [engine()]) == "Next try within 10 s."
+    paused = Place(3, "cpu", 0, again_s=7.2, paused_s=240)
+    said = "This model ended several workers, so it is paused. The run goes on within 4 min."
+    assert predictions.waiting(paused, [engine()]) == said

@@ -57,9 +57,7 @@ def test_the_open_page_says_what_happened_to_the_engine(page: Page, stack: Stack
     page.goto(f"{stack.url}/p/{run['id']}")
     api.until(run["id"], lambda found: found["status"] == "running" and found["step"] >= 2)
     os.kill(stack.pid_of("engine"), signal.SIGKILL)
-    page.get_by_text("A worker stopped during an earlier attempt; this is attempt 2.").wait_for(
-        timeout=60_000
-    )
+    page.get_by_text("An earlier attempt was lost; this is attempt 2.").wait_for(timeout=60_000)
     page.wait_for_selector("article[data-status=succeeded] .made img", timeout=120_000)
     assert "attempt 2" in page.locator("article").inner_text()
 

@@ -49,7 +49,7 @@ def troubles(page: Page) -> list[str]:
 def test_axe_finds_nothing_serious(page: Page, stack: Stack, every: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     wrong = {}
-    for address in (*PAGES, every, f"{every}/versions", f"{every}/api"):
+    for address in (*PAGES, every, f"{every}/versions", f"{every}/api", "/-/engines"):
         page.goto(stack.url + address)
         page.wait_for_load_state("networkidle")
         wrong[address] = troubles(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from marketplace import dispatch
 from playground.models import Prediction
 from tests.predictions import cast
 from workers import drain, session
+from workers.engine import StepReport
 
 pytestmark = pytest.mark.django_db(transaction=True)
+REALLY_DRAINING = session.is_draining  # which the tests of the loop answer for
 CARD = {"family": "testcard", "weights": ""}
 
 
@@ -135,3 +138,109 @@ def test_a_process_that_shall_stop_listens_no_longer(monkeypatch):
     begun = time.monotonic()
     drain.drain_lane(cast.LANE)
     assert time.monotonic() - begun < drain.LINGER_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("left_s", "ends"),
+    [
+        (60.0, ("succeeded", 1)),  # it is nearly done: nobody has to wait for another engine
+        (0.5, ("queued", 1)),  # not even time to store it
+    ],
+)
+def test_a_process_that_shall_stop_finishes_what_ends_in_time(monkeypatch, left_s, ends):
+    slow = {**CARD, "defaults": {"step_seconds": 0.02, "num_inference_steps": 6}}
+    cast.shelve(name="slow", recipe=slow)
+    row = cast.submit(cast.payer(), model="kiln/slow")
+    monkeypatch.setattr(session, "drain_left_s", lambda: left_s)
+    asked: list[bool] = []
+
+    def is_draining() -> bool:
+        if cast.again(row).step >= 2:
+            asked.append(True)
+        return bool(asked)
+
+    monkeypatch.setattr(session, "is_draining", is_draining)
+    drain.drain_lane(cast.LANE)
+    after = cast.again(row)
+    assert (after.status, after.attempt) == ends
+    assert after.faults == 0
+
+
+def test_a_resting_engine_takes_nothing_new(monkeypatch):
+    row = cast.submit(cast.payer(), model="kiln/card")
+    session._resting.set()
+    try:
+        drain.drain_lane(cast.LANE)
+        assert cast.again(row).status == "queued"
+    finally:
+        session._resting.clear()
+    drain.drain_lane(cast.LANE)
+    assert cast.again(row).status == "succeeded"
+
+
+def test_the_end_of_a_batch_is_foreseen_by_its_steps(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(drain.time, "monotonic", lambda: now[0])
+    pace = drain._Pace()
+
+    def after(step: int, seconds: float) -> float:
+        now[0] += seconds
+        return pace.left_s([StepReport("a", step, 5)])
+
+    assert after(0, 9.0) == after(1, 9.0) == math.inf  # a load tells nothing of steps
+    assert after(2, 2.0) == 6.0
+    assert after(4, 4.0) == 2.0
+    assert after(5, 2.0) == 0.0
+    assert after(1, 0.0) == math.inf  # another batch
+
+
+def test_a_log_has_an_end(monkeypatch):
+    lines: list[str] = []
+    drain._add_lines(lines, ["two\nlines", "x" * 5000])
+    assert [len(line) for line in lines] == [3, 5, drain.LINE_CHARACTERS]
+    drain._add_lines(lines, [str(n) for n in range(3 * drain.LOG_LINES)])
+    assert len(lines) == drain.LOG_LINES
+    assert lines[-1] == str(3 * drain.LOG_LINES - 1)
+
+
+def test_a_model_that_ends_engines_as_it_is_made_ready_is_left(monkeypatch):
+    cast.shelve(name="eager", recipe={**CARD, "preload": True})
+    me = session._session
+    tried: list[str] = []
+
+    def dies(recipe):
+        tried.append(recipe["id"])
+        raise SystemExit  # what no handler of ours catches, as a crash
+
+    monkeypatch.setattr(me.engine, "open", dies)
+    monkeypatch.setattr(drain, "_could_not_open", set())
+    for _ in range(drain.MAX_TRIES):
+        with pytest.raises(SystemExit):
+            drain.drain_lane(cast.LANE)
+    drain.drain_lane(cast.LANE)
+    assert len(tried) == drain.MAX_TRIES
+
+
+def test_a_model_that_is_made_ready_is_not_counted_against(monkeypatch):
+    cast.shelve(name="eager", recipe={**CARD, "preload": True})
+    monkeypatch.setattr(drain, "_could_not_open", set())
+    for _ in range(drain.MAX_TRIES + 1):
+        session._session.engine.close()
+        drain.drain_lane(cast.LANE)
+        assert len(session._session.engine.loaded()) == 1
+
+
+def test_the_time_to_stop_runs_from_the_first_request(settings, monkeypatch):
+    monkeypatch.setattr(session, "is_draining", REALLY_DRAINING)
+    assert not session.is_draining()
+    settings.ENGINE_DRAIN_SECONDS = 1000
+    try:
+        session.ask_to_drain()
+        first = session.drain_left_s()
+        session.ask_to_drain()
+        assert session.is_draining()
+        assert 0 < session.drain_left_s() <= first <= 1000
+        settings.ENGINE_DRAIN_SECONDS = 0
+        assert session.drain_left_s() == 0
+    finally:
+        session._drain_wish[:] = bytes(8)

@@ -13,6 +13,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.engine.contract import EngineError
@@ -42,6 +43,11 @@ class Machine:
         if name not in known:
             raise EngineError(f"“{name}” is no precision; use auto, {', '.join(known)}.", code="bad_weights")
         return known[name]
+
+    @property
+    def budget_bytes(self) -> int:
+        """How much of its memory resident models may take where nobody says otherwise."""
+        return self.memory_bytes // 10 * (9 if self.device != "cpu" else 5)
 
     def synchronize(self) -> None:
         """Waits for the device, so that a clock read next tells the truth."""
@@ -104,6 +110,24 @@ def _bring_up(device: str, threads: int) -> Machine:
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(device=chosen, threads=threads, memory_bytes=memory)
+
+
+def default_budget_bytes() -> int:
+    """`Machine.budget_bytes` of this process's machine; 0 before it was started."""
+    return _started.budget_bytes if _started is not None else 0
+
+
+def used_bytes() -> int:
+    """Memory in use now: of the GPU by this process where there is one, else of this process. Never imports torch."""
+    if _started is not None and _started.device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.memory_reserved())
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def release_memory() -> None:

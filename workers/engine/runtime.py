@@ -33,6 +33,7 @@ from workers.engine.machine import Machine
 
 _log = logging.getLogger(__name__)
 _DEFAULT_MAX_BATCH = 8
+_TOO_MUCH = "The memory was too small for so much at once; it begins again with less."
 
 
 class _BatchStopped(Exception):
@@ -71,6 +72,7 @@ class Engine:
         self._largest_batch: dict[str, int] = {}
         self._lock = threading.Lock()
         self._draining = False
+        self.loads = self.evictions = 0  # since the start, for those who watch
 
     def drain(self) -> None:
         """From now on every job comes back as `released`, running ones after their present step."""
@@ -90,6 +92,10 @@ class Engine:
                 Loading(key, name, now - since, self._load_times_s.get(key))
                 for key, (name, since) in self._opening.items()
             ]
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes in use now, on the GPU where there is one, and the budget for what is resident (0: not known yet)."""
+        return machines.used_bytes(), self._budget_bytes or machines.default_budget_bytes()
 
     def close(self) -> None:
         """Forgets everything resident and gives the memory back."""
@@ -124,15 +130,18 @@ class Engine:
         return [outcomes.get(job.id) or Outcome(job.id, "released") for job in jobs]
 
     def _run_batch(
-        self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float
+        self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float, remark: str = ""
     ) -> dict[str, Outcome]:
         watch = _Watch(batch, on_step, is_draining=lambda: self._draining)
+        parts: list[list[Job]] = []
         try:
+            if remark:
+                watch.say(remark)
             # Resident, unless the batch before this one ran out of memory.
             holding, again_s = self._timed(recipe)
             load_s += again_s
             if load_s > 0:
-                watch.announce(load_s)
+                watch.say(f"Weights loaded in {load_s:.1f} s.")
             found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
@@ -141,7 +150,13 @@ class Engine:
         except Exception as error:
             if watch.raised is error:
                 raise
+            if machines.is_out_of_memory(error):
+                parts = _smaller(batch, watch.stopped, has_company=len(self._holdings) > 1)
             found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), batch=len(batch)))
+        # Out here, where nothing holds the tensors that did not fit any more.
+        for part in parts:
+            found |= self._run_batch(recipe, part, on_step, load_s=load_s, remark=_TOO_MUCH)
+            load_s = 0.0
         for job in batch:
             outcome = found[job.id]
             if job.id in watch.stopped:
@@ -153,7 +168,8 @@ class Engine:
     def _translate(self, error: Exception, *, key: str, batch: int) -> EngineError:
         if machines.is_out_of_memory(error):
             _log.warning("out of memory with a batch of %d; everything resident is let go", batch)
-            self._largest_batch[key] = max(1, batch // 2)
+            if batch > 1:
+                self._largest_batch[key] = batch // 2
             error.__traceback__ = None  # its frames hold the very tensors that must go
             self.close()
             return EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
@@ -205,21 +221,30 @@ class Engine:
                 return holding
             self._opening[key] = (recipe.get("id", key), time.monotonic())
         try:
-            return self._load(recipe, key)
-        except Exception as error:
-            if machines.is_out_of_memory(error):
-                raise self._translate(error, key=key, batch=1) from None
-            raise
+            return self._load_with_room(recipe, key)
         finally:
             with self._lock:
                 self._opening.pop(key, None)
+
+    def _load_with_room(self, recipe: Recipe, key: str) -> _Holding:
+        """`_load`; where memory runs out beside others, once more without them. Raises EngineError."""
+        while True:
+            has_company = bool(self._holdings)
+            try:
+                return self._load(recipe, key)
+            except Exception as error:
+                if not machines.is_out_of_memory(error):
+                    raise
+                failure = self._translate(error, key=key, batch=1)
+            if not has_company:
+                raise failure
 
     def _load(self, recipe: Recipe, key: str) -> _Holding:
         started_at = time.perf_counter()
         machines.set_environment()
         family = find(recipe["family"])
         machine, folder, expected = self._prepare(recipe, family)
-        budget = self._budget_bytes or machine.memory_bytes // 10 * (9 if machine.device != "cpu" else 5)
+        budget = self._budget_bytes or machine.budget_bytes
         if expected > budget:
             sentence = f"This model needs about {expected >> 20} MiB; this machine has {budget >> 20} MiB for models."
             raise EngineError(sentence, code="out_of_memory")
@@ -232,6 +257,7 @@ class Engine:
         with self._lock:
             self._holdings[key] = holding
             self._load_times_s[key] = load_s
+            self.loads += 1
         return holding
 
     def _prepare(self, recipe: Recipe, family: Family) -> tuple[Machine, Path, int]:
@@ -256,6 +282,7 @@ class Engine:
     def _evict(self, key: str) -> None:
         with self._lock:
             holding = self._holdings.pop(key)
+            self.evictions += 1
         _log.info("evicting %s (%d bytes)", holding.resident.id, holding.resident.bytes)
         holding.opened.close()
 
@@ -281,10 +308,21 @@ class _Watch:
             raise _BatchStopped
         return list(self.stopped)
 
-    def announce(self, load_s: float) -> None:
-        """Step 0: the weights are there."""
-        line = f"Weights loaded in {load_s:.1f} s."
+    def say(self, line: str) -> None:
+        """Step 0 with a line for the log, before the first step."""
         self([StepReport(job.id, 0, _planned_steps(job), logs=(line,)) for job in self._jobs])
+
+
+def _smaller(batch: Sequence[Job], stopped: set[str], *, has_company: bool) -> list[list[Job]]:
+    """What to try at once of a batch for which there was no memory: its halves.
+
+    A single job is tried again only where something else was let go to make room for it.
+    """
+    wanted = [job for job in batch if job.id not in stopped]
+    if len(batch) == 1:
+        return [wanted] if wanted and has_company else []
+    middle = (len(wanted) + 1) // 2
+    return [part for part in (wanted[:middle], wanted[middle:]) if part]
 
 
 def _all_failed(jobs: Iterable[Job], error: EngineError) -> dict[str, Outcome]:
