@@ -89,7 +89,7 @@ def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.Mo
         looker.join()
         return locate(*args, **kwargs)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("workers.engine.runtime.weights.locate", look_aside)
+    monkeypatch.setattr("workers.engine.residency.weights.locate", look_aside)
     engine.open(recipe("a"))
     assert [loading.id for loading in seen[0]] == ["a"]
     assert seen[0][0].expected_s is None
@@ -109,7 +109,7 @@ def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
     engine = Engine(device="cpu", threads=1, weights_folder=three)
     engine.open(recipe("b"))
     engine.open(recipe("a"))
-    opened = engine._holdings[recipe_key(recipe("a"))].opened
+    opened = engine.residents.holdings[recipe_key(recipe("a"))].opened
     unet = opened._pipe.unet  # type: ignore[attr-defined]
 
     def exhausted(*args: object, **kwargs: object) -> None:
@@ -128,7 +128,7 @@ def test_without_memory_everything_is_let_go_and_the_job_may_come_back(
 def test_an_unforeseen_failure_is_an_outcome_too(three: Path, job: Make) -> None:
     engine = Engine(device="cpu", threads=1, weights_folder=three)
     engine.open(recipe("a"))
-    unet = engine._holdings[recipe_key(recipe("a"))].opened._pipe.unet  # type: ignore[attr-defined]
+    unet = engine.residents.holdings[recipe_key(recipe("a"))].opened._pipe.unet  # type: ignore[attr-defined]
 
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("secret path /home/somebody")
