@@ -47,12 +47,14 @@ class Engine:
         device: str = "auto",
         threads: int | None = None,
         memory_budget_bytes: int | None = None,
+        parking_bytes: int = 0,
         weights_folder: Path | None = None,
     ) -> None:
         self.residents = Residents(
             device=device,
             threads=threads or os.cpu_count() or 1,
             budget_bytes=memory_budget_bytes,
+            parking_bytes=parking_bytes,
             folder=weights_folder or weights.SHIPPED,
         )
         self._largest_batch: dict[str, int] = {}
@@ -70,13 +72,32 @@ class Engine:
         """What is being opened now."""
         return self.residents.loading()
 
+    def load_times_s(self) -> dict[str, float]:
+        """Seconds that loading took, by the ids of recipes that are or were resident."""
+        return self.residents.load_times_s()
+
     def close(self) -> None:
         """Forgets everything resident and gives the memory back."""
         self.residents.close()
 
     def open(self, recipe: Recipe) -> Resident:
-        """Loads `recipe` unless it is resident, least recently used ones making room. Raises EngineError."""
+        """Loads `recipe` unless it is resident, those worth least making room. Raises EngineError."""
         return self._held(recipe)[0].resident
+
+    def make_ready(self, recipe: Recipe) -> bool:
+        """Loads `recipe` where it fits without any other going; a pinned one without another pinned one going.
+
+        False: there is no room now. Raises EngineError.
+        """
+        if not self.residents.fits(recipe):
+            return False
+        self._held(recipe)
+        return True
+
+    @property
+    def swap_s(self) -> float:
+        """Seconds that a change of models costs here lately; 0.0 while all that is asked for fits."""
+        return self.residents.swap_s
 
     def run(self, jobs: Sequence[Job], on_step: OnStep) -> list[Outcome]:
         """One outcome per job, in the order given. Never raises for a job; lets what `on_step` raises through.
@@ -110,7 +131,9 @@ class Engine:
             load_s += again_s
             if load_s > 0:
                 watch.announce(load_s)
+            before = self.residents.held_bytes()
             found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
+            self._learn(holding, found.values(), before)
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
         except EngineError as error:
@@ -126,6 +149,11 @@ class Engine:
             elif outcome.metrics is not None and load_s > 0:
                 found[job.id] = replace(outcome, metrics=replace(outcome.metrics, load_s=load_s))
         return found
+
+    def _learn(self, holding: Holding, outcomes: Iterable[Outcome], before_bytes: int) -> None:
+        peak = max((one.metrics.peak_memory_bytes for one in outcomes if one.metrics), default=0)
+        if before_bytes and peak > before_bytes:
+            self.residents.learn(holding, peak - before_bytes)
 
     def _translate(self, error: Exception, *, key: str, batch: int) -> EngineError:
         if machines.is_out_of_memory(error):
