@@ -16,14 +16,17 @@ from marketplace.models import Version
 from playground.predictions import work
 from workers import session
 from workers.engine import EngineError, Job, Outcome, Recipe, StepReport
+from workers.finishing import Finisher
+from workers.pacing import Heard, Pace
+from workers.telling import Telling
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
 LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
-CLAIM_LIMIT = 16
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
+BESIDE_SECONDS = 0.05  # that one alone is finished in, before the engine looks for others
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
@@ -36,13 +39,17 @@ def drain_lane(lane: str) -> None:
     dispatch.woken(lane)
     ends_at = time.monotonic() + DRAIN_SECONDS
     if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
-        with dispatch.listening(lane) as heard:
-            while _work_off(me, lane, ends_at) and _hears(
-                heard, min(ends_at, time.monotonic() + LINGER_SECONDS)
-            ):
+        with dispatch.listening(lane) as hint:
+
+            def heard(until: float) -> bool:
+                return _hears(hint, min(ends_at, until))
+
+            while _work_off(me, lane, ends_at, heard) and heard(time.monotonic() + LINGER_SECONDS):
                 pass
     if not _work_off(me, lane, ends_at) and not session.is_draining():
         dispatch.send_wake(lane)
+    _finisher.rest()
+    Telling.rest()
 
 
 def _hears(heard: Callable[[float], bool], until: float) -> bool:
@@ -53,27 +60,25 @@ def _hears(heard: Callable[[float], bool], until: float) -> bool:
     return False
 
 
-def _work_off(me: session.Session, lane: str, ends_at: float) -> bool:
+def _work_off(me: session.Session, lane: str, ends_at: float, heard: Heard | None = None) -> bool:
     """Run until the lane is empty: True. False when it is time to stop before that."""
     while not session.is_draining():
         if time.monotonic() > ends_at:
             return False
-        jobs = work.claim(
-            worker=me.worker,
-            lane=lane,
-            limit=CLAIM_LIMIT,
-            worker_lock=me.lock,
-            warm=[resident.id for resident in me.engine.loaded()],
-        )
+        pace = _paces.setdefault(lane, Pace(lane))
+        jobs = pace.claim(me, heard)
         if jobs:
-            run_batch(me, jobs)
+            pace.ran(jobs, run_batch(me, jobs))
         elif not _preload(me, lane):
             return True
     return False
 
 
-def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
-    """Run claimed jobs and settle each. Whatever happens, every one of them is answered for."""
+def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
+    """Run claimed jobs, and settle each beside what the engine does next. Every one of them is answered for.
+
+    Returns the seconds that running took, the loading of weights not counted.
+    """
     fences = {job["id"]: job["fence"] for job in claimed}
     logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
     shown: dict[str, str | None] = {}
@@ -81,8 +86,10 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
     def on_step(reports: Sequence[StepReport]) -> Sequence[str]:
         if session.is_draining():
             me.engine.drain()
-        return _progress(me, fences, logs, shown, reports)
+        return telling(reports)
 
+    telling = Telling(lambda reports: _progress(me, fences, logs, shown, reports))
+    began_at = time.monotonic()
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
             outcomes = me.engine.run([_job(job) for job in claimed], on_step)
@@ -90,8 +97,21 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
             log.exception("the engine broke on a batch of %s", len(claimed))
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
-        for outcome in outcomes:
-            _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+        me.keep(fences)
+    ran_s = time.monotonic() - began_at - sum(one.metrics.load_s for one in outcomes[:1] if one.metrics)
+
+    def finish() -> None:
+        try:
+            telling.finish()
+            for outcome in outcomes:
+                _settle_safely(outcome, fences[outcome.id], [*logs[outcome.id], *outcome.logs])
+        finally:
+            me.let_go(fences)
+
+    _finisher.hand(finish)
+    if len(claimed) == 1:  # two threads would only be in each other's way: hardly anybody is there yet
+        _finisher.wait(BESIDE_SECONDS)
+    return ran_s
 
 
 def _progress(
@@ -194,24 +214,28 @@ def _job(job: work.Job) -> Job:
 
 
 def _preload(me: session.Session, lane: str) -> bool:
-    """Open what the lane's publishers asked to have ready, once. True if there was something to open."""
+    """Open what the lane's publishers asked to have ready, while there is room. True if something was opened."""
     loaded = {resident.id for resident in me.engine.loaded()}
     wanted = Version.objects.filter(
         endpoints__offers__lane=lane, endpoints__offers__is_enabled=True, manifest__recipe__preload=True
     ).filter(listing__default_version_id__isnull=False)
-    for version in wanted.distinct():
+    for version in sorted(wanted.distinct(), key=lambda one: not one.recipe.get("pin")):
         if version.sha256 in loaded or version.sha256 in _could_not_open:
             continue
         me.report()
         try:
             with me.at_work({}, LOAD_SECONDS):
-                me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
+                opened = me.engine.make_ready(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
+            opened = False
             _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
         me.report()
-        return True
+        if opened:
+            return True
     return False
 
 
 _could_not_open: set[str] = set()
+_paces: dict[str, Pace] = {}
+_finisher = Finisher()
