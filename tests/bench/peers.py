@@ -45,14 +45,15 @@ def serving(name: str, *, steps: int, batch: int) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [str(install()), "-m", "tests.bench.served", name, str(port), str(steps), str(batch)]
     quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(PROJECT)}
-    process = subprocess.Popen(
-        command,
-        cwd=FOLDER,
-        env={**os.environ, **quiet},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (FOLDER / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=FOLDER,
+            env={**os.environ, **quiet},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         url = f"http://127.0.0.1:{port}"
         asyncio.run(_until_up(name, url, process))
@@ -104,5 +105,5 @@ async def _until_up(name: str, url: str, process: subprocess.Popen[bytes]) -> No
             return await _ask(name, Wire(url, ""), url, 0)
         except (OSError, asyncio.IncompleteReadError, KeyError, ValueError, AssertionError):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not come up") from None
+                raise RuntimeError(f"{name} did not come up, see {FOLDER / name}.log") from None
             await asyncio.sleep(0.3)

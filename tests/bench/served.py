@@ -62,7 +62,7 @@ if importlib.util.find_spec("litserve"):
         def setup(self, device: str) -> None:
             self.model = Model(self.steps)
 
-        def decode_request(self, request: Any) -> Any:
+        def decode_request(self, request):  # FastAPI would read a type as that of the body
             return request
 
         def batch(self, inputs: list[Any]) -> list[Any]:
@@ -74,7 +74,7 @@ if importlib.util.find_spec("litserve"):
         def unbatch(self, output: list[Any]) -> list[Any]:
             return output
 
-        def encode_response(self, output: Any) -> dict[str, str]:
+        def encode_response(self, output):
             return {"png": png(output)}
 
 
@@ -90,7 +90,7 @@ def serve_gradio(port: int, steps: int, batch: int) -> None:
     model = Model(steps)
 
     def make(prompts: list[str], seeds: list[int]) -> list[list[str]]:
-        return [[png(image) for image in model(prompts, seeds)]]
+        return [[png(image) for image in model(list(prompts), list(seeds))]]
 
     with gradio.Blocks() as page:
         prompt, seed, result = gradio.Textbox(), gradio.Number(precision=0), gradio.Textbox()

@@ -10,6 +10,7 @@ import torch
 from tests.engine import tiny
 from tests.engine.conftest import Listener
 from workers.engine import Engine, EngineError, Job, Loading, Recipe, recipe_key
+from workers.engine.families import find
 
 Make = Callable[..., Job]
 
@@ -183,6 +184,25 @@ def test_loading_is_seen_from_another_thread(three: Path, monkeypatch: pytest.Mo
     engine.close()
     engine.open(recipe("a"))
     assert seen[1][0].expected_s is not None
+
+
+def test_how_long_loading_takes_is_guessed_from_what_others_of_its_size_took(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, seen = Engine(device="cpu", threads=1, weights_folder=three), []
+    family = find("diffusers")
+    opens = family.open
+
+    def look_aside(*args: object, **kwargs: object) -> object:
+        seen.extend(engine.loading())
+        return opens(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(family, "open", look_aside)
+    first = engine.open(recipe("a"))
+    engine.open(recipe("b"))
+    assert [loading.id for loading in seen] == ["a", "b"]
+    assert seen[0].expected_s is None
+    assert seen[1].expected_s == pytest.approx(first.load_s, rel=0.2)
 
 
 @pytest.mark.parametrize(
