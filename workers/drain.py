@@ -38,18 +38,20 @@ def drain_lane(lane: str) -> None:
     me = session.current(lane)
     dispatch.woken(lane)
     ends_at = time.monotonic() + DRAIN_SECONDS
-    if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
-        with dispatch.listening(lane) as hint:
+    try:
+        if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
+            with dispatch.listening(lane) as hint:
 
-            def heard(until: float) -> bool:
-                return _hears(hint, min(ends_at, until))
+                def heard(until: float) -> bool:
+                    return _hears(hint, min(ends_at, until))
 
-            while _work_off(me, lane, ends_at, heard) and heard(time.monotonic() + LINGER_SECONDS):
-                pass
-    if not _work_off(me, lane, ends_at) and not session.is_draining():
-        dispatch.send_wake(lane)
-    _finisher.rest()
-    Telling.rest()
+                while _work_off(me, lane, ends_at, heard) and heard(time.monotonic() + LINGER_SECONDS):
+                    pass
+        if not _work_off(me, lane, ends_at) and not session.is_draining():
+            dispatch.send_wake(lane)
+    finally:
+        _finisher.rest()
+        Telling.rest()
 
 
 def _hears(heard: Callable[[float], bool], until: float) -> bool:

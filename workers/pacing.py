@@ -96,8 +96,7 @@ class Pace:
 
     def _take(self, me: Session, loaded: set[str], swap_s: float, *, steady: bool = False) -> list[work.Job]:
         head_start_s = min(max(LEAST_HEAD_START_S, TURN * swap_s), MOST_HEAD_START_S)
-        self._claims += not steady
-        return work.claim(
+        jobs = work.claim(
             worker=me.worker,
             lane=self._lane,
             limit=CLAIM_LIMIT,
@@ -108,8 +107,10 @@ class Pace:
                 elsewhere=self._others(me, loaded),
                 steady=steady,
             ),
-            in_turn=self._claims % IN_TURN == 0,
+            in_turn=self._claims % IN_TURN == IN_TURN - 1,
         )
+        self._claims += bool(jobs)
+        return jobs
 
     def _others(self, me: Session, loaded: set[str]) -> dict[str, float]:
         """Seconds for which each version that only other engines of the lane have loaded is left to them.

@@ -151,6 +151,17 @@ def test_what_is_loaded_is_stayed_with_for_a_moment_before_models_are_changed(pa
     assert [job["id"] for job in pace.claim(me, never)] == [late.public_id.hex]
 
 
+def test_now_and_then_a_claim_ignores_the_priorities(pace, me):
+    payer = cast.payer()
+    humble = cast.submit(payer, **CARDS, exact=True)
+    for _ in range(pacing.IN_TURN):
+        cast.submit(payer, **CARDS, exact=True, priority=5)
+    me.engine.residents._swap = (time.monotonic(), 20.0)  # also where an engine stays with what it has
+    me.engine.open({"family": "testcard", "weights": "", "id": cast.again(humble).version.sha256})
+    order = [pace.claim(me, never)[0]["id"] for _ in range(pacing.IN_TURN)]
+    assert order.index(humble.public_id.hex) == pacing.IN_TURN - 1
+
+
 def test_what_another_engine_has_loaded_is_left_to_it(pace, me):
     payer = cast.payer()
     row = cast.submit(payer, **CARDS)
