@@ -87,8 +87,9 @@ async def _ask(name: str, wire: Wire, url: str, seed: int) -> None:
         status, found = await wire.call("POST", "/predict", {"prompt": PROMPT, "seed": seed})
         assert (status, len(found["png"]) > 1000) == (200, True)
         return
-    _, made = await wire.call("POST", "/gradio_api/call/make", {"data": [PROMPT, seed]})
-    stream = Wire(url, "")  # Gradio ends the connection with the stream
+    # Gradio's server ends connections that are quiet for as long as a picture takes.
+    stream = Wire(url, "")
+    _, made = await stream.call("POST", "/gradio_api/call/make", {"data": [PROMPT, seed]})
     await stream.open("GET", f"/gradio_api/call/make/{made['event_id']}")
     async for line in stream.lines():
         if line.startswith(b"data: ") and len(line) > 1000:
