@@ -23,7 +23,8 @@
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
-| ENGINE_MEMORY_MB | half of the memory | budget of an engine's resident models |
+| ENGINE_MEMORY_MB | half of the memory, nine tenths of a GPU's | for an engine's resident models and their runs |
+| ENGINE_PARKING_MB | 0 | of the machine's memory, for weights that wait there to come back to a GPU |
 | ENGINE_DRAIN_SECONDS | 5 | in which a stopped engine may finish a run; a longer one goes back to the queue |
 | ENGINE_FAMILIES | - | a folder with more engine families, one Python file each |
 | STARTER_CREDIT_MICROS | 5000000 | credit of a newcomer's own workspace, in micro-dollars; granted once to a person |
@@ -361,9 +362,8 @@ LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
-ENGINE_MEMORY_MB = env_int(
-    "ENGINE_MEMORY_MB", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21
-)
+ENGINE_MEMORY_MB = env_int("ENGINE_MEMORY_MB", 0)  # 0: the engine looks at its device
+ENGINE_PARKING_MB = env_int("ENGINE_PARKING_MB", 0)
 ADAPTERS_DIR = places.root / "adapters"
 # What torch compiled, for the next start. By itself it takes a folder in /tmp that anybody could have made before, and
 # believes what lies there.

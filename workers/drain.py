@@ -22,19 +22,22 @@ from playground.predictions import work
 from workers import session
 from workers.adapters import AdapterFiles
 from workers.engine import EngineError, Job, Outcome, Recipe, StepReport
+from workers.finishing import Finisher
+from workers.pacing import Heard, Pace
+from workers.telling import Telling
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
 LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
-CLAIM_LIMIT = 16
 MAX_TRIES = 3  # of processes that end while they make a version ready
 TRIES_SECONDS = 1800  # for which they are remembered
 LOAD_SECONDS = 900  # for weights that nobody waits for yet; a load that hangs longer ends the process
 FINISH_SECONDS = 1.0  # to decode and store a result, which no step tells the length of
 LINE_CHARACTERS = 1000  # of one line of a log
 LOG_LINES = 2000  # of a run's log, its last ones
+BESIDE_SECONDS = 0.05  # that one alone is finished in, before the engine looks for others
 AWAY_SECONDS = 20.0  # for which a finished result waits for a database that is being restarted
 
 
@@ -46,14 +49,20 @@ def drain_lane(lane: str) -> None:
     me = session.current(lane)
     dispatch.woken(lane)
     ends_at = time.monotonic() + DRAIN_SECONDS
-    if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
-        with dispatch.listening(lane) as heard:
-            while _work_off(me, lane, ends_at) and _hears(
-                heard, min(ends_at, time.monotonic() + LINGER_SECONDS)
-            ):
-                pass
-    if not _work_off(me, lane, ends_at) and _may_take():
-        dispatch.send_wake(lane)
+    try:
+        if len(me.lanes) == 1:  # with several, none may be kept waiting by the quiet of another
+            with dispatch.listening(lane) as hint:
+
+                def heard(until: float) -> bool:
+                    return _hears(hint, min(ends_at, until))
+
+                while _work_off(me, lane, ends_at, heard) and heard(time.monotonic() + LINGER_SECONDS):
+                    pass
+        if not _work_off(me, lane, ends_at) and _may_take():
+            dispatch.send_wake(lane)
+    finally:
+        _finisher.rest()
+        Telling.rest()
 
 
 def _may_take() -> bool:
@@ -69,38 +78,38 @@ def _hears(heard: Callable[[float], bool], until: float) -> bool:
     return False
 
 
-def _work_off(me: session.Session, lane: str, ends_at: float) -> bool:
+def _work_off(me: session.Session, lane: str, ends_at: float, heard: Heard | None = None) -> bool:
     """Run until the lane is empty: True. False when it is time to stop before that."""
     while _may_take():
         if time.monotonic() > ends_at:
             return False
-        jobs = work.claim(
-            worker=me.worker,
-            lane=lane,
-            limit=CLAIM_LIMIT,
-            worker_lock=me.lock,
-            warm=[resident.id for resident in me.engine.loaded()],
-        )
+        pace = _paces.setdefault(lane, Pace(lane))
+        jobs = pace.claim(me, heard)
         if jobs:
-            run_batch(me, jobs)
+            pace.ran(jobs, run_batch(me, jobs))
         elif not _preload(me, lane):
             return True
     return False
 
 
-def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
-    """Run claimed jobs and settle each. Whatever happens, every one of them is answered for."""
+def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
+    """Run claimed jobs, and settle each beside what the engine does next. Every one of them is answered for.
+
+    Returns the seconds that running took, the loading of weights not counted.
+    """
     fences = {job["id"]: job["fence"] for job in claimed}
     logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
     shown: dict[str, str | None] = {}
-    pace = _Pace()
+    time_left = _TimeLeft()
 
     def on_step(reports: Sequence[StepReport]) -> Sequence[str]:
-        left_s = pace.left_s(reports)
+        left_s = time_left.of(reports)
         if session.is_draining() and left_s + FINISH_SECONDS > session.drain_left_s():
             me.engine.drain()  # better handed back now than lost when the process is ended
-        return _progress(me, fences, logs, shown, reports)
+        return telling(reports)
 
+    telling = Telling(lambda reports: _progress(me, fences, logs, shown, reports))
+    began_at = time.monotonic()
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
             jobs, outcomes = _jobs(claimed)
@@ -109,19 +118,32 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> None:
             log.exception("the engine broke on a batch of %s", len(claimed))
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
-        for outcome in outcomes:
-            _add_lines(logs[outcome.id], outcome.logs)
-            _settle_safely(outcome, fences[outcome.id], logs[outcome.id])
+        me.keep(fences)
+    ran_s = time.monotonic() - began_at - sum(one.metrics.load_s for one in outcomes[:1] if one.metrics)
+
+    def finish() -> None:
+        try:
+            telling.finish()
+            for outcome in outcomes:
+                _add_lines(logs[outcome.id], outcome.logs)
+                _settle_safely(outcome, fences[outcome.id], logs[outcome.id])
+        finally:
+            me.let_go(fences)
+
+    _finisher.hand(finish)
+    if len(claimed) == 1:  # two threads would only be in each other's way: hardly anybody is there yet
+        _finisher.wait(BESIDE_SECONDS)
+    return ran_s
 
 
-class _Pace:
+class _TimeLeft:
     """How long a batch will take to its last step, by the steps it has done."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
         self._step = 0
 
-    def left_s(self, reports: Sequence[StepReport]) -> float:
+    def of(self, reports: Sequence[StepReport]) -> float:
         """Seconds to the end; infinite before two steps are done."""
         step, steps = max((report.step, report.steps) for report in reports)
         now = time.monotonic()
@@ -259,12 +281,12 @@ def _job(job: work.Job) -> Job:
 
 
 def _preload(me: session.Session, lane: str) -> bool:
-    """Open what the lane's publishers asked to have ready, once. True if there was something to open."""
+    """Open what the lane's publishers asked to have ready, while there is room. True if something was opened."""
     loaded = {resident.id for resident in me.engine.loaded()}
     wanted = Version.objects.filter(
         endpoints__offers__lane=lane, endpoints__offers__is_enabled=True, manifest__recipe__preload=True
     ).filter(listing__default_version_id__isnull=False)
-    for version in wanted.distinct():
+    for version in sorted(wanted.distinct(), key=lambda one: not one.recipe.get("pin")):
         if version.sha256 in loaded or version.sha256 in _could_not_open:
             continue
         me.report()
@@ -276,19 +298,23 @@ def _preload(me: session.Session, lane: str) -> bool:
             continue
         try:
             with me.at_work({}, LOAD_SECONDS):
-                me.engine.open(cast("Recipe", {**version.recipe, "id": version.sha256}))
+                opened = me.engine.make_ready(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
+            opened = False
             _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
         _survived(version.sha256)
         me.report()
-        return True
+        if opened:
+            return True
     return False
 
 
 _could_not_open: set[str] = set()
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILED_DIR))  # read when torch is imported
 _adapter_files = AdapterFiles(settings.ADAPTERS_DIR, room_bytes=settings.ADAPTERS_MB * 2**20)
+_paces: dict[str, Pace] = {}
+_finisher = Finisher()
 
 
 def _may_try(version: str) -> bool:

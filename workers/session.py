@@ -107,11 +107,13 @@ class Session:
             families.add_folder(settings.ENGINE_FAMILIES)
         self.engine = Engine(
             threads=settings.ENGINE_THREADS,
-            memory_budget_bytes=settings.ENGINE_MEMORY_MB * 2**20,
+            memory_budget_bytes=settings.ENGINE_MEMORY_MB * 2**20 or None,
+            parking_bytes=settings.ENGINE_PARKING_MB * 2**20,
             weights_folder=settings.WEIGHTS_DIR,
         )
         self.lock = 0
         self._jobs: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
         self._lost: set[str] = set()
         self._ends_at = float("inf")
         self._busy_since: float | None = None
@@ -140,6 +142,16 @@ class Session:
             faulthandler.cancel_dump_traceback_later()
             with self._guard:
                 self._jobs, self._ends_at, self._busy_since = {}, float("inf"), None
+
+    def keep(self, fences: Mapping[str, int]) -> None:
+        """Renew the leases of these jobs until `let_go`: they are made, and are being stored."""
+        with self._guard:
+            self._kept |= fences
+
+    def let_go(self, fences: Mapping[str, int]) -> None:
+        """The end of `keep`."""
+        with self._guard:
+            self._kept = {one: fence for one, fence in self._kept.items() if fences.get(one) != fence}
 
     def lost(self) -> set[str]:
         """The jobs that a renewal found lost."""
@@ -178,7 +190,7 @@ class Session:
 
     def _renew(self) -> None:
         with self._guard:
-            jobs = dict(self._jobs)
+            jobs = {**self._kept, **self._jobs}
         if jobs:
             lost = work.renew(fences=jobs)
             with self._guard:
@@ -208,8 +220,8 @@ class Session:
                     "load_times_s": {resident.id: round(resident.load_s, 3) for resident in residents},
                     "used_bytes": used_bytes,
                     "budget_bytes": budget_bytes,
-                    "loads": self.engine.loads,
-                    "evictions": self.engine.evictions,
+                    "loads": self.engine.residents.loads,
+                    "evictions": self.engine.residents.evictions,
                 }
             )
         if live.shall_rest(self.worker):

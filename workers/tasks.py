@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
 DAY_SECONDS = 24 * 3600.0
+SWITCH_SECONDS = 0.001  # a step of the next batch waits no longer than that for the storing of the one before
 ENGINE_NICENESS = 5  # tensors take every core they get; pages and settlements on the same machine go first
 
 
@@ -45,6 +47,7 @@ def _child_starts(**_: Any) -> None:
     die_with_parent()
     _leave_connections_to_parent()
     os.nice(ENGINE_NICENESS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     session.start(lanes=session.lanes_of_process())
 
 

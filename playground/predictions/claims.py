@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from playground.predictions.find import attach_model
 WINDOW = 64  # how far down the queue a worker looks for what it has loaded
 HEAD_START = timedelta(
     seconds=10
-)  # by how much what is loaded may go before what came earlier, so that nothing starves
+)  # by how much what is loaded may go before what came earlier, where the worker does not say; nothing starves by it
 
 # By name: a plan that is kept for `*` breaks when a migration adds a column.
 _COLUMNS = ", ".join(f"p.{field.column}" for field in Prediction._meta.concrete_fields)
@@ -22,6 +23,11 @@ _COLUMNS = ", ".join(f"p.{field.column}" for field in Prediction._meta.concrete_
 # What a crash of the database may forget, because it is then only done again, does not wait for the disk. A part of
 # the statement, not one of its own: a claim and every step are one trip to the server.
 _HASTY = "(SELECT set_config('synchronous_commit', 'off', true)) AS hasty"
+
+_PICTURES = (
+    "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1"
+    " END"
+)
 
 # Whether an engine may take a queued row now: its pause after a fault is over, and its version is in no quarantine.
 MAY_RUN = """
@@ -31,22 +37,44 @@ MAY_RUN = """
 """
 
 # The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;
-# rows that another engine takes are passed over.
+# rows that another engine takes are passed over. What is loaded goes up to a head start before what came earlier, as
+# does what would not start in time. `levels` are the priorities that wait, found by their index; in its turn, the
+# oldest of any of them is the head.
 _TAKE = (
     """
-WITH near AS (
-    SELECT id FROM playground_prediction q
+WITH RECURSIVE levels AS (
+    SELECT (SELECT max(priority) FROM playground_prediction
+             WHERE status = 'queued' AND lane = %(lane)s) AS priority
+     WHERE %(in_turn)s
+     UNION ALL
+    SELECT (SELECT max(q.priority) FROM playground_prediction q
+             WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.priority < levels.priority)
+      FROM levels WHERE levels.priority IS NOT NULL
+), near AS (
+    (SELECT id FROM playground_prediction q
      WHERE status = 'queued' AND lane = %(lane)s AND start_by > now() AND {may_run}
-     ORDER BY priority DESC, fair_at LIMIT %(window)s
+     ORDER BY priority DESC, fair_at LIMIT %(window)s)
+     UNION
+    SELECT eldest.id FROM levels CROSS JOIN LATERAL (
+           SELECT id FROM playground_prediction q
+            WHERE status = 'queued' AND lane = %(lane)s AND start_by > now() AND {may_run}
+              AND priority = levels.priority
+            ORDER BY fair_at LIMIT 1) AS eldest
 ), head AS (
     SELECT q.id, q.batch_key, e.max_batch, {pictures} AS pictures
       FROM playground_prediction q
       JOIN near ON near.id = q.id
       JOIN marketplace_version v ON v.id = q.version_id
       JOIN marketplace_endpoint e ON e.id = q.endpoint_id
-     WHERE q.status = 'queued'
-     ORDER BY q.priority DESC,
-              q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s) THEN %(head_start)s ELSE 0 END * interval '1 second'
+     WHERE q.status = 'queued' AND (v.sha256 = ANY(%(warm)s) OR (
+           (NOT %(steady)s OR q.fair_at < now() - %(head_start)s * interval '1 second')
+           AND NOT EXISTS (SELECT 1 FROM unnest(%(elsewhere)s::text[], %(patience)s::float[]) AS other(version, seconds)
+                            WHERE other.version = v.sha256
+                              AND q.created_at > now() - other.seconds * interval '1 second')))
+     ORDER BY CASE WHEN %(in_turn)s THEN 0 ELSE q.priority END DESC,
+              q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s)
+                                 OR q.start_by < now() + %(head_start)s * interval '1 second'
+                               THEN %(head_start)s ELSE 0 END * interval '1 second'
      LIMIT 1 FOR NO KEY UPDATE OF q SKIP LOCKED
 ), mates AS (
     SELECT q.id, q.priority, q.fair_at, {pictures} AS pictures
@@ -70,11 +98,22 @@ RETURNING {columns}
 """.replace("{hasty}", _HASTY)
     .replace("{columns}", _COLUMNS)
     .replace("{may_run}", MAY_RUN)
-    .replace(
-        "{pictures}",
-        "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1 END",
-    )
+    .replace("{pictures}", _PICTURES)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """What a worker would rather take: `loaded` version ids go up to `head_start` before what came earlier.
+
+    What other workers of the lane have loaded and this one has not, `elsewhere`, is left to them for so many seconds.
+    `steady`: nothing else than what is loaded, but for what has waited longer than the head start.
+    """
+
+    loaded: Sequence[str] = ()
+    head_start: timedelta = HEAD_START
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
+    steady: bool = False
 
 
 def take(
@@ -83,10 +122,13 @@ def take(
     lane: str,
     limit: int,
     worker_lock: int | None,
-    warm: Sequence[str],
+    warmth: Warmth,
     lease: timedelta,
+    in_turn: bool = False,
 ) -> list[Prediction]:
     """Claim the head of the lane and its batch mates, in one statement, in queue order.
+
+    `in_turn`: whatever the priorities; a worker that asks so now and then lets none of them starve.
 
     A claim that is lost in a crash of the database is only made again, so it does not wait for the disk. Leases and
     deadlines are by the clock of the database, which the sweep reads too, so that no machine's own clock matters.
@@ -97,12 +139,60 @@ def take(
         "lease": lease.total_seconds(),
         "limit": limit,
         "window": WINDOW,
-        "warm": list(warm),
-        "head_start": HEAD_START.total_seconds(),
+        "warm": list(warmth.loaded),
+        "head_start": warmth.head_start.total_seconds(),
+        "elsewhere": list(warmth.elsewhere),
+        "patience": list(warmth.elsewhere.values()),
+        "steady": warmth.steady,
+        "in_turn": in_turn,
         "worker": worker,
         "lock": worker_lock,
     }
     return sorted(Prediction.objects.raw(_TAKE, parameters), key=lambda row: (-row.priority, row.fair_at))
+
+
+# More for a batch that was claimed a moment ago, while it has not begun.
+_JOIN = (
+    """
+WITH mates AS (
+    SELECT q.id, q.priority, q.fair_at, {pictures} AS pictures
+      FROM playground_prediction q
+     WHERE q.status = 'queued' AND q.lane = %(lane)s AND q.start_by > now() AND {may_run}
+       AND q.batch_key <> '' AND q.batch_key = (
+           SELECT batch_key FROM playground_prediction WHERE public_id = %(beside)s AND status = 'running')
+     ORDER BY q.priority DESC, q.fair_at
+     LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+), crew AS (
+    SELECT id, sum(pictures) OVER (ORDER BY priority DESC, fair_at, id) AS pictures FROM mates
+)
+UPDATE playground_prediction p
+   SET status = 'running', attempt = p.attempt + 1, worker = %(worker)s, worker_lock = %(lock)s,
+       lease_until = clock_timestamp() + %(lease)s * interval '1 second', started_at = %(now)s, step = 0, steps = 0
+  FROM {hasty}
+ WHERE p.id IN (SELECT id FROM crew WHERE crew.pictures <= %(room)s)
+RETURNING {columns}
+""".replace("{hasty}", _HASTY)
+    .replace("{columns}", _COLUMNS)
+    .replace("{may_run}", MAY_RUN)
+    .replace("{pictures}", _PICTURES)
+)
+
+
+def join(
+    beside: UUID, *, worker: str, lane: str, room: int, worker_lock: int | None, lease: timedelta
+) -> list[Prediction]:
+    """Claim what may share the batch of the running row `beside`, up to `room` pictures, in queue order."""
+    parameters = {
+        "beside": beside,
+        "lane": lane,
+        "now": timezone.now(),
+        "lease": lease.total_seconds(),
+        "limit": room,
+        "room": room,
+        "worker": worker,
+        "lock": worker_lock,
+    }
+    return sorted(Prediction.objects.raw(_JOIN, parameters), key=lambda row: (-row.priority, row.fair_at))
 
 
 _TOUCH = """

@@ -26,6 +26,7 @@ from playground import assets, live, tally
 from playground.models import Prediction
 from playground.predictions import claims, faults
 from playground.predictions.adapters import AdapterJson, worn
+from playground.predictions.claims import Warmth
 from playground.predictions.files import with_files
 from playground.predictions.find import attach_model
 from playground.predictions.present import state_of
@@ -48,6 +49,7 @@ class Job(TypedDict):
     recipe: dict[str, Any]
     input: dict[str, Any]
     exact: bool
+    batch_key: str
     batch_on: list[str]
     max_batch: int
     max_seconds: int
@@ -74,18 +76,46 @@ class Medium(TypedDict):
 
 
 def claim(
-    *, worker: str, lane: str, limit: int, worker_lock: int | None = None, warm: Sequence[str] = ()
+    *,
+    worker: str,
+    lane: str,
+    limit: int,
+    worker_lock: int | None = None,
+    warmth: Warmth | None = None,
+    in_turn: bool = False,
 ) -> list[Job]:
     """Take the next prediction of the lane, and up to `limit` - 1 more that may share its batch.
 
-    `warm` names the version ids that the worker has loaded; `worker_lock` is the advisory lock it holds while it lives.
+    `worker_lock` is the advisory lock that the worker holds while it lives; `in_turn` asks for the one that is next
+    whatever the priorities, as every worker does now and then.
     """
-    rows = claims.take(worker=worker, lane=lane, limit=limit, worker_lock=worker_lock, warm=warm, lease=LEASE)
+    rows = claims.take(
+        worker=worker,
+        lane=lane,
+        limit=limit,
+        worker_lock=worker_lock,
+        warmth=warmth or Warmth(),
+        lease=LEASE,
+        in_turn=in_turn,
+    )
+    return _taken(rows)
+
+
+def join(*, beside: str, worker: str, lane: str, room: int, worker_lock: int | None = None) -> list[Job]:
+    """Take what came since and may share the batch of the job `beside`, which was claimed a moment ago and has not
+    begun, up to `room` pictures."""
+    rows = claims.join(
+        UUID(beside), worker=worker, lane=lane, room=room, worker_lock=worker_lock, lease=LEASE
+    )
+    return _taken(rows)
+
+
+def _taken(rows: Sequence[Prediction]) -> list[Job]:
     try:
         jobs = [_job(attach_model(row)) for row in rows]
         if rows:
             live.publish([state_of(row) for row in rows])
-            tally.add(tally.Measure("batch", {"lane": lane}, len(rows), tally.SIZES))
+            tally.add(tally.Measure("batch", {"lane": rows[0].lane}, len(rows), tally.SIZES))
     except BaseException:
         # They are ours by now: given back at once, nobody waits for a lease to end. As a fault, of which there are only
         # so many, as a run that cannot be started would else be taken for ever.
@@ -284,6 +314,7 @@ def _job(row: Prediction) -> Job:
         "recipe": row.version.recipe,
         "input": with_files(row),
         "exact": row.exact,
+        "batch_key": row.batch_key,
         "batch_on": row.endpoint.batch_on,
         "max_batch": row.endpoint.max_batch,
         "max_seconds": row.endpoint.max_seconds,

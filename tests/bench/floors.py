@@ -1,6 +1,7 @@
 """What the same machine does without Vitrine, in the same run: the floors that its figures are held against.
 
-`python -m tests.bench.floors pipe STEPS BATCH` times a bare diffusers loop of the shipped model and prints JSON;
+`python -m tests.bench.floors pipe STEPS BATCH` times a bare diffusers loop of the shipped model and prints JSON,
+`python -m tests.bench.floors load` its loading and the change to another, bare and by our engine;
 `python -m tests.bench.floors fan REDIS` serves what is published there to whoever connects.
 """
 
@@ -138,6 +139,63 @@ def _pipe(steps: int, batch: int) -> dict[str, Any]:
     }
 
 
+def loading() -> dict[str, float]:
+    """Seconds to load the shipped model and to change between it and another, bare and by the engine."""
+    command = [sys.executable, "-m", "tests.bench.floors", "load"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _load() -> dict[str, float]:
+    """Each in turn, so that what disturbs one disturbs the other; the first loads, which import, are not counted."""
+    import gc
+    import shutil
+    import tempfile
+
+    import torch
+    from diffusers import DiffusionPipeline
+
+    from workers.engine import Engine, Recipe
+
+    shipped = Path(os.environ.get("WEIGHTS_DIR", PROJECT / "workers" / "weights")) / "daylight"
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [shipped, Path(shutil.copytree(shipped, Path(temporary) / "other"))]
+        recipes: list[Recipe] = [
+            {"family": "diffusers", "weights": str(folder), "dtype": "float32"} for folder in folders
+        ]
+        held = Engine(threads=os.cpu_count()).open(recipes[0]).bytes
+        taken: dict[str, list[float]] = {"bare": [], "ours": [], "bare_swap": [], "ours_swap": []}
+
+        def timed(name: str, act: Any) -> Any:
+            begun = time.perf_counter()
+            made = act()
+            taken[name].append(time.perf_counter() - begun)
+            return made
+
+        def bare(folder: Path) -> Any:
+            return DiffusionPipeline.from_pretrained(
+                str(folder), local_files_only=True, torch_dtype=torch.float32
+            )
+
+        bare(folders[0])
+        for _ in range(ROUNDS):
+            pipe = timed("bare", lambda: bare(folders[0]))
+
+            def swap_bare() -> Any:
+                nonlocal pipe
+                pipe = None
+                gc.collect()
+                return bare(folders[1])
+
+            pipe = timed("bare_swap", swap_bare)
+            engine = Engine(threads=os.cpu_count(), memory_budget_bytes=int(held * 1.5))
+            timed("ours", lambda engine=engine: engine.open(recipes[0]))
+            timed("ours_swap", lambda engine=engine: engine.open(recipes[1]))
+            engine.close()
+    return {name: median(times) for name, times in taken.items()}
+
+
 def fan_out_ms(redis: str, viewers: int) -> float:
     """One message in Redis to so many connections of a bare asyncio server: until the last one has read it."""
     command = [sys.executable, "-m", "tests.bench.floors", "fan", redis]
@@ -180,5 +238,7 @@ async def _fan(redis: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "fan":
         asyncio.run(_fan(sys.argv[2]))
+    elif sys.argv[1] == "load":
+        print(json.dumps(_load()))
     else:
         print(json.dumps(_pipe(int(sys.argv[2]), int(sys.argv[3]))))

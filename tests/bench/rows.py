@@ -75,6 +75,13 @@ async def per_second(url: str, keys: Sequence[str], body: dict[str, object], eac
     return len(keys) * each / (time.perf_counter() - begun)
 
 
+async def lone_ms(url: str, key: str, steps: int, count: int = 12) -> float:
+    """Median of one picture after the other, the only caller."""
+    wire = Wire(url, key)
+    await run_once(wire, picture(steps))
+    return median([await run_once(wire, picture(steps, n)) for n in range(count)]) * 1000
+
+
 async def first_progress_ms(url: str, key: str, count: int = 15) -> float:
     """Median from submit to the first event that shows a step, eight steps of the shipped model."""
     taken = []

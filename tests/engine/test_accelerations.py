@@ -48,7 +48,7 @@ def levels(one: bytes, other: bytes) -> int:
 
 
 def pipe_of(engine: Engine, one: Recipe) -> Any:
-    return engine._holdings[recipe_key(one)].opened._pipe  # type: ignore[attr-defined]
+    return engine.residents.holdings[recipe_key(one)].opened._pipe  # type: ignore[attr-defined]
 
 
 def test_what_is_asked_for_opens_another_pipeline(sd: Recipe) -> None:

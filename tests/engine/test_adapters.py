@@ -57,7 +57,7 @@ def refusal(engine: Engine, job: Job, *worn: Adapter) -> str:
 
 
 def opened(engine: Engine, recipe: Recipe) -> Any:
-    return engine._holdings[recipe_key(recipe)].opened
+    return engine.residents.holdings[recipe_key(recipe)].opened
 
 
 def test_each_adapter_makes_another_picture_and_the_base_is_exactly_the_base_again(
@@ -353,7 +353,7 @@ def test_what_peft_makes_is_what_the_engine_puts_on(
     plain.unet.load_lora_adapter(folder / "nine", weight_name=file, prefix=None, adapter_name="nine")
     theirs = next(m for n, m in plain.unet.named_modules() if n.endswith("to_q") and hasattr(m, "lora_B"))
     picture(engine, job(), saved)
-    ours = engine._holdings[recipe_key(job().recipe)].opened._pipe.unet  # type: ignore[attr-defined]
+    ours = engine.residents.holdings[recipe_key(job().recipe)].opened._pipe.unet  # type: ignore[attr-defined]
     mine = next(m for n, m in ours.named_modules() if n.endswith("to_q") and hasattr(m, "lora_B"))
     name = f"a{saved.sha256[:24]}"
     assert theirs.scaling["nine"] == 3.0

@@ -56,7 +56,7 @@ def test_every_kind_of_hook_reports_steps_and_previews(engine: Engine, job: Make
 def test_a_pipeline_without_any_hook_is_followed_by_its_scheduler(weights, sd: Recipe, job: Make) -> None:  # type: ignore[no-untyped-def]
     engine = Engine(device="cpu", threads=1, weights_folder=weights)
     engine.open(sd)
-    opened = next(iter(engine._holdings.values())).opened
+    opened = next(iter(engine.residents.holdings.values())).opened
     hooks = ("callback_on_step_end", "callback", "callback_steps")
     opened._parameters = {k: v for k, v in opened._parameters.items() if k not in hooks}  # type: ignore[attr-defined]
     listener = Listener()
@@ -194,7 +194,7 @@ def test_an_unusable_input_fails_alone(
 def test_numbers_that_are_no_colours_fail_only_their_own_job(weights, sd: Recipe, job: Make) -> None:  # type: ignore[no-untyped-def]
     engine = Engine(device="cpu", threads=1, weights_folder=weights)
     engine.open(sd)
-    pipe = next(iter(engine._holdings.values())).opened._pipe  # type: ignore[attr-defined]
+    pipe = next(iter(engine.residents.holdings.values())).opened._pipe  # type: ignore[attr-defined]
     decode = pipe.vae.decode
 
     def spoil(latents, *args, **kwargs):  # type: ignore[no-untyped-def]
@@ -217,7 +217,7 @@ def test_the_sketch_is_learnt_and_resembles_the_picture(weights, sd: Recipe, job
     engine = Engine(device="cpu", threads=1, weights_folder=weights)
     for start in range(0, 24, 8):
         outcomes = engine.run([job(str(n), seed=start + n) for n in range(8)], Listener())
-    view = next(iter(engine._holdings.values())).opened._view  # type: ignore[attr-defined]
+    view = next(iter(engine.residents.holdings.values())).opened._view  # type: ignore[attr-defined]
     assert all(outcome.status == "succeeded" for outcome in outcomes)
     assert view._learnt == 24
     assert view.can_sketch

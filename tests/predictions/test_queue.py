@@ -15,6 +15,7 @@ from marketplace.models import Endpoint, Outbox
 from playground import assets, predictions
 from playground.assets.purge import delete_media
 from playground.models import Asset, IdempotencyKey, Prediction
+from playground.predictions.claims import Warmth
 from tests.predictions import cast
 from tests.predictions.cast import later, move_back
 
@@ -78,12 +79,12 @@ def test_what_is_loaded_goes_first_but_nothing_starves(payer):
     cast.shelve(name="jug", recipe__family="other")
     old = cast.submit(payer, model="kiln/jug")
     new = cast.submit(payer)
-    warm = [cast.again(new).version.sha256]
-    assert cast.claim(warm=warm)[0]["id"] == new.public_id.hex
+    warm = Warmth([cast.again(new).version.sha256])
+    assert cast.claim(warmth=warm)[0]["id"] == new.public_id.hex
     another = cast.submit(payer)
     move_back(old, fair_at=60)
-    assert cast.claim(warm=warm)[0]["id"] == old.public_id.hex
-    assert cast.claim(warm=warm)[0]["id"] == another.public_id.hex
+    assert cast.claim(warmth=warm)[0]["id"] == old.public_id.hex
+    assert cast.claim(warmth=warm)[0]["id"] == another.public_id.hex
 
 
 def test_places_are_counted(payer):

@@ -13,33 +13,12 @@ from django.db import connections
 from marketplace import dispatch
 from playground.models import Prediction
 from tests.predictions import cast
+from tests.workers.house import CARD, Worker
 from workers import drain, session
 from workers.engine import StepReport
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REALLY_DRAINING = session.is_draining  # which the tests of the loop answer for
-CARD = {"family": "testcard", "weights": ""}
-
-
-class Worker:
-    """A session without a process: the engine, and the lanes."""
-
-    def __init__(self) -> None:
-        from workers.engine import Engine
-
-        self.worker, self.lanes, self.lock = "listener", [cast.LANE], 0
-        self.engine = Engine(threads=1)
-
-    def at_work(self, fences, seconds):
-        import contextlib
-
-        return contextlib.nullcontext()
-
-    def lost(self) -> set[str]:
-        return set()
-
-    def report(self) -> None:
-        pass
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,12 @@ class Recipe(TypedDict, total=False):
     previews: bool
     accelerations: Mapping[str, object]
 
+    # Its place among others on an engine: opened before anybody asks, kept while anything else can go, and the MiB
+    # that a run needs beyond the weights (0: learnt from runs).
+    preload: bool
+    pin: bool
+    working_mb: int
+
 
 @dataclass(frozen=True, slots=True)
 class Adapter:

@@ -5,6 +5,7 @@ Hides the environment that must be set before the import, thread counts, precisi
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.metadata
 import os
@@ -21,6 +22,7 @@ from workers.engine.contract import EngineError
 if TYPE_CHECKING:
     import torch
 
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _started: Machine | None = None
 _lock = threading.Lock()
 
@@ -57,20 +59,43 @@ class Machine:
             torch.cuda.synchronize()
 
     def reset_peak(self) -> None:
-        """Starts a new measurement of peak memory, where the device can."""
+        """Starts a new measurement of peak memory, where the device or the kernel can."""
         if self.device.startswith("cuda"):
             import torch
 
             torch.cuda.reset_peak_memory_stats()
+        else:
+            with contextlib.suppress(OSError):
+                _CLEAR_REFS.write_text("5")  # see proc(5): the peak of the resident set is that of now
 
     def peak_bytes(self) -> int:
-        """Highest memory since `reset_peak` on a GPU; of this process since its start on a CPU."""
+        """Highest memory since `reset_peak`: of the tensors on a GPU, of the process on a CPU.
+
+        Where the kernel has no way to begin anew, since the start of the process.
+        """
         if self.device.startswith("cuda"):
             import torch
 
             return int(torch.cuda.max_memory_allocated())
         unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def held_bytes(self) -> int:
+        """Memory in use now, measured as `peak_bytes` measures it; 0 where nobody can say."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            return int(torch.cuda.memory_allocated())
+        return _status_bytes("VmRSS")
+
+
+def _status_bytes(name: str) -> int:
+    """One of the kernel's figures about this process, in bytes; 0 where there is none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def start(device: str, threads: int | None) -> Machine:

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from workers.engine.contract import EngineError, Job, OnStep, Outcome, Recipe
 from workers.engine.machine import Machine
@@ -38,6 +38,19 @@ class Opened(Protocol):
 
     def close(self) -> None:
         """Lets go of everything."""
+        ...
+
+
+@runtime_checkable
+class Parkable(Protocol):
+    """An opened recipe whose weights can wait in the machine's own memory. Others are closed and loaded again."""
+
+    def park(self) -> bool:
+        """Moves the weights off the device. False: they cannot be moved, and it is to be closed."""
+        ...
+
+    def resume(self) -> None:
+        """Moves them back. Raises what the library raises when there is no memory."""
         ...
 
 

@@ -25,6 +25,7 @@ from workers.engine.contract import (
 from workers.engine.families.diffusers import inputs, outputs, traits
 from workers.engine.families.diffusers.accelerations import Accelerations
 from workers.engine.families.diffusers.adapters import Adapters
+from workers.engine.families.diffusers.encodings import Encodings
 from workers.engine.latents import LatentView
 from workers.engine.machine import Machine
 from workers.engine.progress import Costs, Progress
@@ -56,6 +57,7 @@ class Pipeline:
         wants_previews = is_seen and recipe.get("previews", True)
         self._view: LatentView | None = LatentView(pipe, self._traits.latents) if wants_previews else None
         self._costs = Costs()
+        self.encodings = Encodings.install(pipe)
         modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
         self.bytes = sum(
             t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()]
@@ -65,8 +67,23 @@ class Pipeline:
 
     def close(self) -> None:
         """Drops the pipeline."""
-        self._pipe = self._view = None
+        self._pipe = self._view = self.encodings = None
         del self._adapters, self._accelerations
+
+    def park(self) -> bool:
+        """Moves the weights to the machine's own memory; False where the library holds them where they are."""
+        try:
+            self._pipe.to("cpu")
+            if self.encodings is not None:
+                self.encodings.clear()
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            _log.info("this pipeline cannot wait in the machine's memory: %s", error)
+            return False
+        return True
+
+    def resume(self) -> None:
+        """Moves the weights back to the device."""
+        self._pipe.to(self._machine.device)
 
     def pictures(self, input: Mapping[str, object]) -> int:
         """How many media one job makes."""
