@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import io
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.catalogue.shrunk import NAMES, Weights, input_of, shrunk
 from tests.predictions import cast
+from tests.workers.house import Worker
 from workers import catalogue, drain, session
+from workers.engine import Engine
 
 KINDS = {"images": "image/", "videos": "video/mp4", "audios": "audio/wav", "meshes": "model/gltf-binary"}
 
 
-class Worker:
-    """A session without a process: the engine, and its lane."""
+class Zoo(Worker):
+    """With room for weights of its own."""
 
     def __init__(self, weights: Path) -> None:
-        from workers.engine import Engine
-
-        self.worker, self.lanes, self.lock = "zoo", ["gpu"], 0
+        super().__init__()
+        self.lanes = ["gpu"]
         self.engine = Engine(device="cpu", threads=1, weights_folder=weights)
-
-    def at_work(self, fences, seconds):
-        return nullcontext()
-
-    def lost(self) -> set[str]:
-        return set()
-
-    def report(self) -> None:
-        pass
 
 
 @pytest.fixture
-def shelf(db, tmp_path, settings, monkeypatch):
+def shelf(transactional_db, tmp_path, settings, monkeypatch):
     settings.WEIGHTS_DIR = tmp_path
-    monkeypatch.setattr(session, "_session", Worker(tmp_path))
+    monkeypatch.setattr(session, "_session", Zoo(tmp_path))
     monkeypatch.setattr(session, "is_draining", lambda: False)
     monkeypatch.setattr(drain, "LINGER_SECONDS", 0.0)
     yield tmp_path

@@ -160,11 +160,11 @@ def test_a_resting_engine_takes_nothing_new(monkeypatch):
 def test_the_end_of_a_batch_is_foreseen_by_its_steps(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(drain.time, "monotonic", lambda: now[0])
-    pace = drain._Pace()
+    time_left = drain._TimeLeft()
 
     def after(step: int, seconds: float) -> float:
         now[0] += seconds
-        return pace.left_s([StepReport("a", step, 5)])
+        return time_left.of([StepReport("a", step, 5)])
 
     assert after(0, 9.0) == after(1, 9.0) == math.inf  # a load tells nothing of steps
     assert after(2, 2.0) == 6.0
@@ -191,7 +191,7 @@ def test_a_model_that_ends_engines_as_it_is_made_ready_is_left(monkeypatch):
         tried.append(recipe["id"])
         raise SystemExit  # what no handler of ours catches, as a crash
 
-    monkeypatch.setattr(me.engine, "open", dies)
+    monkeypatch.setattr(me.engine, "make_ready", dies)
     monkeypatch.setattr(drain, "_could_not_open", set())
     for _ in range(drain.MAX_TRIES):
         with pytest.raises(SystemExit):
