@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from playground.predictions import adapters
 from playground.predictions.adapters import AdapterJson
@@ -23,11 +24,14 @@ class AdapterFiles:
     def fetch(self, one: AdapterJson) -> Adapter:
         """The adapter with its file on this disk. Raises EngineError where it is gone, or cannot be had now."""
         if not one["sha256"]:
-            raise EngineError(f"The adapter “{one['name']}” was deleted.", code="invalid_input")
+            raise _deleted(one)
         path = self._folder / f"{one['sha256']}.safetensors"
         try:
+            is_whole = path.stat().st_size == one["size"]  # after a power cut it may not be
             os.utime(path)
         except FileNotFoundError:
+            is_whole = False
+        if not is_whole:
             self._bring(one, path)
         return Adapter(sha256=one["sha256"], weight=one["weight"], path=str(path), name=one["name"])
 
@@ -37,7 +41,7 @@ class AdapterFiles:
             self._make_room(one["size"])
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
                 try:
-                    adapters.copy(one, file)
+                    _copy(one, file)
                     file.flush()
                     file.seek(0)
                     if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
@@ -46,8 +50,6 @@ class AdapterFiles:
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
-        except FileNotFoundError:
-            raise EngineError(f"The adapter “{one['name']}” was deleted.", code="invalid_input") from None
         except OSError as error:
             sentence = f"The adapter “{one['name']}” could not be fetched ({type(error).__name__})."
             raise EngineError(sentence, retryable=True) from error
@@ -64,3 +66,14 @@ class AdapterFiles:
                 return
             path.unlink(missing_ok=True)
             taken -= freed
+
+
+def _copy(one: AdapterJson, to: IO[bytes]) -> None:
+    try:
+        adapters.copy(one, to)
+    except FileNotFoundError:
+        raise _deleted(one) from None
+
+
+def _deleted(one: AdapterJson) -> EngineError:
+    return EngineError(f"The adapter “{one['name']}” was deleted.", code="invalid_input")

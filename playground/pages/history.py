@@ -28,6 +28,7 @@ from playground.predictions import TooBroad, browse, export
 from playground.predictions import delete as deletion
 
 PAGE = 50
+MAX_BACK = 8000  # of the filters in a form: what is cut off would look for more than was shown
 EXPORTS = {
     "csv": (export.as_csv, "text/csv; charset=utf-8"),
     "jsonl": (export.as_json_lines, "application/x-ndjson; charset=utf-8"),
@@ -216,7 +217,7 @@ def _ids(values: QueryDict) -> list[UUID]:
 
 def _back(request: HttpRequest) -> Asked:
     """The filters of the list that the form stood in."""
-    return Asked.of(QueryDict(request.POST.get("back", "")[:2000]))
+    return Asked.of(QueryDict(request.POST.get("back", "")[:MAX_BACK]))
 
 
 def _undo(request: HttpRequest, workspace: Workspace) -> dict[str, Any]:

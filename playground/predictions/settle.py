@@ -56,7 +56,12 @@ def refund_in_full(row: Prediction) -> None:
 
 def kept_log(lines: Sequence[str]) -> str:
     """The end of a log, as its row keeps it."""
-    return "\n".join(lines)[-MAX_LOG:]
+    return storable("\n".join(lines)[-MAX_LOG:])
+
+
+def storable(text: str) -> str:
+    """What an engine says with what a file called something, as the database takes it: without the character 0."""
+    return text.replace("\0", "\ufffd")
 
 
 # Whether anybody is told is looked up by the statement that closes the row: what it sees is newer than the run's end,

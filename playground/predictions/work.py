@@ -30,7 +30,7 @@ from playground.predictions.claims import Warmth
 from playground.predictions.files import with_files
 from playground.predictions.find import attach_model
 from playground.predictions.present import state_of
-from playground.predictions.settle import charge, kept_log, refund_in_full
+from playground.predictions.settle import charge, kept_log, refund_in_full, storable
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +237,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
 
     `message` is for the user. False: too late.
     """
+    message = storable(message)
     with transaction.atomic():
         row = claims.hold_row(UUID(id), fence)
         if row is None:

@@ -43,6 +43,8 @@ class Hub:
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     served: dict[str, bytes] = field(default_factory=dict)
     breaks_after: list[int] = field(default_factory=list)
+    falls_silent: bool = False  # where it would break off
+    is_over: threading.Event = field(default_factory=threading.Event)
     refuses: tuple[int, str] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -76,6 +78,8 @@ def _handler(state: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             self.end_headers()
             if part is not None and len(data) > 10_000 and state.breaks_after:
                 self.wfile.write(data[: state.breaks_after.pop(0)])
+                if state.falls_silent:
+                    state.is_over.wait(60)
                 self.close_connection = True
                 self.connection.close()
                 return
@@ -111,6 +115,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         threading.Thread(target=made.serve_forever, daemon=True).start()
         state.url = f"http://127.0.0.1:{made.server_address[1]}"
         yield state
+        state.is_over.set()
         made.shutdown()
 
 
@@ -172,6 +177,16 @@ def test_a_connection_that_breaks_is_made_again_where_it_was(server: Hub, tmp_pa
     assert ranges[0] == ""
     assert len(ranges) == 3
     assert (tmp_path / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+
+
+def test_a_connection_that_falls_silent_is_made_again(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "STALL_SECONDS", 0.5)
+    server.breaks_after, server.falls_silent = [200_000], True
+    bring(server, tmp_path)
+    assert (tmp_path / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    assert not server.is_over.is_set()
 
 
 def test_an_attempt_that_failed_is_gone_on_with_later(server: Hub, tmp_path: Path) -> None:

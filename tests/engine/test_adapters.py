@@ -100,6 +100,34 @@ def test_only_those_with_the_same_adapters_share_a_batch(
     ]
 
 
+def test_a_refused_adapter_leaves_nothing_of_those_beside_it(
+    weights: Path, job: Make, red: Adapter, folder: Path, unet: Any
+) -> None:
+    fresh = Engine(device="cpu", threads=1, weights_folder=weights)
+    base = picture(fresh, job())
+    bad = loras.save(folder / "bad.safetensors", _no_layer(loras.tensors(unet)))
+    assert "bad" in refusal(fresh, job(), red, bad)
+    assert picture(fresh, job()) == base
+
+
+def test_what_one_calls_its_file_is_not_told_to_others_in_its_batch(
+    weights: Path, job: Make, red: Adapter, folder: Path, unet: Any
+) -> None:
+    fresh, listener = Engine(device="cpu", threads=1, weights_folder=weights), Listener()
+    bad = loras.save(folder / "bad.safetensors", _no_layer(loras.tensors(unet)))
+    for one in (red, bad):
+        mine, theirs = replace(one, name="a secret launch"), replace(one, name="other")
+        jobs = [replace(job("mine"), adapters=(mine,)), replace(job("theirs"), adapters=(theirs,))]
+        outcomes = fresh.run(jobs, listener)
+        for outcome in outcomes:
+            assert outcome.error is None or one.sha256[:12] in outcome.error.sentence
+            assert "launch" not in str(outcome.error)
+            assert outcome.metrics is None or outcome.metrics.batch == 2
+    lines = [line for report in listener.reports for line in report.logs]
+    assert any(red.sha256[:12] in line for line in lines)
+    assert not any("launch" in line or "other" in line for line in lines)
+
+
 def test_a_stopped_run_leaves_the_base_as_it_was(engine: Engine, job: Make, red: Adapter) -> None:
     base = picture(engine, job())
     [stopped] = engine.run([replace(job(), adapters=(red,))], Listener(one=2))
@@ -186,6 +214,8 @@ def test_the_strength_in_the_metadata_counts_and_nothing_else_of_it(
     pattern = {"unet.lora_alpha": 4, "unet.alpha_pattern": {"^(a+)+$": 1, "nowhere": 3}}
     same = loras.save(folder / "same.safetensors", made, metadata=pattern)
     assert picture(engine, job(), same) == picture(engine, job(), red)
+    endless = loras.save(folder / "endless.safetensors", made, metadata={"unet.lora_alpha": 10**400})
+    assert picture(engine, job(), endless) == picture(engine, job(), red)
 
 
 def test_what_the_library_saves_it_reads_back_without_a_loss(
@@ -257,6 +287,10 @@ def _whole_numbers(made: loras.Tensors) -> loras.Tensors:
     return {name: tensor.to(torch.int8) for name, tensor in made.items()}
 
 
+def _eight_bits(made: loras.Tensors) -> loras.Tensors:
+    return {**made, "unet.mid_block.attentions.0.to_q.alpha": torch.ones(1).to(torch.float8_e4m3fn)}
+
+
 def _half_missing(made: loras.Tensors) -> loras.Tensors:
     return {name: tensor for name, tensor in made.items() if "lora_A" in name or "to_q" in name}
 
@@ -273,6 +307,7 @@ def _half_missing(made: loras.Tensors) -> loras.Tensors:
         (_dora, "is no LoRA"),
         (_broken_numbers, "are no numbers"),
         (_whole_numbers, "floats are taken"),
+        (_eight_bits, "floats are taken"),
         (_half_missing, "does not fit"),
     ],
 )

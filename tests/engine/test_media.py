@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from playground import examiner
-from workers.engine import EngineError, films, meshes, pictures, sounds
+from workers.engine import EngineError, ffmpeg, films, meshes, pictures, sounds
 from workers.engine.families.diffusers import inputs, outputs, traits
 
 RATE = 8000
@@ -51,6 +52,14 @@ def test_a_film_comes_back_as_its_frames() -> None:
     assert len(frames) == 6
     error = np.abs(np.asarray(frames[5]).astype(int) - scene()[5].astype(int)).mean()
     assert error < 8
+
+
+def test_a_film_with_ten_bits_a_colour_comes_back_with_eight() -> None:
+    arguments = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "48x32", "-r", "8", "-i", "pipe:0"]
+    arguments += ["-c:v", "libx264", "-pix_fmt", "yuv420p10le"]
+    deep = ffmpeg.encode(arguments, feed=scene().tobytes(), suffix=".mp4")
+    frames = films.decode(deep, "video/mp4", most=3)
+    assert [(one.mode, one.size) for one in frames] == [("RGB", (48, 32))] * 3
 
 
 def test_a_film_of_odd_size_loses_its_last_row_and_column() -> None:
@@ -148,6 +157,12 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
 def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(EngineError, match="megapixels"):
         pictures.decode(file("PNG", Image.new("1", (9000, 9000))))
+    bomb = bytearray(file("PNG", Image.new("1", (8, 8))))
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    with pytest.raises(EngineError) as caught:
+        pictures.decode(bytes(bomb))
+    assert caught.value.code == "invalid_input"
 
 
 def address(data: bytes, media_type: str = "image/png") -> str:
@@ -159,6 +174,20 @@ def test_a_file_that_is_not_there_is_said_to_be(value: object) -> None:
     with pytest.raises(EngineError) as caught:
         inputs.contents(value)
     assert caught.value.code == "invalid_input"
+
+
+@pytest.mark.parametrize("shape", [(200_000, 1), (1, 200_000), (3000, 2000), (64, 64)])
+@pytest.mark.parametrize("asked", [{}, {"width": 1536}, {"height": 1536}])
+def test_no_shape_of_a_picture_makes_more_than_the_form_offers(
+    shape: tuple[int, int], asked: dict[str, int]
+) -> None:
+    taken = inputs.Inputs({"image", "prompt", "width", "height"}, traits.CLASSES["FluxKontextPipeline"])
+    given = {"prompt": "x", "seed": 1, "image": address(file("PNG", Image.new("1", shape))), **asked}
+    size = taken.files(given).size
+    assert size is not None
+    assert size[0] * size[1] <= 1536 * 1536
+    assert size[0] % 16 == size[1] % 16 == 0
+    assert all(side in size for side in asked.values())
 
 
 def test_pictures_and_masks_are_brought_to_the_size_of_what_is_made() -> None:

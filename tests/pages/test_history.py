@@ -468,6 +468,11 @@ def test_an_export_is_of_ones_own_runs(world):
     assert world.ada.get(f"{LIST}/export/exe").status_code == 404
 
 
+def test_the_longest_search_comes_back_from_its_form_whole(rf):
+    asked = history.Asked(q="🏺" * 200, status="failed", model="壺" * 100, since="2026-11-01", shared="1")
+    assert history._back(rf.post("/", {"back": asked.query()})) == asked
+
+
 # ---- Roles ------------------------------------------------------------------------------------------------------
 
 

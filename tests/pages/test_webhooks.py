@@ -186,10 +186,12 @@ def test_a_run_tells_who_was_told(world, hook):
     assert "example.test" in shown
     assert "Pending" in shown
     assert f'href="{LIST}/{hook.uid}/log/{sent.uid}"' in shown
+    assert URL in shown
     assert "Who was told" not in text(world.ada.get(f"/p/{world.run().uid}"))
     world.workspace.memberships.update(role="billing")  # who sees runs, and no webhooks
     shown = text(world.ada.get(f"/p/{row.uid}"))
     assert "example.test" in shown
+    assert URL not in shown  # its path or query may hold a secret
     assert sent.uid not in shown
 
 

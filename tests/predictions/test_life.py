@@ -57,6 +57,16 @@ def test_viewers_are_shown_each_change_and_the_end_last(transactional_db):
     assert last == seen[-1]
 
 
+def test_a_message_with_what_no_text_may_hold_is_still_told(payer):
+    row = cast.submit(payer)
+    (job,) = cast.claim()
+    named = {"id": job["id"], "fence": job["fence"], "code": "invalid_input"}
+    assert work.fail(**named, message="No layer “a\0b”.", retryable=False, logs=["\0"])
+    failed = cast.again(row)
+    assert (failed.error_code, failed.error_message) == ("invalid_input", "No layer “a\ufffdb”.")
+    assert failed.logs == "\ufffd"
+
+
 def test_what_took_the_time_is_told(payer):
     made, failed = cast.submit(payer), cast.submit(payer, steps=5)
     for row in (made, failed):

@@ -40,6 +40,12 @@ def test_a_file_comes_from_storage_once(told, tmp_path):
     assert kept.fetch(told[0]) == found
 
 
+def test_a_file_that_a_power_cut_left_half_comes_anew(told, tmp_path):
+    kept = AdapterFiles(tmp_path, room_bytes=10_000)
+    Path(kept.fetch(told[0]).path).write_bytes(b"")
+    assert Path(kept.fetch(told[0]).path).read_bytes() == weights(0)
+
+
 def test_those_unused_longest_make_room(told, tmp_path):
     kept = AdapterFiles(tmp_path, room_bytes=2 * len(weights()) + 1)
     first, second = kept.fetch(told[0]), kept.fetch(told[1])

@@ -28,6 +28,7 @@ ENDINGS = {
 }  # the last: templates of chats, run in a sandbox
 CHUNK = 2**20
 ATTEMPTS = 5
+STALL_SECONDS = 30.0  # without a byte; the hub's client would wait for ever
 TOLD_BYTES = 2**28  # of one file, between two lines about it
 SPARE_BYTES = 2**30  # that stay free on the disk
 INDEX = "model_index.json"
@@ -75,7 +76,9 @@ def look_up(source: Source, *, endpoint: str | None = None) -> Wanted:
 
     with _told(source):
         api = HfApi(endpoint=endpoint, library_name="vitrine")
-        info = api.model_info(source.hub, revision=source.revision or None, files_metadata=True)
+        info = api.model_info(
+            source.hub, revision=source.revision or None, files_metadata=True, timeout=STALL_SECONDS
+        )
     if not re.fullmatch(r"[0-9a-f]{40}", info.sha or "") or (source.revision and info.sha != source.revision):
         raise Unreachable(
             f"the hub gave the revision {info.sha} of {source.hub} for {source.revision or 'the newest'}"
@@ -239,7 +242,9 @@ def _take_rest(
     url = hf_hub_url(wanted.hub, file.name, revision=wanted.revision, endpoint=endpoint)
     headers = build_hf_headers(library_name="vitrine") | {"Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={at}-"} if at else {}
-    with get_session().stream("GET", url, headers=headers, follow_redirects=True) as answer:
+    with get_session().stream(
+        "GET", url, headers=headers, follow_redirects=True, timeout=STALL_SECONDS
+    ) as answer:
         if answer.status_code >= 400:
             answer.read()
         hf_raise_for_status(answer)

@@ -101,6 +101,8 @@ def decode(data: bytes, media_type: str, *, most: int) -> list[Image.Image]:
         str(most),
         "-vf",
         f"scale={side}",
+        "-pix_fmt",
+        "rgb24",  # also of films with ten bits a colour
         "-c:v",
         "ppm",
         "-f",

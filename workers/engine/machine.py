@@ -143,16 +143,13 @@ def default_budget_bytes() -> int:
 
 
 def used_bytes() -> int:
-    """Memory in use now: of the GPU by this process where there is one, else of this process. Never imports torch."""
+    """Memory that is taken now: of the GPU by this process where there is one, with what torch keeps for its next
+    tensors; else of this process. Never imports torch."""
     if _started is not None and _started.device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.memory_reserved())
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return _status_bytes("VmRSS")
 
 
 def release_memory() -> None:

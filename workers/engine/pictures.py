@@ -26,6 +26,16 @@ MAX_PIXELS = 64_000_000
 _PREVIEW = {"format": "WEBP", "quality": 70, "method": 0}
 _POSTER = {"format": "WEBP", "quality": 80, "method": 4}
 _TAKEN = ("PNG", "JPEG", "WEBP", "GIF")
+_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 _FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 
@@ -78,7 +88,7 @@ def decode(data: bytes, *, most_pixels: int = MAX_PIXELS) -> Image.Image:
             upright = ImageOps.exif_transpose(picture)
             has_alpha = "A" in upright.getbands() or "transparency" in upright.info
             return upright.convert("RGBA" if has_alpha else "RGB")
-    except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:
+    except _FAULTS as error:
         raise EngineError("A picture of the input cannot be decoded.", code="invalid_input") from error
 
 

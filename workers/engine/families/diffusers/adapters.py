@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 MAX_TENSORS = 16_384
 LEAST_ROOM_BYTES = 256 * 2**20  # for adapters beside their base, however small that is
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_COUNTS = (torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)  # of an alpha alone
 # Everything else that loaders know (LoKr, control LoRA, norms, embeddings) rewrites the base or is dropped by them.
 _PARTS = (
     ".lora_A.weight", ".lora_B.weight", ".lora_B.bias", ".lora_down.weight", ".lora_up.weight", ".lora.down.weight",
@@ -35,6 +36,7 @@ _PARTS = (
     ".lora_linear_layer.up.weight", ".alpha",
 )  # fmt: skip
 _METADATA = "lora_adapter_metadata"
+_MOST_ALPHA = 1e9  # JSON has whole numbers that no float holds
 
 Tensors = dict[str, torch.Tensor]
 
@@ -79,13 +81,21 @@ class Adapters:
             if one.sha256 in self._kept:
                 self._kept.move_to_end(one.sha256)
         lines = []
-        for one in wanted:
-            if one.sha256 not in self._kept:
-                started_at = time.perf_counter()
-                self._load(one, keeping=stacked)
-                lines.append(f"Adapter {_called(one)} loaded in {time.perf_counter() - started_at:.1f} s.")
-        self._pipe.enable_lora()
-        self._pipe.set_adapters([_name(sha256) for sha256 in stacked], adapter_weights=list(stacked.values()))
+        try:
+            for one in wanted:
+                if one.sha256 not in self._kept:
+                    started_at = time.perf_counter()
+                    self._load(one, keeping=stacked)
+                    lines.append(
+                        f"Adapter {_called(one)} loaded in {time.perf_counter() - started_at:.1f} s."
+                    )
+            self._pipe.enable_lora()
+            self._pipe.set_adapters(
+                [_name(sha256) for sha256 in stacked], adapter_weights=list(stacked.values())
+            )
+        except BaseException:
+            self.take_off()  # what is loaded acts at once, also where the next one is refused
+            raise
         return lines
 
     def take_off(self) -> None:
@@ -222,7 +232,8 @@ def _read(one: Adapter) -> tuple[Tensors, dict[str, str]]:
         _log.info("an adapter could not be read", exc_info=error)
         raise _refused(f"The adapter {_called(one)} cannot be read as safetensors.") from None
     for name, tensor in tensors.items():
-        if tensor.dtype not in _DTYPES and not (name.endswith(".alpha") and tensor.numel() == 1):
+        is_count = name.endswith(".alpha") and tensor.numel() == 1 and tensor.dtype in _COUNTS
+        if tensor.dtype not in _DTYPES and not is_count:
             raise _refused(
                 f"The adapter {_called(one)} holds {tensor.dtype} in “{name[:120]}”; floats are taken."
             )
@@ -263,7 +274,12 @@ def _scale(told: Mapping[str, Any], path: str, *, rank: int) -> float:
         # They are regular expressions there; here they are the names that they nearly always are.
         fitting = (value for key, value in patterns.items() if _ends_in(inner, str(key)))
         alpha = next(fitting, alpha)
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or rank < 1:
+    if (
+        isinstance(alpha, bool)
+        or not isinstance(alpha, int | float)
+        or not abs(alpha) < _MOST_ALPHA
+        or rank < 1
+    ):
         return 1.0
     return alpha / math.sqrt(rank) if told.get(f"{prefix}use_rslora") is True else alpha / rank
 

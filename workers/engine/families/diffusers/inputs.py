@@ -164,9 +164,16 @@ class Inputs:
             return (width, height) if isinstance(width, int) and isinstance(height, int) else None
         fitting = fit(first.size, area=math.prod(self.traits.size), multiple=self.traits.multiple)
         return (
-            width if isinstance(width, int) else fitting[0],
-            height if isinstance(height, int) else fitting[1],
+            width if isinstance(width, int) else self._beside(height, fitting[0]),
+            height if isinstance(height, int) else self._beside(width, fitting[1]),
         )
+
+    def _beside(self, given: object, side: int) -> int:
+        """The side that the picture has, unless with a given one it comes to more than the form's longest sides do."""
+        if not isinstance(given, int):
+            return side
+        by = self.traits.multiple
+        return min(side, max(by, math.prod(self.traits.size) * 9 // 4 // max(given, 1) // by * by))
 
     def _sized(self, found: dict[str, object], size: tuple[int, int] | None) -> dict[str, object]:
         most = max(math.prod(self.traits.size), 1024 * 1024)
@@ -189,12 +196,11 @@ def fit(size: tuple[int, int], *, area: int, multiple: int) -> tuple[int, int]:
     >>> fit((4000, 3000), area=1024 * 1024, multiple=16)
     (1168, 880)
     """
-    width, height = size
-    scale = min(1.0, math.sqrt(area / (width * height)))
-    return (
-        max(multiple, int(width * scale) // multiple * multiple),
-        max(multiple, int(height * scale) // multiple * multiple),
-    )
+    scale = min(1.0, math.sqrt(area / math.prod(size)))
+    width, height = (max(multiple, int(side * scale) // multiple * multiple) for side in size)
+    # The shorter side of a thread of pixels was made longer, and the other one is not shorter by that.
+    longest = max(multiple, area // min(width, height) // multiple * multiple)
+    return min(width, longest), min(height, longest)
 
 
 def contents(value: object) -> tuple[str, bytes]:

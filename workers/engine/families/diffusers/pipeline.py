@@ -14,6 +14,7 @@ import torch
 
 from workers.engine import machine as machines
 from workers.engine.contract import (
+    Adapter,
     EngineError,
     Job,
     MediaOutput,
@@ -39,6 +40,15 @@ class _Place:
 
     job: Job
     seed: int
+
+
+def _named_alike(jobs: Sequence[Job]) -> list[Adapter]:
+    """The adapters of a batch, which are the same files for all jobs. What one workspace calls its file, and the others
+    do not, is told to none: lines and errors are those of the whole batch."""
+    names: dict[str, set[str]] = {}
+    for one in (one for job in jobs for one in job.adapters):
+        names.setdefault(one.sha256, set()).add(one.name)
+    return [one if len(names[one.sha256]) == 1 else replace(one, name="") for one in jobs[0].adapters]
 
 
 class Pipeline:
@@ -125,7 +135,7 @@ class Pipeline:
         rate = outputs.sampling_rate(self._pipe)
         files = self._inputs.files(jobs[0].input, rate=rate)
         logs = {job.id: self._remarks(job.input) for job in jobs}
-        loaded = self._adapters.put_on(jobs[0].adapters)
+        loaded = self._adapters.put_on(_named_alike(jobs))
         ready_at = time.perf_counter() if loaded else started_at
         try:
             logs = {job.id: (*logs[job.id], *loaded) for job in jobs}
