@@ -295,6 +295,17 @@ def test_what_is_made_for_another_model_or_is_no_lora_is_refused_with_the_reason
     assert picture(engine, job(), red) == with_red
 
 
+def test_one_that_was_put_on_before_another_was_refused_is_taken_off(
+    weights: Path, job: Make, folder: Path, unet: Any, red: Adapter
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
+    base = picture(engine, job())
+    bad = loras.save(folder / "bad.safetensors", _no_layer(loras.tensors(unet)))
+    refusal(engine, job(), red, bad)
+    assert picture(engine, job()) == base
+    assert picture(engine, job(), red) != base
+
+
 def test_bytes_that_are_no_safetensors_or_not_those_that_were_meant_are_refused(
     engine: Engine, job: Make, folder: Path, red: Adapter
 ) -> None:

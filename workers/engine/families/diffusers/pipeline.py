@@ -125,9 +125,9 @@ class Pipeline:
         rate = outputs.sampling_rate(self._pipe)
         files = self._inputs.files(jobs[0].input, rate=rate)
         logs = {job.id: self._remarks(job.input) for job in jobs}
-        loaded = self._adapters.put_on(jobs[0].adapters)
-        ready_at = time.perf_counter() if loaded else started_at
-        try:
+        try:  # the first of two adapters is on when the second is refused
+            loaded = self._adapters.put_on(jobs[0].adapters)
+            ready_at = time.perf_counter() if loaded else started_at
             logs = {job.id: (*logs[job.id], *loaded) for job in jobs}
             result, progress = self._made(jobs, batch, files, on_step, logs)
         finally:
