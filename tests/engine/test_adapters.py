@@ -118,6 +118,9 @@ def test_loading_one_is_told_in_its_log_and_happens_once(
         [outcome] = engine.run([replace(job(), adapters=(green,))], listener)
         assert outcome.metrics is not None
         waited.append(outcome.metrics.load_s)
+        told = outcome.metrics
+        at_work_s = told.encode_s + told.steps_s + told.decode_s + told.file_s
+        assert told.total_s == pytest.approx(at_work_s)  # which is paid for, and loading is not
     assert waited[0] > 0
     assert waited[1] == 0
     assert any("“green” loaded in" in line for report in first.reports for line in report.logs)

@@ -319,7 +319,7 @@ class Pipeline:
             preview_s=progress.preview_s,
             decode_s=decoded_at - last_at,
             file_s=done_at - decoded_at,
-            total_s=done_at - started_at,
+            total_s=done_at - ready_at,  # loading an adapter is no more the model's work than loading weights
             steps=progress.done,
             steps_per_second=progress.done / steps_s if steps_s > 0 else 0.0,
             peak_memory_bytes=self._machine.peak_bytes(),
