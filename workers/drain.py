@@ -144,8 +144,8 @@ class _TimeLeft:
         self._step = 0
 
     def of(self, reports: Sequence[StepReport]) -> float:
-        """Seconds to the end; infinite before two steps are done."""
-        step, steps = max((report.step, report.steps) for report in reports)
+        """Seconds to the end; infinite before two steps are done, and where nobody is left to tell of."""
+        step, steps = max(((report.step, report.steps) for report in reports), default=(0, 0))
         now = time.monotonic()
         if step == 0 or step < self._step:  # another batch, or the same once more
             self._first = None

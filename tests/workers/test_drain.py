@@ -171,6 +171,9 @@ def test_the_end_of_a_batch_is_foreseen_by_its_steps(monkeypatch):
     assert after(4, 4.0) == 2.0
     assert after(5, 2.0) == 0.0
     assert after(1, 0.0) == math.inf  # another batch
+    assert (
+        time_left.of([]) == math.inf
+    )  # nobody of it is left, and a call that takes no batches goes on to its end
 
 
 def test_a_log_has_an_end(monkeypatch):
