@@ -112,6 +112,8 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
     began_at = time.monotonic()
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
+            if any(job["fence"] > 1 for job in claimed):
+                _finisher.wait()  # an engine may have been lost with it before: what is made now is stored first
             jobs, outcomes = _jobs(claimed)
             outcomes += me.engine.run(jobs, on_step)
         except Exception:
