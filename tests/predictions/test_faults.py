@@ -72,6 +72,15 @@ def test_a_result_that_finds_no_room_is_made_again_later(payer):
     assert (fault.code, fault.attempt, fault.killed) == ("not_stored", 1, False)
 
 
+def test_a_pause_is_not_taken_from_the_time_to_start(payer):
+    hasty = cast.shelve(name="hasty", endpoint__start_within_seconds=5)
+    row = cast.submit(payer, model=hasty)
+    (job,) = cast.claim()
+    work.fail(id=job["id"], fence=job["fence"], code="not_stored", message="No room.", retryable=True)
+    waiting = cast.again(row)
+    assert waiting.start_by - waiting.not_before == later(seconds=5)
+
+
 def test_what_waits_behind_goes_before_the_third_try(payer):
     bad, good = cast.submit(payer), cast.submit(payer, steps=5)
     assert kill(worker="one") == [bad.public_id.hex]
