@@ -18,6 +18,7 @@ from django.db import DatabaseError, OperationalError, close_old_connections, co
 
 from marketplace import dispatch
 from marketplace.models import Version
+from playground import live
 from playground.predictions import work
 from workers import session
 from workers.adapters import AdapterFiles
@@ -112,6 +113,8 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
     began_at = time.monotonic()
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
+            if any(job["fence"] > 1 for job in claimed):
+                _finisher.wait()  # an engine may have been lost with it before: what is made now is stored first
             jobs, outcomes = _jobs(claimed)
             outcomes += me.engine.run(jobs, on_step)
         except Exception:
@@ -144,8 +147,8 @@ class _TimeLeft:
         self._step = 0
 
     def of(self, reports: Sequence[StepReport]) -> float:
-        """Seconds to the end; infinite before two steps are done."""
-        step, steps = max((report.step, report.steps) for report in reports)
+        """Seconds to the end; infinite before two steps are done, and where nobody is left to tell of."""
+        step, steps = max(((report.step, report.steps) for report in reports), default=(0, 0))
         now = time.monotonic()
         if step == 0 or step < self._step:  # another batch, or the same once more
             self._first = None
@@ -290,7 +293,7 @@ def _preload(me: session.Session, lane: str) -> bool:
         if version.sha256 in loaded or version.sha256 in _could_not_open:
             continue
         me.report()
-        if not _may_try(version.sha256):
+        if not _may_try(version.sha256, worker=me.worker, lane=lane):
             _could_not_open.add(version.sha256)
             log.error(
                 "%s ended %s engines as they made it ready; it is not tried again now", version, MAX_TRIES
@@ -317,14 +320,22 @@ _paces: dict[str, Pace] = {}
 _finisher = Finisher()
 
 
-def _may_try(version: str) -> bool:
-    """Count one try to make a version ready. Who dies of it tries again as the next process, but not for ever."""
+def _may_try(version: str, *, worker: str, lane: str) -> bool:
+    """Note one try to make a version ready. Who dies of it tries again as the next process, but not for ever.
+
+    Engines that are at it now, as all of a lane that was just started, have not died of it.
+    """
+    client, key = dispatch.redis_client(), _tries_key(version)
+    alive = {engine["worker"] for engine in live.engines(lane)}
     try:
-        tries = dispatch.redis_client().incr(_tries_key(version))
-        dispatch.redis_client().expire(_tries_key(version), TRIES_SECONDS)
+        tried = {one.decode() for one in cast("set[bytes]", client.smembers(key))}
+        if len(tried - alive) >= MAX_TRIES:
+            return False
+        client.sadd(key, worker)
+        client.expire(key, TRIES_SECONDS)
     except redis.RedisError:
-        return True
-    return tries <= MAX_TRIES
+        pass  # who cannot know tries
+    return True
 
 
 def _survived(version: str) -> None:
@@ -333,4 +344,4 @@ def _survived(version: str) -> None:
 
 
 def _tries_key(version: str) -> str:
-    return f"preload:{version}"
+    return f"preload:{version}:tried"

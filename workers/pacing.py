@@ -6,6 +6,7 @@ and so is likely to come again. It never makes one wait who is alone.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from playground import live
 from playground.predictions import work
 from playground.predictions.claims import Warmth
 from workers.session import Session
+
+log = logging.getLogger(__name__)
 
 CLAIM_LIMIT = 16
 IN_TURN = (
@@ -142,9 +145,13 @@ class Pace:
             room = jobs[0]["max_batch"] - sum(_pictures(job) for job in [*jobs, *more])
             if room < 1:
                 break
-            more += work.join(
-                beside=jobs[0]["id"], worker=me.worker, lane=self._lane, room=room, worker_lock=me.lock
-            )
+            try:
+                more += work.join(
+                    beside=jobs[0]["id"], worker=me.worker, lane=self._lane, room=room, worker_lock=me.lock
+                )
+            except Exception:  # those who are here already do not wait for their leases to end because of it
+                log.exception("no company for the batch of %s", jobs[0]["id"])
+                break
         times.vain = max(0, times.vain - 1) if more else min(times.vain + 1, 6)
         return more
 

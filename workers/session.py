@@ -39,6 +39,7 @@ HANG_GRACE_SECONDS = (
 LOCKED_GRACE_SECONDS = (
     5  # beyond that, for code that hangs with Python's own lock, when no thread of ours can act
 )
+KEEP_SECONDS = 600  # in which made results are stored; a disk that hangs longer ends the process
 EXIT_HUNG = 70
 # A server that vanishes without a word is noticed by the lock's connection within seconds, not within hours.
 LOCK_CONNECTION: dict[str, Any] = {
@@ -114,6 +115,7 @@ class Session:
         self.lock = 0
         self._jobs: dict[str, int] = {}
         self._kept: dict[str, int] = {}
+        self._kept_until = float("inf")
         self._lost: set[str] = set()
         self._ends_at = float("inf")
         self._busy_since: float | None = None
@@ -144,14 +146,20 @@ class Session:
                 self._jobs, self._ends_at, self._busy_since = {}, float("inf"), None
 
     def keep(self, fences: Mapping[str, int]) -> None:
-        """Renew the leases of these jobs until `let_go`: they are made, and are being stored."""
+        """Renew the leases of these jobs until `let_go`: they are made, and are being stored.
+
+        Storing that hangs ends the process.
+        """
         with self._guard:
             self._kept |= fences
+            self._kept_until = time.monotonic() + KEEP_SECONDS
 
     def let_go(self, fences: Mapping[str, int]) -> None:
         """The end of `keep`."""
         with self._guard:
             self._kept = {one: fence for one, fence in self._kept.items() if fences.get(one) != fence}
+            if not self._kept:
+                self._kept_until = float("inf")
 
     def lost(self) -> set[str]:
         """The jobs that a renewal found lost."""
@@ -178,7 +186,7 @@ class Session:
 
     def _watch(self) -> None:
         """End a process that hangs; take the lock again where its connection broke."""
-        if time.monotonic() > self._ends_at:
+        if time.monotonic() > min(self._ends_at, self._kept_until):
             log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
             os._exit(EXIT_HUNG)
         try:

@@ -25,6 +25,7 @@ from playground.live.state import (
     report_engine,
     shall_rest,
     unpack,
+    was_stopping,
     withdraw,
 )
 
@@ -46,5 +47,6 @@ __all__ = [
     "report_engine",
     "shall_rest",
     "unpack",
+    "was_stopping",
     "withdraw",
 ]

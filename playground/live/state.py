@@ -220,6 +220,15 @@ def engines(lane: str) -> list[Engine]:
     return _present(said, now)
 
 
+def was_stopping(lane: str, worker: str) -> bool:
+    """Whether the last word of an engine was that its process ends. Never raises; who said nothing was not stopping."""
+    try:
+        said = cast("bytes | None", redis_client().hget(f"engines:{lane}", worker))
+    except redis.RedisError:
+        return False
+    return said is not None and bool(json.loads(said).get("stopping"))
+
+
 async def engines_async(client: redis.asyncio.Redis, lane: str) -> list[Engine]:
     """`engines`, for the edge."""
     said = cast("Mapping[bytes, bytes]", await client.hgetall(f"engines:{lane}"))

@@ -70,7 +70,8 @@ WITH RECURSIVE levels AS (
            (NOT %(steady)s OR q.fair_at < now() - %(head_start)s * interval '1 second')
            AND NOT EXISTS (SELECT 1 FROM unnest(%(elsewhere)s::text[], %(patience)s::float[]) AS other(version, seconds)
                             WHERE other.version = v.sha256
-                              AND q.created_at > now() - other.seconds * interval '1 second')))
+                              AND q.created_at > now() - other.seconds * interval '1 second'
+                              AND q.start_by > now() + (other.seconds + %(head_start)s) * interval '1 second')))
      ORDER BY CASE WHEN %(in_turn)s THEN 0 ELSE q.priority END DESC,
               q.fair_at - CASE WHEN v.sha256 = ANY(%(warm)s)
                                  OR q.start_by < now() + %(head_start)s * interval '1 second'
@@ -106,7 +107,8 @@ RETURNING {columns}
 class Warmth:
     """What a worker would rather take: `loaded` version ids go up to `head_start` before what came earlier.
 
-    What other workers of the lane have loaded and this one has not, `elsewhere`, is left to them for so many seconds.
+    What other workers of the lane have loaded and this one has not, `elsewhere`, is left to them for so many seconds,
+    where it would still start in time after them.
     `steady`: nothing else than what is loaded, but for what has waited longer than the head start.
     """
 

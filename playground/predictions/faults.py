@@ -63,9 +63,13 @@ def note(row: Prediction, *, code: str, message: str, killed: bool = False) -> N
 
 
 def _was_alone(row: Prediction) -> bool:
-    """Whether the engine that ended had nothing but `row`; its other runs may have been told of before."""
+    """Whether the engine that ended had nothing but `row`; others that it ended with may have been told of before.
+
+    What it lost while it lived, a full disk or a memory that was too small, says nothing of its end.
+    """
     mates = Prediction.objects.filter(worker=row.worker, status=Prediction.Status.RUNNING).exclude(pk=row.pk)
-    lost_before = Fault.objects.filter(worker=row.worker, occurred_at__gt=timezone.now() - WINDOW)
+    since = timezone.now() - WINDOW
+    lost_before = Fault.objects.filter(worker=row.worker, killed=True, occurred_at__gt=since)
     return not mates.exists() and not lost_before.exclude(prediction=row).exists()
 
 

@@ -123,7 +123,7 @@ def _lost() -> int:
     def bring_back(row: Prediction) -> None:
         _keep_last_words(row)
         stopped = f"The worker stopped during attempt {row.attempt}"
-        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=_is_dead(row))
+        faults.note(row, code="worker_lost", message=f"{stopped}.", killed=_has_died(row))
         if row.faults + 1 >= MAX_FAULTS:
             message = f"The run was lost {MAX_FAULTS} times with its worker. Nothing was charged."
             close_failed(row, code="worker_lost", message=message)
@@ -133,20 +133,22 @@ def _lost() -> int:
     return _one_by_one(_LOST, bring_back, {"class": WORKER_LOCK_CLASS, "is_settled": _is_settled()})
 
 
-_HELD = """
-SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND l.classid = %s AND l.objid = %s)
+_DIED = """
+SELECT pg_postmaster_start_time() < %s AND NOT EXISTS (
+   SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.classid = %s AND l.objid = %s)
 """
 
 
-def _is_dead(row: Prediction) -> bool:
-    """Whether the worker of a lost run is gone. One that was frozen, or without its database for a while, is not."""
-    if row.worker_lock is None:
+def _has_died(row: Prediction) -> bool:
+    """Whether the worker of a lost run ended by itself. One that was frozen, or without its database for a while, did
+    not; nor did one that was stopped, or went down with the whole machine and its database."""
+    if row.worker_lock is None or live.was_stopping(row.lane, row.worker):
         return False
     with connection.cursor() as cursor:
-        cursor.execute(_HELD, [WORKER_LOCK_CLASS, row.worker_lock])
-        return not cursor.fetchone()[0]
+        cursor.execute(_DIED, [row.started_at, WORKER_LOCK_CLASS, row.worker_lock])
+        return bool(cursor.fetchone()[0])
 
 
 # When the database was started, and when this process first saw it answer.

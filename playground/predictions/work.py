@@ -269,14 +269,16 @@ def requeue(row: Prediction, *, note: str, code: str | None = None) -> None:
     not break it for the others of its batch again. Some faults are worth a pause before the next try.
     """
     row.status = Prediction.Status.QUEUED
+    may_start_at = timezone.now()
     if code is not None:
         row.faults += 1
         row.batch_key = ""
         wait = faults.pause(code, row.faults)
-        row.not_before = timezone.now() + wait if wait else None
+        may_start_at += wait
+        row.not_before = may_start_at if wait else None
     # It did start in time; to start again it has the endpoint's patience, so that it is neither ended nor stuck.
     patience = timedelta(seconds=row.endpoint.start_within_seconds)
-    row.start_by = max(row.start_by, timezone.now() + patience)
+    row.start_by = max(row.start_by, may_start_at + patience)
     row.worker, row.worker_lock, row.lease_until, row.step = "", None, None, 0
     row.save(
         update_fields=[

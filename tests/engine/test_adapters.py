@@ -146,6 +146,9 @@ def test_loading_one_is_told_in_its_log_and_happens_once(
         [outcome] = engine.run([replace(job(), adapters=(green,))], listener)
         assert outcome.metrics is not None
         waited.append(outcome.metrics.load_s)
+        told = outcome.metrics
+        at_work_s = told.encode_s + told.steps_s + told.decode_s + told.file_s
+        assert told.total_s == pytest.approx(at_work_s)  # which is paid for, and loading is not
     assert waited[0] > 0
     assert waited[1] == 0
     assert any("“green” loaded in" in line for report in first.reports for line in report.logs)
@@ -328,6 +331,17 @@ def test_what_is_made_for_another_model_or_is_no_lora_is_refused_with_the_reason
     refusal(engine, job(), red, bad)
     assert picture(engine, job()) == base
     assert picture(engine, job(), red) == with_red
+
+
+def test_one_that_was_put_on_before_another_was_refused_is_taken_off(
+    weights: Path, job: Make, folder: Path, unet: Any, red: Adapter
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
+    base = picture(engine, job())
+    bad = loras.save(folder / "bad.safetensors", _no_layer(loras.tensors(unet)))
+    refusal(engine, job(), red, bad)
+    assert picture(engine, job()) == base
+    assert picture(engine, job(), red) != base
 
 
 def test_bytes_that_are_no_safetensors_or_not_those_that_were_meant_are_refused(

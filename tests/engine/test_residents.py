@@ -91,6 +91,19 @@ def test_a_run_teaches_what_it_needs(three: Path, job: Make) -> None:
     assert 8 * picture < holding.working_bytes < outcome.metrics.peak_memory_bytes
 
 
+def test_what_was_needed_before_is_not_learnt_where_the_kernel_measures_no_peak_anew(
+    three: Path, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.engine.machine._CLEAR_REFS", Path("/proc/none"))
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    engine.open(recipe("a"))
+    once = b"x" * (256 << 20)
+    del once
+    engine.run([job(recipe=recipe("a"))], Listener())
+    [holding] = engine.residents.holdings.values()
+    assert holding.working_bytes < 128 << 20
+
+
 def test_what_is_pinned_goes_last(three: Path) -> None:
     size = Engine(device="cpu", threads=1, weights_folder=three).open(recipe("a")).bytes
     engine = Engine(device="cpu", threads=1, weights_folder=three, memory_budget_bytes=int(size * 2.5))
@@ -270,6 +283,17 @@ def test_weights_that_do_not_fit_beside_others_are_loaded_without_them(
     monkeypatch.setattr(family, "open", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(EngineError, match="ran out of memory"):
         engine.open(recipe("c"))
+
+
+def test_what_does_not_fit_after_all_as_it_is_made_ready_drives_nobody_out(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    engine.open(recipe("a"))
+    monkeypatch.setattr(find("diffusers"), "open", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(EngineError, match="ran out of memory"):
+        engine.make_ready(recipe("b"))
+    assert names(engine) == ["a"]
 
 
 def test_loads_and_evictions_are_counted(three: Path) -> None:

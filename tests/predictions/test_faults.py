@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
+from marketplace import dispatch
 from marketplace.models import User
 from playground import live, predictions
 from playground.models import Fault, Prediction, Quarantine
@@ -70,6 +71,15 @@ def test_a_result_that_finds_no_room_is_made_again_later(payer):
     assert cast.again(row).cost_micros == cast.PRICE_MICROS
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.attempt, fault.killed) == ("not_stored", 1, False)
+
+
+def test_a_pause_is_not_taken_from_the_time_to_start(payer):
+    hasty = cast.shelve(name="hasty", endpoint__start_within_seconds=5)
+    row = cast.submit(payer, model=hasty)
+    (job,) = cast.claim()
+    work.fail(id=job["id"], fence=job["fence"], code="not_stored", message="No room.", retryable=True)
+    waiting = cast.again(row)
+    assert waiting.start_by - waiting.not_before == later(seconds=5)
 
 
 def test_what_waits_behind_goes_before_the_third_try(payer):
@@ -218,6 +228,55 @@ def test_a_run_that_hangs_before_its_first_step_counts_against_its_version(payer
         ("timeout", True),
         ("timeout", False),
     ]
+
+
+def test_what_an_engine_lost_and_lived_on_excuses_nobody(payer):
+    cast.submit(payer)
+    (job,) = cast.claim(worker="one")
+    work.fail(id=job["id"], fence=job["fence"], code="not_stored", message="No room.", retryable=True)
+    poison = cast.submit(payer, steps=5)
+    assert kill(worker="one") == [poison.public_id.hex]
+    assert Fault.objects.get(prediction=poison).alone
+
+
+def test_an_engine_that_was_being_stopped_was_not_ended_by_its_run(payer):
+    """It was loading weights or in a long step as its time to stop was over."""
+    cast.submit(payer)
+    live.report_engine(engine_that("stops", stopping=True))
+    kill(worker="stops")
+    (fault,) = Fault.objects.all()
+    assert (fault.code, fault.killed) == ("worker_lost", False)
+    live.report_engine(engine_that("works", stopping=False))
+    kill(worker="works")
+    assert Fault.objects.latest("pk").killed
+    dispatch.redis_client().delete(f"engines:{cast.LANE}")
+
+
+def test_who_was_lost_with_the_database_was_not_ended_by_its_run(payer):
+    """The whole machine went down."""
+    row = cast.submit(payer)
+    cast.claim(worker="one", worker_lock=DEAD_LOCK)
+    long_ago = later(days=3650)
+    Prediction.objects.filter(pk=row.pk).update(
+        started_at=F("started_at") - long_ago, lease_until=F("lease_until") - long_ago
+    )
+    predictions.sweep()
+    (fault,) = Fault.objects.all()
+    assert (fault.code, fault.killed) == ("worker_lost", False)
+
+
+def engine_that(worker: str, *, stopping: bool) -> live.Engine:
+    return {
+        "worker": worker,
+        "lane": cast.LANE,
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": True,
+        "draining": stopping,
+        "stopping": stopping,
+    }
 
 
 def test_a_worker_that_lives_was_not_ended_by_its_run(payer):

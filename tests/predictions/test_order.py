@@ -52,6 +52,11 @@ def test_what_another_engine_has_loaded_is_left_to_it_for_a_while(payer):
     assert cast.claim(warmth=Warmth(loaded=list(elsewhere), elsewhere=elsewhere)) != []
 
 
+def test_who_would_not_start_in_time_is_left_to_no_other_engine(payer):
+    hasty = cast.submit(payer, start_within=5)
+    assert cast.claim(warmth=Warmth(elsewhere={version(hasty): 10.0}))[0]["id"] == hasty.public_id.hex
+
+
 def test_a_steady_engine_takes_what_it_has_or_what_has_waited_longer_than_the_head_start(payer):
     cold = cast.submit(payer, model=shelve(1)[0])
     steady = Warmth(loaded=["another"], head_start=timedelta(seconds=8), steady=True)

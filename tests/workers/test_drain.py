@@ -11,6 +11,7 @@ import pytest
 from django.db import connections
 
 from marketplace import dispatch
+from playground import live
 from playground.models import Prediction
 from tests.predictions import cast
 from tests.workers.house import CARD, Worker
@@ -171,6 +172,9 @@ def test_the_end_of_a_batch_is_foreseen_by_its_steps(monkeypatch):
     assert after(4, 4.0) == 2.0
     assert after(5, 2.0) == 0.0
     assert after(1, 0.0) == math.inf  # another batch
+    assert (
+        time_left.of([]) == math.inf
+    )  # nobody of it is left, and a call that takes no batches goes on to its end
 
 
 def test_a_log_has_an_end(monkeypatch):
@@ -193,11 +197,31 @@ def test_a_model_that_ends_engines_as_it_is_made_ready_is_left(monkeypatch):
 
     monkeypatch.setattr(me.engine, "make_ready", dies)
     monkeypatch.setattr(drain, "_could_not_open", set())
-    for _ in range(drain.MAX_TRIES):
+    for number in range(drain.MAX_TRIES):
+        me.worker = f"engine-{number}"
         with pytest.raises(SystemExit):
             drain.drain_lane(cast.LANE)
+    me.worker = "the next"
     drain.drain_lane(cast.LANE)
     assert len(tried) == drain.MAX_TRIES
+
+
+def test_many_engines_that_make_the_same_model_ready_at_once_all_may():
+    for number in range(drain.MAX_TRIES + 2):
+        worker = f"engine-{number}"
+        live.report_engine(
+            {
+                "worker": worker,
+                "lane": cast.LANE,
+                "loaded": [],
+                "loading": "eager",
+                "loading_expected_s": None,
+                "loading_elapsed_s": 1.0,
+                "busy": False,
+                "draining": False,
+            }
+        )
+        assert drain._may_try("eager", worker=worker, lane=cast.LANE)
 
 
 def test_a_model_that_is_made_ready_is_not_counted_against(monkeypatch):

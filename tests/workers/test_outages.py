@@ -18,6 +18,7 @@ from playground.predictions.sweep import WORKER_LOCK_CLASS
 from tests.predictions import cast
 from workers import drain, tasks
 from workers.engine import MediaOutput, Outcome, StepReport
+from workers.session import EXIT_HUNG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,21 +119,40 @@ from django.db import connections
 connections["default"].settings_dict["NAME"] = sys.argv[1]
 from workers import session
 session.BEAT_SECONDS = 0.1
-print(session.Session(["test"]).lock, flush=True)
-sys.stdin.readline()
+me = session.Session(["test"])
+print(me.lock, flush=True)
+if sys.stdin.readline():
+    session.KEEP_SECONDS = 0
+    me.keep({})
+    sys.stdin.readline()
 """
 
 
-def test_a_worker_takes_its_own_lock_again():
-    name = connection.settings_dict["NAME"]
-    held = "SELECT pid, objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SESSION, name],
+def a_session() -> subprocess.Popen[str]:
+    """A process with a session, which says its lock; at a line it begins to store what never is stored."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SESSION, connection.settings_dict["NAME"]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ,
     )
+
+
+def test_a_result_that_hangs_as_it_is_stored_ends_the_process():
+    with a_session() as process:
+        try:
+            assert process.stdout.readline()
+            process.stdin.write("store\n")
+            process.stdin.flush()
+            assert process.wait(60) == EXIT_HUNG
+        finally:
+            process.kill()
+
+
+def test_a_worker_takes_its_own_lock_again():
+    held = "SELECT pid, objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
+    process = a_session()
     try:
         lock = int(process.stdout.readline())
         with server() as other:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from marketplace import dispatch
 from playground import live
@@ -119,6 +120,23 @@ def test_who_is_waited_for_in_vain_is_waited_for_less_and_less(pace, me):
     assert all(0 < later < earlier / 1.5 for earlier, later in itertools.pairwise(waits))
 
 
+def test_those_who_are_here_are_run_though_nobody_can_join_them(pace, me):
+    payer = cast.payer()
+    has_run(pace, me, payer, 1, 5.0)
+    has_run(pace, me, payer, 3, 5.2)
+    row = cast.submit(payer, **CARDS)
+
+    def heard(until: float) -> bool:
+        with contextlib.suppress(OperationalError), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return True
+
+    try:
+        assert [job["id"] for job in pace.claim(me, heard)] == [row.public_id.hex]
+    finally:
+        connection.close()
+
+
 def test_where_a_larger_batch_takes_as_much_longer_nobody_is_waited_for(pace, me):
     payer, heard = cast.payer(), []
     has_run(pace, me, payer, 1, 1.0)
@@ -220,6 +238,38 @@ def test_a_batch_is_stored_beside_the_next_one_and_its_leases_are_kept(me, monke
     assert {cast.again(row).status for row in [*first, *second]} == {"succeeded"}
     assert me.kept == {}
     cast.money_is_right()
+
+
+def test_what_is_made_is_stored_before_a_run_that_was_lost_before(me, monkeypatch):
+    cast.submit(cast.payer(), **CARDS)
+    (lost,) = drain.work.claim(worker="another", lane=cast.LANE, limit=1)
+    assert cast.fail(lost, retryable=True)
+    jobs = drain.work.claim(worker="listener", lane=cast.LANE, limit=1)
+    begun, order = threading.Event(), []
+    run = me.engine.run
+
+    @contextlib.contextmanager
+    def at_work(fences, seconds):
+        begun.set()
+        yield
+
+    def store() -> None:
+        assert begun.wait(20)
+        time.sleep(0.05)  # in which the run would begin if it did not wait
+        order.append("stored")
+
+    def runs(*args):
+        order.append("run")
+        return run(*args)
+
+    monkeypatch.setattr(me, "at_work", at_work)
+    monkeypatch.setattr(me.engine, "run", runs)
+    drain._finisher.hand(store)
+    drain.run_batch(me, jobs)  # type: ignore[arg-type]
+    drain._finisher.rest()
+    drain.Telling.rest()
+    assert order == ["stored", "run"]
+    assert Prediction.objects.get().status == "succeeded"
 
 
 def _after(keep, made: threading.Event, locked: threading.Event):

@@ -80,14 +80,6 @@ class Machine:
         unit = 1 if sys.platform == "darwin" else 1024
         return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-    def held_bytes(self) -> int:
-        """Memory in use now, measured as `peak_bytes` measures it; 0 where nobody can say."""
-        if self.device.startswith("cuda"):
-            import torch
-
-            return int(torch.cuda.memory_allocated())
-        return _status_bytes("VmRSS")
-
 
 def _status_bytes(name: str) -> int:
     """One of the kernel's figures about this process, in bytes; 0 where there is none."""

@@ -162,8 +162,16 @@ class Residents:
         holding.working_bytes = self._working[holding.resident.key] = seen
 
     def held_bytes(self) -> int:
-        """Memory of the device, or of the process, in use now; 0 before anything was loaded."""
-        return machines.start(self._device, self._threads).held_bytes() if self._sizes else 0
+        """Memory of the device, or of the process, that a run begins with; 0 before anything was loaded.
+
+        Where the kernel cannot begin a new measurement it is the peak so far: what another model needed once is not
+        taken for the need of this one.
+        """
+        if not self._sizes:
+            return 0
+        machine = machines.start(self._device, self._threads)
+        machine.reset_peak()
+        return machine.peak_bytes()
 
     def _told(self, holdings: OrderedDict[str, Holding]) -> list[Resident]:
         with self._lock:

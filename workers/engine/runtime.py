@@ -96,8 +96,17 @@ class Engine:
         """
         if not self.residents.fits(recipe):
             return False
-        self._held(recipe)
-        return True
+        try:
+            self.residents.hold(recipe)
+        except Exception as error:
+            if not machines.is_out_of_memory(error):
+                raise
+            _log.warning("out of memory while a model was made ready; what is resident stays")
+            error.__traceback__ = None  # its frames hold what was loaded so far
+            machines.release_memory()
+        else:
+            return True
+        raise EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
 
     @property
     def swap_s(self) -> float:
