@@ -1,7 +1,7 @@
 """Screenshots of the running product: every page, wide and at phone width, light and dark.
 
-`python -m tests.screenshots URL EMAIL PASSWORD FOLDER` against a running Vitrine; `make screenshots` starts one of its
-own and writes those that the README shows.
+`python -m tests.screenshots FOLDER --url URL --email EMAIL --password PASSWORD` against a running Vitrine; `make
+screenshots` starts one of its own and writes those that the README shows, and all of them on sheets.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LONGEST = 8000  # pixels; of a page that goes on for longer, the first window says enough
 SIZES = {"1440": (1440, 1000), "390": (390, 844)}
+TILES = {"1440": (5, 400, 280), "390": (9, 220, 476)}  # of a sheet: how many in a row, their width and height
+GAP, GROUND = 12, (128, 128, 128)
 MODEL = "/m/vitrine/daylight"
 PROMPTS = (
     "a glossy teal vase on a white plinth, light from the left, ivory wall",
@@ -143,6 +146,20 @@ def _save(page: Page, path: Path) -> Path:
     return path
 
 
+def sheet(pictures: list[Path], *, size: str, to: Path) -> None:
+    """The upper part of each page, small, all of them on one picture."""
+    columns, width, height = TILES[size]
+    rows = -(-len(pictures) // columns)
+    whole = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), GROUND)
+    for place, path in enumerate(pictures):
+        with Image.open(path) as picture:
+            tall = round(picture.width * height / width)
+            tile = picture.convert("RGB").crop((0, 0, picture.width, tall)).resize((width, height))
+        row, column = divmod(place, columns)
+        whole.paste(tile, (GAP + column * (width + GAP), GAP + row * (height + GAP)))
+    whole.save(to, quality=80, method=6)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -164,6 +181,11 @@ def main() -> None:
                 made = shoot(
                     browser, url=stack.url, email=stack.email, password=stack.password, folder=asked.folder
                 )
+    if asked.readme:
+        for size in SIZES:
+            for scheme in ("light", "dark"):
+                of = [path for path in made if path.stem.endswith(f"-{size}-{scheme}")]
+                sheet(of, size=size, to=asked.folder / f"pages-{size}-{scheme}.webp")
     for path in made:
         if asked.readme and path.stem not in README:
             path.unlink()
