@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -75,6 +76,28 @@ def test_installed_run_paid_and_kept(name: str, shelf: Path, tiny_weights: Weigh
         assert shown["duration_ms"] > 0
     if listed == "videos":
         assert asset.thumbnail_name
+
+
+def test_a_newer_revision_leaves_the_older_one_what_it_was(
+    shelf: Path, tiny_weights: Weights, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from marketplace import catalog
+
+    entry, newer = shrunk("sdxl"), tmp_path_factory.mktemp("newer") / "sdxl"
+    older = tiny_weights.of(entry.pipeline)
+    shutil.copytree(older, newer)
+    config = newer / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text() + "\n")
+    said: list[str] = []
+    recipes = [
+        catalogue.bring(entry, weights_dir=shelf, say=said.append, given=given)["recipe"]
+        for given in (older, newer, older)
+    ]
+    assert recipes[0] == recipes[2]
+    assert recipes[0]["weights"] != recipes[1]["weights"]
+    for recipe in recipes:
+        assert catalog.hashes(shelf / recipe["weights"]) == recipe["hashes"]
+        Engine(device="cpu", threads=1, weights_folder=shelf).open(recipe)
 
 
 def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights: Weights) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +18,7 @@ from workers.catalogue.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
 from workers.engine import EngineError, Recipe, weights
 
 GIGABYTE = 10**9
+NAMED_BY = 12  # characters of a revision, or of a hash, that a folder of weights is called by
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,19 @@ def bring(
 ) -> dict[str, Any]:
     """The manifest of `entry`, ready to publish: its weights in place, checked, and their hashes in the recipe.
 
-    The weights come from the folder `given`, or else from the hub. Raises InvalidManifest.
+    The weights come from the folder `given`, or else from the hub. Each revision has a folder of its own, so that the
+    versions published before keep theirs. Raises InvalidManifest.
     """
     manifest = complete(entry)
-    folder = weights_dir / entry.recipe["weights"]
+    name = entry.recipe["weights"]
     if given is not None:
+        if not (given / INDEX).is_file():
+            raise InvalidManifest(f"{given} is no folder of a pipeline: it has no {INDEX}")
+        hashes = catalog.hashes(given)
+        name = f"{name}/{_digest(hashes)}"
+        folder = weights_dir / name
         _take_over(given, folder, say=say)
-        hashes = catalog.hashes(folder)
+        hashes = {file: digest for file, digest in hashes.items() if (folder / file).is_file()}
         revision = entry.source.revision or "unknown: the folder was brought by hand"
     else:
         wanted = look_up(entry.source, endpoint=endpoint)
@@ -122,9 +131,11 @@ def bring(
             if missing.is_fatal:
                 raise InvalidManifest(f"{entry.name} needs {missing.what}")
             say(f"note: it needs {missing.what}")
+        name = f"{name}/{wanted.revision[:NAMED_BY]}"
+        folder = weights_dir / name
         hashes = fetch(wanted, folder, say=say, endpoint=endpoint)
         revision = wanted.revision
-    recipe = {key: value for key, value in manifest["recipe"].items() if key != "hashes"}
+    recipe = {key: value for key, value in manifest["recipe"].items() if key != "hashes"} | {"weights": name}
     try:
         weights.check(cast("Recipe", recipe), folder.resolve())
     except EngineError as error:
@@ -134,10 +145,14 @@ def bring(
     return manifest
 
 
+def _digest(hashes: Mapping[str, str]) -> str:
+    """What a folder that was brought by hand is called by: its content, as it says no revision."""
+    lines = "".join(f"{digest} {name}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:NAMED_BY]
+
+
 def _take_over(given: Path, folder: Path, *, say: Say) -> None:
     """The data of `given` in `folder`; where both lie on one disk, without a second copy."""
-    if not (given / INDEX).is_file():
-        raise InvalidManifest(f"{given} is no folder of a pipeline: it has no {INDEX}")
     if given.resolve() == folder.resolve():
         return
     for file in sorted(given.rglob("*")):
