@@ -117,8 +117,9 @@ def _in_process(asked: Asked, folder: Path) -> Found:
     except subprocess.TimeoutExpired:
         return cast("Found", {"error": f"It took longer than {SECONDS / 60:.0f} minutes."})
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        return cast("Found", {"error": f"Its process ended with {done.returncode}: {last[:200]}"})
+        # For whoever runs the command: the page is public, and a traceback names paths.
+        sys.stderr.write(done.stderr)
+        return cast("Found", {"error": f"Its process ended with {done.returncode}."})
     return cast("Found", json.loads((folder / FOUND).read_text()))
 
 
