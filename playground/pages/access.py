@@ -13,7 +13,7 @@ from allauth.account.decorators import reauthentication_required
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import DisallowedHost
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -81,7 +81,11 @@ def operators(view: View[P]) -> View[P]:
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return redirect_to_login(reverse("engines"))
+            answer = redirect_to_login(reverse("engines"))
+            # The board looks again by itself: then the whole page goes, and not the board alone.
+            if request.headers.get("HX-Request") == "true":
+                return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})
+            return answer
         if not getattr(request.user, "is_staff", False):
             raise Http404("There is no such page.")
         return view(request, *args, **kwargs)

@@ -198,6 +198,11 @@ def test_what_is_gone_is_said(world, staff, path):
     assert "any more." in seen(staff)
 
 
+def test_who_signed_out_is_led_away_from_the_board(world):
+    answer = Client().get("/-/engines", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Redirect"]) == (204, "/accounts/login?next=/-/engines")
+
+
 def test_there_are_no_other_acts(world, staff):
     for how in (staff.get, staff.post):
         assert how("/-/engines/explode/kiln-7-beef").status_code == 404
