@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -84,11 +85,15 @@ def test_room_is_kept_for_what_a_run_needs_beyond_its_weights(three: Path) -> No
 
 def test_a_run_teaches_what_it_needs(three: Path, job: Make) -> None:
     engine = Engine(device="cpu", threads=1, weights_folder=three)
-    [outcome] = engine.run([job(recipe=recipe("a"), width=256, height=256, num_images=8)], Listener())
+    side = 640  # eight pictures are more than malloc ever serves from what was freed before: it asks the kernel anew
+    [outcome] = engine.run([job(recipe=recipe("a"), width=side, height=side, num_images=8)], Listener())
     assert outcome.metrics is not None
     [holding] = engine.residents.holdings.values()
-    picture = 256 * 256 * 3 * 4
-    assert 8 * picture < holding.working_bytes < outcome.metrics.peak_memory_bytes
+    if not os.access("/proc/self/clear_refs", os.W_OK):  # where the kernel forgets no peak, none is learnt
+        assert holding.working_bytes == 0
+        return
+    pictures = 8 * side * side * 3 * 4
+    assert pictures // 2 < holding.working_bytes < outcome.metrics.peak_memory_bytes
 
 
 def test_what_was_needed_before_is_not_learnt_where_the_kernel_measures_no_peak_anew(
