@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,8 @@ WATCH = """
 }
 """
 
+PREVIEW = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/=]+")
+
 
 def run(page: Page, prompt: str) -> None:
     page.fill("textarea[name=prompt]", prompt)
@@ -36,8 +39,12 @@ def run(page: Page, prompt: str) -> None:
 def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page, stack: Stack) -> None:
     api = Api(stack.url, stack.key)
     before = api.balance()["available_micros"]
-    sockets: list[str] = []
-    page.on("websocket", lambda socket: sockets.append(socket.url))
+    received: set[str] = set()
+
+    def hear(payload: str | bytes) -> None:
+        received.update(PREVIEW.findall(payload if isinstance(payload, str) else payload.decode()))
+
+    page.on("websocket", lambda socket: socket.on("framereceived", hear))
     page.evaluate(WATCH)
     page.fill(
         "input[name=num_inference_steps]:not([type=range])", "40"
@@ -45,9 +52,9 @@ def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page
     run(page, PROMPTS[0])
     page.wait_for_selector("[data-status=running]", timeout=60_000)  # an earlier run may be shown until then
     page.wait_for_selector("[data-status=succeeded] .made img", timeout=120_000)
-    previews = page.evaluate("window.seen")
-    assert len(previews) >= 3, f"{len(previews)} different previews"  # a busy browser skips some
-    assert sockets
+    painted = page.evaluate("window.seen")
+    assert len(received) >= 5, f"{len(received)} different previews over the socket"
+    assert len(painted) >= 3, f"{len(painted)} of them painted"  # a busy browser skips some
     card = page.locator("article[data-status=succeeded]")
     assert "$0.0040 charged" in card.inner_text()
     width = card.locator(".made img").evaluate("image => image.decode().then(() => image.naturalWidth)")
