@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import quote
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
+from allauth.account.models import EmailAddress, EmailConfirmationMixin
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.ratelimit import respond_429
@@ -16,6 +17,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.forms import BaseForm
 from django.http import HttpRequest
+from django.urls import reverse
 
 from marketplace import mail, people
 from marketplace.models import User
@@ -94,8 +96,22 @@ class Accounts(DefaultAccountAdapter):
             return False
         return bool(super().confirm_email(request, email_address))
 
+    # Links in mails lead to the site's own address: the Host of a request is what any stranger writes there, and who
+    # asks for somebody's new password must not choose the port that its link goes to.
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+        return settings.PUBLIC_URL + path.replace("UID-KEY", quote(key))
+
+    def get_email_confirmation_url(
+        self, request: HttpRequest, emailconfirmation: EmailConfirmationMixin
+    ) -> str:
+        return settings.PUBLIC_URL + reverse("account_confirm_email", args=[emailconfirmation.key])
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        message = self.render_mail(template_prefix, email, {"email": email, **context})
+        message = self.render_mail(
+            template_prefix, email, {"email": email, "site": settings.PUBLIC_URL, **context}
+        )
         mail.post(email, subject=str(message.subject), body=f"{message.body}\n")
 
 

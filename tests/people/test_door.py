@@ -404,3 +404,29 @@ def test_too_many_of_something_is_a_page_of_ours(db):
     answers = [client.post("/accounts/password/reset", {"email": EMAIL}) for _ in range(6)]
     assert answers[-1].status_code == 429
     assert "Wait a minute" in answers[-1].content.decode()
+
+
+def test_links_in_mails_lead_to_the_site_whatever_host_a_request_names(db, mandatory, settings):
+    settings.PUBLIC_URL = "https://vitrine.example"
+    settings.ALLOWED_HOSTS = ["*"]
+    User.objects.create_user(EMAIL, cast.PASSWORD)
+    team = cast.team()
+    stranger = Client(HTTP_HOST="elsewhere.test:8081")
+    for email in (EMAIL, "nobody@example.test"):
+        stranger.post("/accounts/password/reset", {"email": email})
+        sign_up(stranger, email)
+    inviter = Client(HTTP_HOST="elsewhere.test:8081")
+    inviter.force_login(team.users["owner"])
+    inviter.post("/dashboard/members/invite", {"email": "bob@example.test", "role": "developer"})
+    letters = cast.letters()
+    assert sorted(one.subject for one in letters) == [
+        "A new password",
+        "Confirm your email address",
+        "No account with this address",
+        "You have an account already",
+        "owner invites you to Northlight on Vitrine",
+    ]
+    for letter in letters:
+        assert re.findall(r"https?://[^/\s]+", letter.body) == ["https://vitrine.example"], letter.body
+    (reset,) = (one for one in letters if one.subject == "A new password")
+    assert "Choose a new password" in Client().get(cast.link_in(reset), follow=True).content.decode()
