@@ -26,6 +26,7 @@ from playground.pages.sign_in import SignUp, checking, count_attempt
 from playground.pages.tags import dollars
 
 INVITATION = "invitation"  # in the session: the token of the invitation that somebody came with
+LONGEST_EMAIL = 254
 NOWHERE = "0.0.0.0"  # noqa: S104 - an address to write down where there is none, as of a socket file
 
 
@@ -56,6 +57,11 @@ class Accounts(DefaultAccountAdapter):
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """Whoever came with the link of an invitation reads the mailbox that it was sent to."""
         return _invited(request) == email.lower() or bool(super().is_email_verified(request, email))
+
+    def clean_email(self, email: str) -> str:
+        if len(email) > LONGEST_EMAIL:
+            raise ValidationError(f"An address has at most {LONGEST_EMAIL} characters.", code="max_length")
+        return email
 
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: Any = None

@@ -75,7 +75,8 @@ MISSING = Trouble(
     404,
     "not_found",
     "There is nothing here",
-    "The address may have a slip in it, its link may have ended, or the page belongs to another workspace.",
+    "The address may have a slip in it, what was here may be deleted or its link ended, or the page belongs to another "
+    "workspace.",
     ("Look whether the address is whole.", "Sign in, or switch to the workspace that it belongs to."),
 )
 NO_SUCH_ACT = Trouble(

@@ -430,3 +430,17 @@ def test_links_in_mails_lead_to_the_site_whatever_host_a_request_names(db, manda
         assert re.findall(r"https?://[^/\s]+", letter.body) == ["https://vitrine.example"], letter.body
     (reset,) = (one for one in letters if one.subject == "A new password")
     assert "Choose a new password" in Client().get(cast.link_in(reset), follow=True).content.decode()
+
+
+@pytest.mark.parametrize("email", ["n" * 242 + "@example.test", "n" * 300 + "@example.test"])
+def test_an_address_that_no_mailbox_has_is_refused_beside_the_field(team, email):
+    client = team.browser("owner")
+    answers = [
+        sign_up(Client(), email),
+        Client().post("/accounts/password/reset", {"email": email}),
+        client.post("/accounts/email", {"email": email, "action_add": ""}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert "An address has at most 254 characters." in answer.content.decode()
+    assert not cast.letters()
