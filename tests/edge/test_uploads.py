@@ -132,6 +132,10 @@ def test_a_form_that_comes_in_pieces(world, step):
         (form((FILE, b"a"))[0], "multipart/form-data; boundary=other"),
         (b"--xyz\r\n" + b"A: b\r\n" * 3000, "multipart/form-data; boundary=xyz"),
         (b"x" * 70_000, "multipart/form-data; boundary=xyz"),
+        (
+            b"--xyz" + b"\r\n\r\n\r\n--xyz" * 20_000 + form((FILE, files.picture()))[0][5:],
+            "multipart/form-data; boundary=xyz",
+        ),
     ],
 )
 def test_forms_out_of_order_are_malformed(world, folder, body, kind):
