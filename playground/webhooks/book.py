@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from marketplace import people
 from marketplace.ids import parse
 from marketplace.models import User, Workspace
 from marketplace.schema import FieldError
@@ -57,11 +58,15 @@ def make(
     description: str = "",
     by: User | None = None,
 ) -> Webhook:
-    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany."""
+    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany, and NotFound in a closed workspace."""
     _check(url=url, events=events, description=description)
     with transaction.atomic():
-        # The workspace's row is the lock, so that two at once cannot both be the last that fits.
-        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+        # The workspace's row is the lock, so that two at once cannot both be the last that fits, and none comes after
+        # the workspace has gone.
+        try:
+            people.locked(workspace.pk)
+        except people.NoSuchMember:
+            raise NotFound("This workspace was deleted.") from None
         if of(workspace).count() >= MAX_WEBHOOKS:
             raise TooMany(f"A workspace has {MAX_WEBHOOKS} webhooks at most. Delete one that is not needed.")
         return Webhook.objects.create(
