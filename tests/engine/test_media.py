@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import struct
+import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,81 @@ def test_a_film_with_ten_bits_a_colour_comes_back_with_eight() -> None:
     deep = ffmpeg.encode(arguments, feed=scene().tobytes(), suffix=".mp4")
     frames = films.decode(deep, "video/mp4", most=3)
     assert [(one.mode, one.size) for one in frames] == [("RGB", (48, 32))] * 3
+
+
+def running() -> list[int]:
+    """The programs of that name that this thread has started and that live."""
+    found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return [int(one) for one in found if Path(f"/proc/{one}/comm").read_text().startswith("ffmpeg")]
+
+
+def test_no_more_of_a_film_is_held_than_is_kept_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = films.encode(scene(9), fps=8, seed=0)
+    monkeypatch.setattr(films, "MAX_FILM_PIXELS", 9 * 24 * 16)
+    seen: list[int] = []
+
+    def small(frame: Image.Image) -> Image.Image:
+        seen.append(len(seen))
+        return frame.resize((24, 16))
+
+    assert [one.size for one in films.decode(made.data, "video/mp4", most=9, shape=small)] == [(24, 16)] * 9
+    assert len(seen) == 9
+    with pytest.raises(EngineError, match="too long or too large") as caught:
+        films.decode(made.data, "video/mp4", most=9)
+    assert caught.value.code == "invalid_input"
+    assert len(films.decode(made.data, "video/mp4", most=2)) == 2
+    assert running() == []
+
+
+class Enough(Exception):
+    """Whoever waited does not any more."""
+
+
+@pytest.mark.parametrize("goes_on", ["-f null", "-f rawvideo -pix_fmt rgb24"])
+def test_reading_a_film_ends_at_once_when_nobody_waits_for_it(goes_on: str) -> None:
+    """Frames in a circle, for ever: once in silence, once more than anybody reads."""
+    made = films.encode(scene(3), fps=8, seed=0)
+    beats: list[list[int]] = []
+
+    def beat() -> None:
+        beats.append(running())
+        if len(beats) == 2:
+            raise Enough
+
+    arguments = ["-vf", "loop=loop=-1:size=3:start=0", *goes_on.split()]
+
+    def read() -> None:
+        with ffmpeg.decoding(made.data, "video/mp4", arguments, beat=beat) as output:
+            while output.read(48 * 32 * 3):
+                pass
+
+    with pytest.raises(Enough):
+        read()
+    assert [len(one) for one in beats] == [1, 1]
+    assert running() == []
+
+
+def test_writing_a_film_ends_at_once_when_nobody_waits_for_it() -> None:
+    def beat() -> None:
+        raise Enough
+
+    endless = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-c:v", "libx264"]
+    with pytest.raises(Enough):
+        ffmpeg.encode(endless, feed=b"", suffix=".mp4", beat=beat)
+    assert running() == []
+
+
+def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = films.encode(scene(3), fps=8, seed=0)
+    monkeypatch.setattr(ffmpeg, "SECONDS", 0.1)
+    with pytest.raises(EngineError, match="too long"):
+        ffmpeg.decode(
+            made.data, "video/mp4", ["-vf", "loop=loop=-1:size=3:start=0", "-f", "null"], most_bytes=9
+        )
+    endless = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-c:v", "libx264"]
+    with pytest.raises(EngineError, match="took too long"):
+        ffmpeg.encode(endless, feed=b"", suffix=".mp4")
+    assert running() == []
 
 
 def test_a_film_of_odd_size_loses_its_last_row_and_column() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from workers.engine.residency import Holding, Residents
 
 _log = logging.getLogger(__name__)
 _DEFAULT_MAX_BATCH = 8
+_ASK_SECONDS = 0.4  # between two askings whether a batch is still wanted, beyond those of its steps
 _TOO_MUCH = "The memory was too small for so much at once; it begins again with less."
 
 
@@ -218,18 +220,27 @@ class _Watch:
         self._ids = {job.id for job in jobs}
         self._on_step = on_step
         self._is_draining = is_draining
+        self._last = {job.id: StepReport(job.id, 0, _planned_steps(job)) for job in jobs}
+        self._told_at = float("-inf")
         self.stopped: set[str] = set()
         self.raised: Exception | None = None
 
     def __call__(self, reports: Sequence[StepReport]) -> list[str]:
+        for report in reports:
+            self._last[report.id] = replace(report, preview=None, logs=())
+        if reports or time.monotonic() > self._told_at + _ASK_SECONDS:
+            self._tell(reports or [one for one in self._last.values() if one.id not in self.stopped])
+        if self._is_draining() or self.stopped == self._ids:
+            raise _BatchStopped
+        return list(self.stopped)
+
+    def _tell(self, reports: Sequence[StepReport]) -> None:
         try:
             self.stopped |= self._ids.intersection(self._on_step(reports))
         except Exception as error:
             self.raised = error
             raise
-        if self._is_draining() or self.stopped == self._ids:
-            raise _BatchStopped
-        return list(self.stopped)
+        self._told_at = time.monotonic()
 
     def say(self, line: str) -> None:
         """Step 0 with a line for the log, before the first step."""
