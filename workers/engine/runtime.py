@@ -150,9 +150,9 @@ class Engine:
             load_s += again_s
             if load_s > 0:
                 watch.say(f"Weights loaded in {load_s:.1f} s.")
-            before = self.residents.held_bytes()
+            before, kept = self.residents.held_bytes(), holding.opened.bytes
             found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
-            self._learn(holding, found.values(), before)
+            self._learn(holding, found.values(), before + max(holding.opened.bytes - kept, 0))
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
         except EngineError as error:
@@ -163,6 +163,7 @@ class Engine:
             if machines.is_out_of_memory(error):
                 parts = _smaller(batch, watch.stopped, has_company=len(self.residents.holdings) > 1)
             found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), batch=len(batch)))
+        self.residents.settle(recipe)
         # Out here, where nothing holds the tensors that did not fit any more.
         for part in parts:
             found |= self._run_batch(recipe, part, on_step, load_s=load_s, remark=_TOO_MUCH)

@@ -81,11 +81,20 @@ class Pipeline:
         self._costs = Costs()
         self.encodings = Encodings.install(pipe)
         modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-        self.bytes = sum(
+        self._base_bytes = sum(
             t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()]
         )
-        self._adapters = Adapters(pipe, room_bytes=self.bytes // 2)
+        self._adapters = Adapters(pipe, room_bytes=self._base_bytes // 2)
         self._accelerations = accelerations
+
+    @property
+    def bytes(self) -> int:
+        """The weights, and the adapters that stay on them between runs."""
+        return self._base_bytes + self._adapters.bytes
+
+    def shed(self, bytes: int) -> int:
+        """Lets go of adapters, those put on least recently first; how many bytes that freed."""
+        return self._adapters.shed(bytes)
 
     def close(self) -> None:
         """Drops the pipeline."""
