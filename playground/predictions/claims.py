@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from playground.models import Prediction
 from playground.predictions.find import attach_model
+from playground.predictions.places import MAY_RUN
 
 WINDOW = 64  # how far down the queue a worker looks for what it has loaded
 HEAD_START = timedelta(
@@ -28,13 +29,6 @@ _PICTURES = (
     "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1"
     " END"
 )
-
-# Whether an engine may take a queued row now: its pause after a fault is over, and its version is in no quarantine.
-MAY_RUN = """
-(q.not_before IS NULL OR q.not_before <= statement_timestamp()) AND NOT EXISTS (
-    SELECT 1 FROM playground_quarantine z WHERE z.version_id = q.version_id AND z.until > statement_timestamp()
-       AND (z.workspace_id IS NULL OR z.workspace_id = q.workspace_id))
-"""
 
 # The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;
 # rows that another engine takes are passed over. What is loaded goes up to a head start before what came earlier, as
