@@ -60,7 +60,7 @@ class Engine:
             parking_bytes=parking_bytes,
             folder=weights_folder or weights.SHIPPED,
         )
-        self._largest_batch: dict[str, int] = {}
+        self._largest_batch: dict[str, int] = {}  # in pictures, as the limits of recipes are
         self._draining = False
 
     def drain(self) -> None:
@@ -142,6 +142,7 @@ class Engine:
     ) -> dict[str, Outcome]:
         watch = _Watch(batch, on_step, is_draining=lambda: self._draining)
         parts: list[list[Job]] = []
+        pictures = 1
         try:
             if remark:
                 watch.say(remark)
@@ -150,6 +151,7 @@ class Engine:
             load_s += again_s
             if load_s > 0:
                 watch.say(f"Weights loaded in {load_s:.1f} s.")
+            pictures = _pictures(holding, batch)
             before, kept = self.residents.held_bytes(), holding.opened.bytes
             found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
             self._learn(holding, found.values(), before + max(holding.opened.bytes - kept, 0))
@@ -162,7 +164,7 @@ class Engine:
                 raise
             if machines.is_out_of_memory(error):
                 parts = _smaller(batch, watch.stopped, has_company=len(self.residents.holdings) > 1)
-            found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), batch=len(batch)))
+            found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), pictures=pictures))
         self.residents.settle(recipe)
         # Out here, where nothing holds the tensors that did not fit any more.
         for part in parts:
@@ -182,15 +184,15 @@ class Engine:
         if before_bytes and peak > before_bytes:
             self.residents.learn(holding, peak - before_bytes)
 
-    def _translate(self, error: Exception, *, key: str, batch: int) -> EngineError:
+    def _translate(self, error: Exception, *, key: str, pictures: int) -> EngineError:
         if machines.is_out_of_memory(error):
-            _log.warning("out of memory with a batch of %d; everything resident is let go", batch)
-            if batch > 1:
-                self._largest_batch[key] = batch // 2
+            _log.warning("out of memory with a batch of %d; everything resident is let go", pictures)
+            if pictures > 1:
+                self._largest_batch[key] = pictures // 2
             error.__traceback__ = None  # its frames hold the very tensors that must go
             self.close()
             return EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
-        _log.error("a batch of %d failed", batch, exc_info=error)
+        _log.error("a batch of %d failed", pictures, exc_info=error)
         sentence = f"The engine failed while making this picture ({type(error).__name__})."
         return EngineError(sentence, code="engine_failed", retryable=True)
 
@@ -208,7 +210,7 @@ class Engine:
             except Exception as error:
                 if not machines.is_out_of_memory(error):
                     raise
-                failure = self._translate(error, key=recipe_key(recipe), batch=1)
+                failure = self._translate(error, key=recipe_key(recipe), pictures=1)
             if not has_company:
                 raise failure
 
@@ -258,6 +260,11 @@ def _smaller(batch: Sequence[Job], stopped: set[str], *, has_company: bool) -> l
         return [wanted] if wanted and has_company else []
     middle = (len(wanted) + 1) // 2
     return [part for part in (wanted[:middle], wanted[middle:]) if part]
+
+
+def _pictures(holding: Holding, batch: Sequence[Job]) -> int:
+    """How many a batch makes; of one job, which is one call however many it makes, there is nothing to halve."""
+    return sum(holding.opened.pictures(job.input) for job in batch) if len(batch) > 1 else 1
 
 
 def _all_failed(jobs: Iterable[Job], error: EngineError) -> dict[str, Outcome]:
