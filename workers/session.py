@@ -24,6 +24,7 @@ import psycopg
 from django.conf import settings
 from django.db import OperationalError, close_old_connections, connections
 
+from marketplace import dispatch
 from playground import live
 from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
@@ -92,6 +93,16 @@ def drain_left_s() -> float:
 def is_resting() -> bool:
     """Whether the operator asked this engine to take nothing new; what runs finishes."""
     return _resting.is_set()
+
+
+def note_rest(shall_rest: bool, *, lanes: Iterable[str]) -> None:  # noqa: FBT001 - what `live.shall_rest` says
+    """Rest, or work again: then at once, as who came meanwhile has been hinted at already."""
+    if shall_rest:
+        _resting.set()
+    elif is_resting():
+        _resting.clear()
+        for lane in lanes:
+            dispatch.wake_now(lane)
 
 
 class Session:
@@ -232,10 +243,7 @@ class Session:
                     "evictions": self.engine.residents.evictions,
                 }
             )
-        if live.shall_rest(self.worker):
-            _resting.set()
-        elif is_resting():
-            _resting.clear()
+        note_rest(live.shall_rest(self.worker), lanes=self.lanes)
 
 
 def _keep_doing(beat: Callable[[], None], seconds: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from django.db import connection
 from django.utils import timezone
 
 from playground.models import Prediction
@@ -145,6 +146,19 @@ def take(
         "lock": worker_lock,
     }
     return sorted(Prediction.objects.raw(_TAKE, parameters), key=lambda row: (-row.priority, row.fair_at))
+
+
+_ARE_THERE = """
+SELECT EXISTS (SELECT 1 FROM playground_prediction q
+                WHERE q.status = 'queued' AND q.lane = %s AND q.start_by > now() AND {may_run})
+""".replace("{may_run}", MAY_RUN)
+
+
+def are_there(lane: str) -> bool:
+    """Whether `take` would find any row of `lane`, for an engine that has nothing loaded."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ARE_THERE, [lane])
+        return bool(cursor.fetchone()[0])
 
 
 # More for a batch that was claimed a moment ago, while it has not begun.

@@ -110,6 +110,11 @@ def join(*, beside: str, worker: str, lane: str, room: int, worker_lock: int | N
     return _taken(rows)
 
 
+def is_waited_for(lane: str) -> bool:
+    """Whether anything waits on `lane` that an engine may take now."""
+    return claims.are_there(lane)
+
+
 def _taken(rows: Sequence[Prediction]) -> list[Job]:
     try:
         jobs = [_job(attach_model(row)) for row in rows]
