@@ -25,6 +25,7 @@ from workers.engine.contract import EngineError
 
 SECONDS = 300.0
 MEMORY_BYTES = 2 * 2**30
+MAX_PIXELS = 8192 * 4320  # of a frame of a film, before anything makes it smaller
 BEAT_SECONDS = 0.25
 DEMUXERS = {
     "video/mp4": "mov",
@@ -34,6 +35,13 @@ DEMUXERS = {
     "audio/wav": "wav",
     "audio/mpeg": "mp3",
 }
+# What films and sounds of today are made of; decoders of anything else are never reached.
+DECODERS = (
+    *("h264", "hevc", "vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores"),
+    *("aac", "alac", "ac3", "eac3", "flac", "mp3", "mp3float", "opus", "libopus", "vorbis", "libvorbis"),
+    *("pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_f64le"),
+    *("pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav"),
+)
 _PIECE_BYTES = 2**20
 _QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error", "-y")
 
@@ -124,6 +132,7 @@ def decoding(
         file.seek(0)
         command = [
             program(), *_QUIET, "-protocol_whitelist", "fd", "-threads", "1", "-f", demuxer,
+            "-codec_whitelist", ",".join(DECODERS), "-max_pixels", str(MAX_PIXELS),
             "-fd", str(file.fileno()), "-i", "fd:", *arguments, "pipe:1",
         ]  # fmt: skip
         process = subprocess.Popen(

@@ -34,6 +34,7 @@ RESERVED = {
     "joint_attention_kwargs", "cross_attention_kwargs", "attention_kwargs",
 }  # fmt: skip
 MAX_PICTURES = 8
+MAX_FILE_BYTES = 64 * 2**20
 _WHITE = (255, 255, 255)
 
 
@@ -209,6 +210,8 @@ def contents(value: object) -> tuple[str, bytes]:
     head, comma, text = value.partition(",") if isinstance(value, str) else ("", "", "")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise refused("A file of the input is no longer there.")
+    if len(text) > MAX_FILE_BYTES * 4 // 3 + 4:
+        raise refused(f"A file of the input is larger than {MAX_FILE_BYTES // 2**20} MiB.")
     try:
         return head.removeprefix("data:").removesuffix(";base64"), base64.b64decode(text, validate=True)
     except binascii.Error:
