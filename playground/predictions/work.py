@@ -237,10 +237,19 @@ def made(stored: Sequence[assets.Stored], metrics: Mapping[str, Any]) -> dict[st
     return found
 
 
-def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs: Sequence[str] = ()) -> bool:
+def fail(
+    *,
+    id: str,
+    fence: int,
+    code: str,
+    message: str,
+    retryable: bool,
+    logs: Sequence[str] = (),
+    killed: bool = False,
+) -> bool:
     """Close as failed and release the hold; a retryable one goes back to the queue while it has attempts left.
 
-    `message` is for the user. False: too late.
+    `message` is for the user; `killed` says that the worker ends with it. False: too late.
     """
     message = storable(message)
     with transaction.atomic():
@@ -249,7 +258,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
             return False
         row.logs = kept_log(logs)
         if code not in NO_FAULTS:
-            faults.note(row, code=code, message=message)
+            faults.note(row, code=code, message=message, killed=killed)
         if retryable and row.faults + 1 < MAX_FAULTS:
             requeue(row, note=f"{message} Trying again.", code=code)
         else:

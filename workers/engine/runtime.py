@@ -25,6 +25,7 @@ from workers.engine.contract import (
     StepReport,
     recipe_key,
 )
+from workers.engine.pulse import Pulse
 from workers.engine.residency import Holding, Residents
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Engine:
             parking_bytes=parking_bytes,
             folder=weights_folder or weights.SHIPPED,
         )
+        self.pulse = Pulse()
         self._largest_batch: dict[str, int] = {}  # in pictures, as the limits of recipes are
         self._draining = False
 
@@ -140,7 +142,7 @@ class Engine:
     def _run_batch(
         self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float, remark: str = ""
     ) -> dict[str, Outcome]:
-        watch = _Watch(batch, on_step, is_draining=lambda: self._draining)
+        watch = _Watch(batch, on_step, is_draining=lambda: self._draining, pulse=self.pulse)
         parts: list[list[Job]] = []
         pictures = 1
         try:
@@ -153,7 +155,8 @@ class Engine:
                 watch.say(f"Weights loaded in {load_s:.1f} s.")
             pictures = _pictures(holding, batch)
             before, kept = self.residents.held_bytes(), holding.opened.bytes
-            found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
+            with self.pulse.batch(is_compiled=bool((recipe.get("accelerations") or {}).get("compile"))):
+                found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
             self._learn(holding, found.values(), before + max(holding.opened.bytes - kept, 0))
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
@@ -218,11 +221,14 @@ class Engine:
 class _Watch:
     """The caller's `on_step` as families see it: remembers who was stopped and ends a batch that nobody wants."""
 
-    def __init__(self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool], pulse: Pulse
+    ) -> None:
         self._jobs = jobs
         self._ids = {job.id for job in jobs}
         self._on_step = on_step
         self._is_draining = is_draining
+        self._pulse = pulse
         self._last = {job.id: StepReport(job.id, 0, _planned_steps(job)) for job in jobs}
         self._told_at = float("-inf")
         self.stopped: set[str] = set()
@@ -231,6 +237,10 @@ class _Watch:
     def __call__(self, reports: Sequence[StepReport]) -> list[str]:
         for report in reports:
             self._last[report.id] = replace(report, preview=None, logs=())
+        if reports:
+            self._pulse.step(reports[0].step, reports[0].steps)
+        else:  # files, or the steps of somebody who is not told of any more
+            self._pulse.pause()
         if reports or time.monotonic() > self._told_at + _ASK_SECONDS:
             self._tell(reports or [one for one in self._last.values() if one.id not in self.stopped])
         if self._is_draining() or self.stopped == self._ids:
