@@ -100,6 +100,31 @@ def test_a_newer_revision_leaves_the_older_one_what_it_was(
         Engine(device="cpu", threads=1, weights_folder=shelf).open(recipe)
 
 
+def marked() -> list[str]:
+    """What `catalog list` says is on the shelf."""
+    from django.core.management import call_command
+
+    out = io.StringIO()
+    call_command("catalog", "list", stdout=out)
+    *lines, _ = out.getvalue().splitlines()
+    return [line.split()[1] for line in lines if line.startswith("*")]
+
+
+def test_only_what_is_really_installed_is_marked(shelf: Path, tiny_weights: Weights) -> None:
+    from marketplace import catalog
+
+    cast.shelve(name="sdxl")  # somebody's own model, which is called the same
+    assert marked() == []
+    entry = shrunk("sdxl")
+    manifest = catalogue.bring(
+        entry, weights_dir=shelf, say=lambda line: None, given=tiny_weights.of(entry.pipeline)
+    )
+    catalog.publish(cast.publisher(), {**manifest, "name": "another-name"})
+    assert marked() == ["sdxl"]
+    shutil.rmtree(shelf / manifest["recipe"]["weights"])
+    assert marked() == []
+
+
 def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights: Weights) -> None:
     from django.core.management import CommandError, call_command
 
@@ -122,6 +147,7 @@ def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights:
     assert "needs a GPU" in out.getvalue()
     call_command("catalog", "install", "shap-e", "--publisher", "kiln", "--from", folder, stdout=out)
     assert "published kiln/shap-e" in out.getvalue()
+    assert marked() == ["shap-e"]
     [version] = Version.objects.all()
     assert "by hand" in version.manifest["source"]["revision"]
     assert all(len(digest) == 64 for digest in version.recipe["hashes"].values())

@@ -145,6 +145,20 @@ def bring(
     return manifest
 
 
+def is_of(entry: Entry, manifest: Mapping[str, Any], *, weights_dir: Path) -> bool:
+    """Whether a published `manifest` is one that `bring` made of `entry`, whatever it is called and by whom, and its
+    weights are here."""
+    source, recipe = manifest.get("source"), manifest.get("recipe", {})
+    if not isinstance(source, Mapping) or source.get("hub") != entry.source.hub or not recipe.get("hashes"):
+        return False
+    weights_name = str(recipe.get("weights", ""))
+    return (
+        all(recipe.get(key) == entry.recipe.get(key) for key in ("family", "pipeline"))
+        and weights_name.rpartition("/")[0] == entry.recipe["weights"]
+        and (weights_dir / weights_name / INDEX).is_file()
+    )
+
+
 def _digest(hashes: Mapping[str, str]) -> str:
     """What a folder that was brought by hand is called by: its content, as it says no revision."""
     lines = "".join(f"{digest} {name}\n" for name, digest in sorted(hashes.items()))

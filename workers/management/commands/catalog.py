@@ -8,10 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import F
 
 from marketplace import catalog
 from marketplace.catalog import InvalidManifest
-from marketplace.models import Listing, Publisher
+from marketplace.models import Publisher, Version
 from workers import catalogue
 
 HOUSE = "vitrine"
@@ -47,13 +48,17 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _list(self, options: dict[str, Any]) -> None:
-        installed = set(Listing.objects.values_list("name", flat=True))
+        shown = Version.objects.filter(listing__default_version_id=F("pk")).values_list("manifest", flat=True)
+        manifests = list(shown)
         for one in catalogue.entries():
-            mark = "*" if one.name in installed else " "
+            is_there = any(
+                catalogue.is_of(one, found, weights_dir=settings.WEIGHTS_DIR) for found in manifests
+            )
+            mark = "*" if is_there else " "
             gated = ", gated" if one.source.gated else ""
             needs = f"{one.task:<16} {one.memory_gb:>5g} GB"
             self.stdout.write(f"{mark} {one.name:<26} {needs}  {one.license:<40} {one.source.hub}{gated}")
-        self.stdout.write("* is on the shelf")
+        self.stdout.write("* is on the shelf, with its weights on this machine")
 
     def _check(self, options: dict[str, Any]) -> None:
         chosen = [catalogue.entry(name) for name in options["names"]] or catalogue.entries()
