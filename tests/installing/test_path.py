@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalogue.shrunk import NAMES, Weights, input_of, shrunk
+from tests.installing.shrunk import NAMES, Weights, input_of, shrunk
 from tests.predictions import cast
 from tests.workers.house import Worker
-from workers import catalogue, drain, session
+from workers import drain, installing, session
 from workers.engine import Engine
 
 KINDS = {"images": "image/", "videos": "video/mp4", "audios": "audio/wav", "meshes": "model/gltf-binary"}
@@ -44,7 +44,7 @@ def test_installed_run_paid_and_kept(name: str, shelf: Path, tiny_weights: Weigh
 
     entry = shrunk(name)
     said: list[str] = []
-    manifest = catalogue.bring(
+    manifest = installing.bring(
         entry, weights_dir=shelf, say=said.append, given=tiny_weights.of(entry.pipeline)
     )
     listing = catalog.publish(cast.publisher(), manifest)
@@ -90,7 +90,7 @@ def test_a_newer_revision_leaves_the_older_one_what_it_was(
     config.write_text(config.read_text() + "\n")
     said: list[str] = []
     recipes = [
-        catalogue.bring(entry, weights_dir=shelf, say=said.append, given=given)["recipe"]
+        installing.bring(entry, weights_dir=shelf, say=said.append, given=given)["recipe"]
         for given in (older, newer, older)
     ]
     assert recipes[0] == recipes[2]
@@ -116,7 +116,7 @@ def test_only_what_is_really_installed_is_marked(shelf: Path, tiny_weights: Weig
     cast.shelve(name="sdxl")  # somebody's own model, which is called the same
     assert marked() == []
     entry = shrunk("sdxl")
-    manifest = catalogue.bring(
+    manifest = installing.bring(
         entry, weights_dir=shelf, say=lambda line: None, given=tiny_weights.of(entry.pipeline)
     )
     catalog.publish(cast.publisher(), {**manifest, "name": "another-name"})

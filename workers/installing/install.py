@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from marketplace import catalog, schema
 from marketplace.catalog import InvalidManifest
-from workers.catalogue.entries import Entry
-from workers.catalogue.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
 from workers.engine import EngineError, Recipe, weights
+from workers.installing.entries import Entry
+from workers.installing.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
 
 GIGABYTE = 10**9
 NAMED_BY = 12  # characters of a revision, or of a hash, that a folder of weights is called by
