@@ -44,21 +44,20 @@ def machine() -> Iterator[Machine]:
 
 def test_threads_sleep_at_once_while_others_want_the_cores() -> None:
     with machine() as one:
-        assert not one.lives(2, waiting=0.02)
-        assert one.lives(0.2, waiting=0.6)
-        assert one.lives(3, waiting=0.15)
-        assert one.lives(0.8, waiting=0.02)
-        assert one.lives(0.2, waiting=0.15)
-        assert one.lives(1.0, waiting=0.02)
-        assert not one.lives(0.6, waiting=0.02)
+        assert not one.lives(3, waiting=0.15)
+        assert not one.lives(0.2, waiting=1.0)  # a moment's work of others is none
+        assert one.lives(2, waiting=0.9)
+        assert one.lives(3, waiting=0.3)
+        assert not one.lives(3, waiting=0.05)
+        assert not one.lives(3, waiting=0.3)
 
 
 def test_idle_teams_go_when_the_cores_are_free_again() -> None:
     with machine() as one:
-        one.lives(0.2, waiting=1)
+        one.lives(2, waiting=1)
         names = [thread.name for thread in threading.enumerate()]
         assert names.count("idle team") == CORES - 1
-        one.lives(2, waiting=0)
+        one.lives(3, waiting=0)
         assert "idle team" not in [thread.name for thread in threading.enumerate()]
 
 

@@ -11,6 +11,7 @@ others want the cores, idle teams of threads are kept that make it so. What is c
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -22,9 +23,9 @@ AWAKE = 20_000
 than what the kernel lets another process run for."""
 _TASKS = Path("/proc/self/task")
 _LOOK_S = 0.1  # between looks
-_CROWDED = 0.25  # of the time that passed the threads waited for a core: others want them
-_FREE = 0.08
-_CALM_S = 1.0  # for which the cores are free before it is believed
+_LATELY_S = 0.7  # what is longer ago counts less and less
+_CROWDED = 0.40  # of the time lately a thread waited for a core: others want them
+_FREE = 0.20  # the web process and the database beside a busy engine make it wait for a tenth
 _PARALLEL = 1 << 20  # elements that torch divides among its threads
 
 
@@ -58,7 +59,7 @@ class Spinning:
         self._clock = clock
         self._waited = waited
         self._seen_at, self._seen_s = clock(), waited()
-        self._calm_since: float | None = None
+        self._share = 0.0
 
     @property
     def is_crowded(self) -> bool:
@@ -74,15 +75,11 @@ class Spinning:
         waited = self._waited()
         share = (waited - self._seen_s) / passed
         self._seen_at, self._seen_s = now, waited
-        if share > _CROWDED:
-            self._calm_since = None
+        self._share += (share - self._share) * (1 - math.exp(-passed / _LATELY_S))
+        if self._share > _CROWDED:
             while len(self._teams) < self._teams_wanted:
                 self._teams.append(_Team())
-        elif share > _FREE:
-            self._calm_since = None
-        elif self._calm_since is None:
-            self._calm_since = now
-        elif now - self._calm_since > _CALM_S:
+        elif self._share < _FREE:
             self.close()
 
     def close(self) -> None:
