@@ -86,6 +86,14 @@ NO_SUCH_ACT = Trouble(
     "It does something when a form is sent to it, and has nothing to show. Nothing was done.",
     ("Go back to the page with the form, and use its button.",),
 )
+TOO_SLOW = Trouble(
+    408,
+    "request_timeout",
+    "The request did not come to its end",
+    "It came so slowly, or stopped for so long, that this server no longer waited. Nothing was kept or charged.",
+    ("Look whether your connection is well, then send it again.",),
+    is_plain=True,
+)
 TOO_LARGE = Trouble(
     413,
     "body_too_large",
@@ -148,7 +156,7 @@ BACK_SOON = Trouble(
 )
 EDGE = {
     one.code: one
-    for one in (DAMAGED, MISSING, TOO_LARGE, ADDRESS_TOO_LONG, HEADERS_TOO_LARGE, BROKEN, BACK_SOON)
+    for one in (DAMAGED, MISSING, TOO_SLOW, TOO_LARGE, ADDRESS_TOO_LONG, HEADERS_TOO_LARGE, BROKEN, BACK_SOON)
 }
 # Said to whoever opens a fresh install by another name of its machine; they can mend it.
 OTHER_HOST = (

@@ -158,6 +158,7 @@ def test_a_name_that_the_server_does_not_know_is_told_to_who_can_mend_it(rf):
     "code",
     [
         "body_too_large",
+        "request_timeout",
         "uri_too_long",
         "headers_too_large",
         "not_found",
