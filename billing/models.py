@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+
+from marketplace.ids import encode, uuid7
 
 WORKSPACE_KINDS = ("workspace_granted", "workspace_bought", "workspace_held")
 CACHED_KINDS = ("workspace_granted", "workspace_bought")
@@ -71,6 +74,9 @@ class LedgerAccount(models.Model):
     # "<kind>:<owner>", so that one statement finds several accounts by one index.
     code = models.CharField(max_length=48)
     balance_micros = models.BigIntegerField(default=0)
+    # Of both credit accounts of a workspace together: no fewer than the holds that are open. Each hold adds one to a
+    # row that it writes anyway, and they are counted again only when the sum reaches what may be open at once.
+    open_bound = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -183,15 +189,25 @@ class Hold(models.Model):
         return f"hold {self.reference}"
 
 
-class SpendLimit(models.Model):
-    """The most that a key, member, model or the whole workspace may spend per period, as configured."""
+def usual_alerts() -> list[int]:
+    """At which parts of a limit its workspace is told, in percent, where nobody has chosen."""
+    return [50, 80, 100]
 
+
+class SpendLimit(models.Model):
+    """The most that a key, member, model or the whole workspace may spend per period, as configured, and at which parts
+    of it, in percent, those are told who look after the credit."""
+
+    public_id = models.UUIDField(default=uuid7, db_default=RandomUUID(), unique=True, editable=False)
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.CASCADE, related_name="+")
     book = models.CharField(max_length=4, choices=Book.choices)
     scope_kind = models.CharField(max_length=12, choices=ScopeKind.choices)
     scope_id = models.CharField(max_length=100)
     period = models.CharField(max_length=8, choices=Period.choices)
     limit_micros = models.BigIntegerField()
+    alert_at = ArrayField(
+        models.PositiveSmallIntegerField(), default=usual_alerts, db_default=[50, 80, 100], blank=True
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -205,12 +221,18 @@ class SpendLimit(models.Model):
     def __str__(self) -> str:
         return f"{self.scope_kind} {self.scope_id} per {self.period}"
 
+    @property
+    def uid(self) -> str:
+        """The public id as our own API and pages write it."""
+        return encode(self.public_id, "l")
+
 
 class SpendWindow(models.Model):
     """What was spent or is held against a limit in one period. A new period is a new row; rows are never
     deleted.
 
-     `limit_micros` is the limit as of the latest hold, kept for the record.
+     `limit_micros` is the limit as of the latest hold, kept for the record. `told_percent` is the highest part of the
+     limit of which the workspace was told, `refused_at` when the limit first refused a run.
     """
 
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
@@ -221,6 +243,8 @@ class SpendWindow(models.Model):
     starts_at = models.DateTimeField()
     limit_micros = models.BigIntegerField()
     spent_micros = models.BigIntegerField(default=0)
+    told_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
+    refused_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

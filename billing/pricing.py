@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, NotRequired, TypedDict
 
 MICROS: Final = 1_000_000
 UNITS: Final = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
@@ -48,6 +48,7 @@ class QuoteLineJson(TypedDict):
     quantity: str
     unit_price: str
     amount_micros: int
+    from_runs: NotRequired[int]
 
 
 class QuoteJson(TypedDict):
@@ -63,17 +64,35 @@ class QuoteJson(TypedDict):
 
 @dataclass(frozen=True)
 class PriceLine:
+    """One line of a price list. `from_runs`: how many runs of the month come before it counts, see `quote`."""
+
     unit: str
     unit_price: Decimal
     conditions: Conditions = field(default_factory=dict)
+    from_runs: int = 0
 
 
 @dataclass(frozen=True)
 class QuoteLine:
+    """One line of a quote. `from_runs` is that of the price it was made by: the volume tier, 0 for none."""
+
     unit: str
     quantity: Decimal
     unit_price: Decimal
     amount_micros: int
+    from_runs: int = 0
+
+    def as_json(self) -> QuoteLineJson:
+        """Plain data; the tier is left out where there is none."""
+        line: QuoteLineJson = {
+            "unit": self.unit,
+            "quantity": _plain(self.quantity),
+            "unit_price": _plain(self.unit_price),
+            "amount_micros": self.amount_micros,
+        }
+        if self.from_runs:
+            line["from_runs"] = self.from_runs
+        return line
 
 
 @dataclass(frozen=True)
@@ -94,15 +113,7 @@ class Quote:
         return {
             "id": quote_id,
             "model": model,
-            "lines": [
-                {
-                    "unit": line.unit,
-                    "quantity": _plain(line.quantity),
-                    "unit_price": _plain(line.unit_price),
-                    "amount_micros": line.amount_micros,
-                }
-                for line in self.lines
-            ],
+            "lines": [line.as_json() for line in self.lines],
             "amount_micros": self.amount_micros,
             "currency": "USD",
             "is_bound": self.is_bound,
@@ -120,6 +131,7 @@ class Quote:
                     Decimal(line["quantity"]),
                     Decimal(line["unit_price"]),
                     line["amount_micros"],
+                    line.get("from_runs", 0),
                 )
                 for line in data["lines"]
             ),
@@ -130,14 +142,18 @@ class Quote:
 
 
 def quote(
-    prices: Sequence[PriceLine], quantities: Quantities, inputs: Mapping[str, object] | None = None
+    prices: Sequence[PriceLine],
+    quantities: Quantities,
+    inputs: Mapping[str, object] | None = None,
+    *,
+    runs: int = 0,
 ) -> Quote:
     """Prices a run, in whole micro-dollars rounded up once. `inputs` is the cleaned input that conditions
-    look at.
+    look at, `runs` how many runs were counted for the buyer's volume so far.
 
-    Of several prices for one unit the last whose conditions hold is taken; a unit whose prices all fail to
-    match, a missing or senseless quantity and an empty price list raise `CannotPrice`. A free model has a
-    price of zero.
+    Of several prices for one unit the last is taken whose conditions hold and whose `from_runs` is reached; a unit
+    whose prices all fail to match, a missing or senseless quantity and an empty price list raise `CannotPrice`. A free
+    model has a price of zero.
     """
     if not prices:
         raise CannotPrice("this model has no price")
@@ -145,18 +161,19 @@ def quote(
     for price in prices:
         if price.unit not in UNITS:
             raise CannotPrice(f"unknown unit; known are {', '.join(UNITS)}", unit=price.unit)
-        matches = _holds(price, inputs or {})
+        matches = _holds(price, inputs or {}) and runs >= price.from_runs
         units[price.unit] = price if matches else units.get(price.unit)
 
-    parts: list[tuple[str, Decimal, Decimal]] = []
+    parts: list[_Part] = []
     for unit, chosen in units.items():
         if chosen is None:
             raise CannotPrice("no price covers this input", unit=unit)
         if unit not in quantities:
             raise CannotPrice("its quantity is not known", unit=unit)
         unit_price = _sane(chosen.unit_price, unit=unit, what="price")
-        parts.append((unit, _sane(quantities[unit], unit=unit, what="quantity"), unit_price))
-    is_bound = any(unit in BOUND_UNITS and unit_price > 0 for unit, _, unit_price in parts)
+        quantity = _sane(quantities[unit], unit=unit, what="quantity")
+        parts.append(_Part(unit, quantity, unit_price, chosen.from_runs))
+    is_bound = any(part.unit in BOUND_UNITS and part.unit_price > 0 for part in parts)
     return _round_once(parts, Fraction(1), is_bound=is_bound)
 
 
@@ -168,7 +185,7 @@ def partial(of: Quote, done_share: Fraction) -> Quote:
     """
     if not 0 <= done_share <= 1:
         raise CannotPrice(f"the share of the work done must be between 0 and 1, not {done_share}")
-    whole = [(line.unit, line.quantity, line.unit_price) for line in of.lines]
+    whole = [_Part(line.unit, line.quantity, line.unit_price, line.from_runs) for line in of.lines]
     return _round_once(whole, of.done_share * done_share, is_bound=of.is_bound)
 
 
@@ -176,10 +193,11 @@ def settled(of: Quote, quantities: Quantities) -> Quote:
     """The quote again with the quantities that the run really took (compute seconds); others keep theirs.
     Never dearer."""
     parts = [
-        (
+        _Part(
             line.unit,
             _sane(quantities.get(line.unit, line.quantity), unit=line.unit, what="quantity"),
             line.unit_price,
+            line.from_runs,
         )
         for line in of.lines
     ]
@@ -196,12 +214,15 @@ def share(charge_micros: int, fraction: Decimal | Fraction) -> int:
     return int(charge_micros * Fraction(fraction) // 1)
 
 
-def _round_once(
-    parts: Sequence[tuple[str, Decimal, Decimal]], done_share: Fraction, *, is_bound: bool
-) -> Quote:
-    exact = [
-        Fraction(quantity) * Fraction(unit_price) * MICROS * done_share for _, quantity, unit_price in parts
-    ]
+class _Part(NamedTuple):
+    unit: str
+    quantity: Decimal
+    unit_price: Decimal
+    from_runs: int
+
+
+def _round_once(parts: Sequence[_Part], done_share: Fraction, *, is_bound: bool) -> Quote:
+    exact = [Fraction(part.quantity) * Fraction(part.unit_price) * MICROS * done_share for part in parts]
     total = sum(exact, Fraction(0))
     amount = -(-total.numerator // total.denominator)
     if amount > MAX_AMOUNT_MICROS:
@@ -211,8 +232,8 @@ def _round_once(
     for at in by_remainder[: amount - sum(amounts)]:
         amounts[at] += 1
     lines = tuple(
-        QuoteLine(unit, quantity, unit_price, line_amount)
-        for (unit, quantity, unit_price), line_amount in zip(parts, amounts, strict=True)
+        QuoteLine(part.unit, part.quantity, part.unit_price, line_amount, part.from_runs)
+        for part, line_amount in zip(parts, amounts, strict=True)
     )
     return Quote(lines, amount, is_bound, done_share)
 

@@ -155,6 +155,20 @@ def of_keys(
     return {key: (day, month) for key, day, month in rows}
 
 
+def runs_this_month(
+    workspace_id: int, model: str, *, book: str | None = None, now: datetime | None = None
+) -> int:
+    """The workspace's volume of a model, by which tiers go: its runs, by whatever key or member and of any version,
+    that were settled since the 1st of this month of UTC, without those that cost nothing as they did not succeed.
+
+    Runs that are open do not count yet, so a run's tier is that of what was settled when it was quoted.
+    """
+    today = (now or timezone.now()).astimezone(UTC).date()
+    days = _days(workspace_id, book).filter(day__range=(today.replace(day=1), today), model=model)
+    sums = days.aggregate(runs=Sum("runs", default=0), not_charged=Sum("not_charged", default=0))
+    return int(sums["runs"] - sums["not_charged"])
+
+
 def reach(*, now: datetime | None = None) -> tuple[date, date]:
     """The first and the last of the days that a projection looks at."""
     today = (now or timezone.now()).astimezone(UTC).date()

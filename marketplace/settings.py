@@ -28,8 +28,12 @@
 | ENGINE_DRAIN_SECONDS | 5 | in which a stopped engine may finish a run; a longer one goes back to the queue |
 | ENGINE_FAMILIES | - | a folder with more engine families, one Python file each |
 | STARTER_CREDIT_MICROS | 5000000 | credit of a newcomer's own workspace, in micro-dollars; granted once to a person |
+| STARTER_CREDITS_PER_DAY | 200 | newcomers that are given it in a day of UTC, later ones the day after; 0 is no limit |
+| STARTER_CREDITS_PER_NETWORK | 5 | of them, from one IPv4 address or IPv6 /64 but this machine's; 0 is no limit |
+| MAX_OPEN_RUNS | 5000 | runs that a workspace may have open at once, queued or running; 0 is no limit |
+| GRANTED_OPEN_RUNS | 0 | the same while it has no bought credit; 0 is as MAX_OPEN_RUNS |
 | SIGNUP_OPEN | 1 | anybody may make an account; 0: only who was invited to a workspace |
-| SIGNUPS_PER_DAY | 20 | accounts that may be made from one address a day; 0 is no limit |
+| SIGNUPS_PER_DAY | 20 | accounts that may be made from one IPv4 address or IPv6 /64 a day; 0 is no limit |
 | EMAIL_URL | files under mail/ | smtp://user:password@host:port (STARTTLS unless ?tls=0), smtps:// or file:///folder |
 | EMAIL_FROM | Vitrine at PUBLIC_URL's host | the sender of mails |
 | EMAIL_VERIFICATION | optional; mandatory with smtp | must newcomers prove their address before they are let in |
@@ -358,6 +362,10 @@ OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30, least=1)
 INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
+STARTER_CREDITS_PER_DAY = env_int("STARTER_CREDITS_PER_DAY", 200)
+STARTER_CREDITS_PER_NETWORK = env_int("STARTER_CREDITS_PER_NETWORK", 5)
+MAX_OPEN_RUNS = env_int("MAX_OPEN_RUNS", 5000)
+GRANTED_OPEN_RUNS = env_int("GRANTED_OPEN_RUNS", 0)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")

@@ -29,6 +29,7 @@ ACTS = {
     "predictions:write": Act.RUN,
     "assets:write": Act.RUN,
     "webhooks:write": Act.WEBHOOKS,
+    "billing:write": Act.BILLING,
     "keys:read": Act.KEYS,
     "keys:write": Act.KEYS,
 }

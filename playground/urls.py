@@ -10,12 +10,15 @@ from django.urls import path, re_path
 
 from playground import docs
 from playground.api import keys as api_keys
+from playground.api import limits as api_limits
 from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import console as console_pages
 from playground.pages import keys as key_pages
+from playground.pages import limits as limit_pages
+from playground.pages import prices as price_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
@@ -55,6 +58,15 @@ urlpatterns = [
     path("dashboard/usage", usage_pages.usage, name="usage"),
     path("dashboard/usage.csv", usage_pages.usage_csv, name="usage-csv"),
     path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
+    path("dashboard/limits", limit_pages.limits, name="limits"),
+    path("dashboard/limits/<str:limit_id>", limit_pages.limit, name="limit"),
+    path("publish/prices", price_pages.models, name="publish-prices"),
+    path("publish/<slug:publisher>/<slug:name>/prices", price_pages.prices, name="model-prices"),
+    path(
+        "publish/<slug:publisher>/<slug:name>/prices/preview",
+        price_pages.preview,
+        name="model-prices-preview",
+    ),
     path("dashboard/keys", key_pages.keys, name="keys"),
     path("dashboard/keys/new", key_pages.new, name="key-new"),
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
@@ -168,6 +180,8 @@ urlpatterns = [
     path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
     path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),
     path("api/v1/keys/<str:key_id>/rotate", api_keys.RotateKey.as_view(), name="api-key-rotate"),
+    path("api/v1/limits", api_limits.Limits.as_view(), name="api-limits"),
+    path("api/v1/limits/<str:limit_id>", api_limits.Limit.as_view(), name="api-limit"),
     path("api/v1/usage", api_usage.Usage.as_view(), name="api-usage"),
     path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
     path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),

@@ -17,8 +17,11 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import low_balance
-from marketplace import mail  # noqa: F401 - registers its handler
+from billing import limits, low_balance
+from marketplace import (
+    catalog,
+    mail,  # noqa: F401 - registers its handler
+)
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
 from playground import health, predictions, webhooks
@@ -108,9 +111,12 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
         if with_tidy:
             predictions.tidy()
             low_balance.find_low()
+            limits.find_alerts()
+            catalog.take_effect()
             webhooks.tidy()
         if daily:
             predictions.tidy_daily()
+            catalog.take_effect(all_of_them=True)
     except Exception:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:

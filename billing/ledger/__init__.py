@@ -12,8 +12,8 @@ from __future__ import annotations
 from billing.ledger.accounts import Balance, balance, open_workspace
 from billing.ledger.audit import Problem, verify
 from billing.ledger.crediting import KeyReused, credit
-from billing.ledger.holding import AlreadyHeld, InsufficientCredit, LimitReached, hold
-from billing.ledger.limits import Limit, SpendScope, limits_of, set_limit
+from billing.ledger.holding import AlreadyHeld, InsufficientCredit, LimitReached, TooManyOpen, hold
+from billing.ledger.limits import Limit, SpendScope, limits_of, note_refusal, set_limit
 from billing.ledger.settling import (
     AlreadySettled,
     CaptureExceedsHold,
@@ -39,12 +39,14 @@ __all__ = [
     "Problem",
     "Share",
     "SpendScope",
+    "TooManyOpen",
     "Usage",
     "balance",
     "capture",
     "credit",
     "hold",
     "limits_of",
+    "note_refusal",
     "open_workspace",
     "release",
     "set_limit",

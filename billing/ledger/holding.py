@@ -39,6 +39,7 @@ class LimitReached(Exception):
         limit_micros: int,
         spent_micros: int,
         resets_at: datetime | None,
+        window_id: int = 0,
     ) -> None:
         super().__init__(f"the {period} limit of {scope.kind} {scope.id} is {limit_micros} micro-dollars")
         self.scope = scope
@@ -46,6 +47,15 @@ class LimitReached(Exception):
         self.limit_micros = limit_micros
         self.spent_micros = spent_micros
         self.resets_at = resets_at
+        self.window_id = window_id
+
+
+class TooManyOpen(Exception):
+    """The workspace has as many open runs at once as it may: `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} runs of the workspace are open, which is as many as it may have at once")
+        self.most = most
 
 
 class AlreadyHeld(Exception):
@@ -59,7 +69,7 @@ class AlreadyHeld(Exception):
 _HOLD = """
     SELECT outcome, available, refusing_window, spent, allowed
       FROM ledger_hold(%s::bigint, %s, %s::uuid, %s::bigint, %s,
-                       %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+                       %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::integer, %s::integer)
 """
 
 
@@ -70,12 +80,15 @@ def hold(
     amount_micros: int,
     book: str | None = None,
     limits: Sequence[SpendScope] = (),
+    most_open: int = 0,
+    most_open_granted: int = 0,
     now: datetime | None = None,
 ) -> None:
     """Sets `amount_micros` aside for the run `reference`, the most that it may cost; zero is a free run.
 
-    Raises `InsufficientCredit`, `LimitReached` or `AlreadyHeld`, and has then written nothing. `limits` are
-    the scopes that the run belongs to; those with no limit configured cost one read together.
+    Raises `InsufficientCredit`, `LimitReached`, `TooManyOpen` or `AlreadyHeld`, and has then written nothing. `limits`
+    are the scopes that the run belongs to; those with no limit configured cost one read together. `most_open` is how
+    many holds the workspace may have open at once, `most_open_granted` while it has no bought credit; 0 is no limit.
     """
     if amount_micros < 0:
         raise ValueError("a hold is zero or more micro-dollars")
@@ -92,16 +105,20 @@ def hold(
         # As array literals: rendering lists of dates took the driver longer than anything else here.
         "{" + ",".join(Period.values) + "}",
         "{" + ",".join(window_start(period, at).isoformat() for period in Period.values) + "}",
+        most_open,
+        most_open_granted,
     )
     with connection.cursor() as cursor:
         cursor.execute(_HOLD, parameters)
-        outcome, available, window_id, spent, limit = cursor.fetchone()
+        outcome, available, window_id, spent, allowed = cursor.fetchone()
     if outcome == "held":
         return
     if outcome == "repeated" or Hold.objects.filter(reference=reference).exists():
         raise AlreadyHeld(reference)
+    if outcome == "busy":
+        raise TooManyOpen(allowed)
     if outcome == "limit":
-        raise _limit_reached(window_id, spent_micros=spent, limit_micros=limit)
+        raise _limit_reached(window_id, spent_micros=spent, limit_micros=allowed)
     held = balance(workspace_id, book=book).held_micros
     raise InsufficientCredit(
         balance_micros=available + held,
@@ -119,4 +136,5 @@ def _limit_reached(window_id: int, *, spent_micros: int, limit_micros: int) -> L
         limit_micros=limit_micros,
         spent_micros=spent_micros,
         resets_at=window_end(window.period, window.starts_at),
+        window_id=window.pk,
     )

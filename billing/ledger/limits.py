@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -65,10 +66,16 @@ def set_limit(
     scope: SpendScope,
     period: str,
     limit_micros: int | None,
+    alert_at: Collection[int] | None = None,
     book: str | None = None,
+    now: datetime | None = None,
 ) -> None:
     """Sets, changes or (with None) removes one limit. A limit counts from when it is first set, not what was
-    before."""
+    before.
+
+    `alert_at`: at which parts of it its workspace is told, in percent; None leaves them as they are. Of another amount
+    it is told anew.
+    """
     if scope.kind not in ScopeKind.values or period not in Period.values:
         raise ValueError(f"no limit on {scope.kind!r} per {period!r}")
     row: dict[str, Any] = {
@@ -83,7 +90,21 @@ def set_limit(
     elif limit_micros < 0:
         raise ValueError("a limit is zero or more micro-dollars")
     else:
-        SpendLimit.objects.update_or_create(**row, defaults={"limit_micros": limit_micros})
+        changes: dict[str, Any] = {"limit_micros": limit_micros}
+        if alert_at is not None:
+            changes["alert_at"] = sorted(set(alert_at))
+        with transaction.atomic():
+            SpendLimit.objects.update_or_create(**row, defaults=changes)
+            present = SpendWindow.objects.filter(**row, starts_at=window_start(period, now or timezone.now()))
+            present.exclude(limit_micros=limit_micros).update(
+                limit_micros=limit_micros, told_percent=0, refused_at=None
+            )
+
+
+def note_refusal(window_id: int, *, now: datetime | None = None) -> None:
+    """Remember that the window has refused a run, for those who are told of it: it may never be full to the last
+    micro-dollar. Once; in a transaction of its own, after the one that was refused."""
+    SpendWindow.objects.filter(pk=window_id, refused_at=None).update(refused_at=now or timezone.now())
 
 
 def limits_of(

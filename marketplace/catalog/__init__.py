@@ -17,6 +17,19 @@ from marketplace.catalog.find import (
     tasks,
 )
 from marketplace.catalog.measurements import Difference, Machine, Measurement, Row, record_measurement
+from marketplace.catalog.prices import (
+    InvalidPrices,
+    Line,
+    PriceList,
+    line_of,
+    price_lists,
+    sample,
+    set_prices,
+    take_effect,
+    units_of,
+    withdraw,
+    wrong_lines,
+)
 from marketplace.catalog.publish import InvalidManifest, hashes, prices_of, publish, read_manifest
 from marketplace.catalog.revisions import MAX_REVISIONS, Revision, revisions
 
@@ -26,9 +39,12 @@ __all__ = [
     "Callable",
     "Difference",
     "InvalidManifest",
+    "InvalidPrices",
+    "Line",
     "Machine",
     "Measurement",
     "NotFound",
+    "PriceList",
     "Revision",
     "Row",
     "best",
@@ -36,8 +52,10 @@ __all__ = [
     "endpoint",
     "forget",
     "hashes",
+    "line_of",
     "listing",
     "listings",
+    "price_lists",
     "prices_now",
     "prices_of",
     "publish",
@@ -45,5 +63,11 @@ __all__ = [
     "record_measurement",
     "record_stats",
     "revisions",
+    "sample",
+    "set_prices",
+    "take_effect",
     "tasks",
+    "units_of",
+    "withdraw",
+    "wrong_lines",
 ]

@@ -44,6 +44,12 @@ class Callable:
     endpoint: Endpoint
     offers: tuple[Offer, ...]
     prices: tuple[Price, ...]
+    next_prices: tuple[Price, ...] = ()  # the list that follows, if one is scheduled
+
+    @property
+    def prices_until(self) -> datetime | None:
+        """When another price list begins; None for none that is known of."""
+        return self.next_prices[0].effective_from if self.next_prices else None
 
     @property
     def model_id(self) -> str:
@@ -194,12 +200,14 @@ def endpoint(endpoint_id: int) -> Endpoint:
 def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime) -> Callable:
     """What `publisher/name` or `publisher/name:version` runs, with its offers and the prices of `now`.
 
-    What a process finds it uses for a second, so a change on the shelf is in force everywhere a second later.
-    Raises NotFound.
+    What a process finds it uses for a second, so a change on the shelf is in force everywhere a second later; a price
+    that was scheduled is in force at its moment. Raises NotFound.
     """
     known = _recent.get(model)
     if known is not None and known[0] > time.monotonic():
-        return known[1]
+        ends = known[1].prices_until
+        if ends is None or now < ends:
+            return known[1]
     found = _look_up(model, workspace=workspace, now=now)
     if found.listing.visibility == Listing.Visibility.PUBLIC:
         if len(_recent) >= RECENT_SIZE:
@@ -217,7 +225,7 @@ def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Calla
         )
     endpoints = Endpoint.objects.select_related("version").prefetch_related(
         Prefetch("offers", Offer.objects.filter(is_enabled=True).order_by("id")),
-        Prefetch("prices", Price.objects.filter(effective_from__lte=now).order_by("-effective_from", "-id")),
+        Prefetch("prices", Price.objects.order_by("-effective_from", "-id")),
     )
     endpoints = endpoints.filter(version__listing=shelf)
     if wanted:
@@ -227,12 +235,14 @@ def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Calla
     endpoint = endpoints.order_by("id").first()
     if endpoint is None:
         raise NotFound(f"The model {name} has no version {wanted[:64]!r}.")
+    lines = list(endpoint.prices.all())
     return Callable(
         listing=shelf,
         version=endpoint.version,
         endpoint=endpoint,
         offers=tuple(endpoint.offers.all()),
-        prices=current_prices(list(endpoint.prices.all())),
+        prices=current_prices([price for price in lines if price.effective_from <= now]),
+        next_prices=_next_prices([price for price in lines if price.effective_from > now]),
     )
 
 
@@ -242,6 +252,11 @@ def current_prices(newest_first: list[Price]) -> tuple[Price, ...]:
         return ()
     latest = newest_first[0].effective_from
     return tuple(sorted((p for p in newest_first if p.effective_from == latest), key=lambda p: p.pk))
+
+
+def _next_prices(scheduled: list[Price]) -> tuple[Price, ...]:
+    soonest = min((price.effective_from for price in scheduled), default=None)
+    return tuple(sorted((p for p in scheduled if p.effective_from == soonest), key=lambda p: p.pk))
 
 
 def prices_now(listing: Listing) -> tuple[Price, ...]:

@@ -6,25 +6,21 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from marketplace import schema
 from marketplace.catalog import accelerations
 from marketplace.catalog.find import forget
-from marketplace.ids import encode, uuid7
-from marketplace.models import Endpoint, Listing, Offer, Price, Publisher, Version
-from marketplace.models.shelf import UNPRICED
+from marketplace.catalog.prices import MAX_RUNS, UNITS, Line, follow_manifest
+from marketplace.models import Endpoint, Listing, Offer, Publisher, Version
 
 Manifest = dict[str, Any]
 
-UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
-MICROS = 1_000_000
 OPENED = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # endings of files that an engine reads
 STATIC_PATH = re.compile(r"[a-z0-9][\w./-]{0,199}")
 REQUIRED = ("name", "tagline", "task", "license", "recipe", "endpoint", "prices", "lane")
@@ -122,12 +118,10 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
     endpoint.offers.filter(kind=Offer.Kind.LANE, is_enabled=True).exclude(lane=manifest["lane"]).update(
         is_enabled=False
     )
-    _set_prices(endpoint, wanted)
-    shelf.typical_micros = typical_micros(endpoint, wanted)
-    shelf.save(update_fields=["typical_micros"])
     if shelf.default_version_id != version.pk:
         shelf.default_version = version
         shelf.save(update_fields=["default_version"])
+    follow_manifest(endpoint, wanted)
     transaction.on_commit(forget)
     return shelf
 
@@ -174,34 +168,7 @@ def examples_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def typical_micros(endpoint: Endpoint, lines: Iterable[tuple[str, Decimal, dict[str, Any]]]) -> int:
-    """What one run of the example input costs at least, rounded up: a key to sort by and no quote."""
-    try:
-        cleaned = schema.clean(endpoint.input_schema, _sample(endpoint.input_schema))
-    except schema.InvalidInput:
-        return UNPRICED
-    counted = schema.quantities(endpoint.input_schema, cleaned)
-    counted["compute_second"] = Decimal(endpoint.typical_ms) / 1000
-    lowest: dict[str, Decimal] = {}
-    for unit, amount, _ in lines:
-        lowest[unit] = min(amount, lowest.get(unit, amount))
-    total = sum((amount * counted.get(unit, Decimal(1)) for unit, amount in lowest.items()), Decimal(0))
-    return min(int((total * MICROS).to_integral_value(ROUND_CEILING)), UNPRICED)
-
-
-def _sample(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The example input, with the name of a file that nobody has wherever one is needed: no price asks whose it is."""
-    found = schema.example(described)
-    for name, value in found.items():
-        one = described["properties"][name]
-        if value is None and "x-media" in one:
-            found[name] = encode(uuid7(), "a")
-        elif value is None and "x-media" in one.get("items", {}):
-            found[name] = [encode(uuid7(), "a")]
-    return found
-
-
-def prices_of(manifest: Mapping[str, Any]) -> list[tuple[str, Decimal, dict[str, Any]]]:
+def prices_of(manifest: Mapping[str, Any]) -> list[Line]:
     """The price lines of a manifest. Raises InvalidManifest for units or amounts that cannot be computed."""
     lines = []
     for line in manifest["prices"]:
@@ -211,19 +178,10 @@ def prices_of(manifest: Mapping[str, Any]) -> list[tuple[str, Decimal, dict[str,
             raise InvalidManifest("prices: unit_price is a decimal number in quotes") from None
         if not amount.is_finite() or amount < 0 or line.get("unit") not in UNITS:
             raise InvalidManifest(f"prices: a price is 0 or more for one of {', '.join(UNITS)}")
-        lines.append((line["unit"], amount, dict(line.get("conditions", {}))))
+        runs = line.get("from_runs", 0)
+        if isinstance(runs, bool) or not isinstance(runs, int) or not 0 <= runs <= MAX_RUNS:
+            raise InvalidManifest("prices: from_runs is a whole number of runs, 0 or more")
+        lines.append(Line(line["unit"], amount, dict(line.get("conditions", {})), runs))
     if not lines:
         raise InvalidManifest("prices: a model without a price cannot be run; use 0 for a free one")
     return lines
-
-
-def _set_prices(endpoint: Endpoint, wanted: list[tuple[str, Decimal, dict[str, Any]]]) -> None:
-    latest = endpoint.prices.order_by("-effective_from").values_list("effective_from", flat=True).first()
-    current = endpoint.prices.filter(effective_from=latest).order_by("id") if latest else []
-    if [(p.unit, p.unit_price, p.conditions) for p in current] == wanted:
-        return
-    now = timezone.now()
-    Price.objects.bulk_create(
-        Price(endpoint=endpoint, unit=unit, unit_price=amount, conditions=conditions, effective_from=now)
-        for unit, amount, conditions in wanted
-    )

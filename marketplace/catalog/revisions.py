@@ -9,6 +9,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from django.utils import timezone
+
 from marketplace import schema
 from marketplace.models import Endpoint, Listing, Price, Version
 
@@ -27,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One version. `prices` are the price lists it had, newest first, each with the moment it began."""
+    """One version. `prices` are the price lists it had so far, newest first, each with the moment it began."""
 
     version: Version
     endpoint: Endpoint | None
@@ -130,7 +132,9 @@ def _shown(text: str | None) -> str | None:
 def _prices(endpoint: Endpoint | None) -> tuple[tuple[datetime, tuple[Price, ...]], ...]:
     if endpoint is None:
         return ()
-    lines = sorted(endpoint.prices.all(), key=lambda price: (price.effective_from, -price.pk), reverse=True)
+    now = timezone.now()
+    begun = [price for price in endpoint.prices.all() if price.effective_from <= now]
+    lines = sorted(begun, key=lambda price: (price.effective_from, -price.pk), reverse=True)
     return tuple(
         (moment, tuple(price for price in group))
         for moment, group in groupby(lines, key=lambda p: p.effective_from)

@@ -54,6 +54,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     starter_at = models.DateTimeField(null=True, blank=True, help_text="when the starter credit was granted")
+    starter_from = models.CharField(
+        max_length=40, blank=True, db_default="", help_text="trace of the network it was granted to"
+    )
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="the person left; who it was is forgotten"
     )
@@ -65,6 +68,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("email"), name="user_email_unique")]
+        indexes = [
+            models.Index(
+                fields=["starter_at"], name="user_starter", condition=models.Q(starter_at__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.email
@@ -88,6 +96,11 @@ class Workspace(models.Model):
     name = models.CharField(max_length=80)
     output_days = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="days until an output expires; none: as the installation says"
+    )
+    max_open_runs = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="runs that may be open at once; none: as the installation says; 0: any number",
     )
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)

@@ -7,10 +7,11 @@ from typing import Any, Self
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from marketplace.ids import uuid7
-from marketplace.models.people import Workspace
+from marketplace.models.people import User, Workspace
 
 UNPRICED = 2**62  # micro-dollars: behind everything that has a price
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{1,38}$"
@@ -191,13 +192,30 @@ class Offer(models.Model):
 
 
 class Price(models.Model):
-    """What one unit costs from a moment on. A price is replaced by a later one, never edited."""
+    """What one unit costs from a moment on. A price is replaced by a later one, never edited.
+
+    All rows of an endpoint that begin at one moment are one price list, in the order of their entry.
+    """
+
+    class Source(models.TextChoices):
+        MANIFEST = "manifest", "Manifest"
+        PAGE = "page", "Price page"
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="prices")
     unit = models.CharField(max_length=20)
     unit_price = models.DecimalField(max_digits=20, decimal_places=10)
     conditions: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    from_runs = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="runs of the model in the month that come before the line counts for a workspace",
+    )
     effective_from = models.DateTimeField(default=timezone.now)
+    source = models.CharField(
+        max_length=10, choices=Source.choices, default=Source.MANIFEST, db_default=Source.MANIFEST
+    )
+    set_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
     class Meta:
         constraints = [

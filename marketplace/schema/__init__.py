@@ -18,7 +18,7 @@ from marketplace.schema.diff import Change, changes
 from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
 from marketplace.schema.files import Schema, replace_files, takes
 from marketplace.schema.form import Field, dotted, fields, from_form, label_of
-from marketplace.schema.measure import quantities
+from marketplace.schema.measure import quantities, units
 
 __all__ = [
     "ADAPTER_TYPE",
@@ -50,6 +50,7 @@ __all__ = [
     "replace_files",
     "secrets_in",
     "takes",
+    "units",
     "with_seeds",
     "write_json",
 ]

@@ -42,3 +42,14 @@ def quantities(schema: Schema, cleaned: Mapping[str, Any]) -> dict[str, Decimal]
         if unit in measured:
             measured[unit] *= images
     return {"request": Decimal(1), **measured}
+
+
+def units(schema: Schema) -> frozenset[str]:
+    """The units of which `quantities` can say how many an input has, as far as the schema declares them."""
+    measures = {str(one["x-measure"]) for _, one in ordered(schema) if "x-measure" in one}
+    found = {"request"} | (measures & {"image", "second", "character", "step"})
+    if {"width", "height"} <= measures:
+        found |= {"image", "megapixel"}
+    if {"frame", "fps"} <= measures:
+        found.add("second")
+    return frozenset(found)

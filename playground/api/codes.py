@@ -220,6 +220,13 @@ _ALL = (
         "The key sends more requests than it may, or larger ones at once. Go on after `Retry-After` seconds.",
     ),
     Code(
+        "too_many_runs",
+        429,
+        "Too many open runs",
+        "The workspace has as many runs queued or running as it may at once. Send it again when one has ended.",
+        ("max_open_runs",),
+    ),
+    Code(
         "too_many_uploads",
         429,
         "Too many uploads",

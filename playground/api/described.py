@@ -34,6 +34,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "webhook_id": ("a webhook: `wh_…`", ""),
     "delivery_id": ("a delivery: `d_…`", ""),
     "key_id": ("a key: `k_…`", ""),
+    "limit_id": ("a spend limit: `l_…`", ""),
     "asset_id": ("an asset: `a_…`", ""),
     "upload_id": ("an upload: `u_…`", ""),
     "number": ("which part, from 1", ""),

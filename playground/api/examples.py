@@ -16,6 +16,28 @@ WEBHOOK_REQUEST: dict[str, Any] = {
     "events": ["prediction.succeeded", "prediction.failed"],
     "description": "the catalogue's importer",
 }
+LIMIT_REQUEST: dict[str, Any] = {
+    "scope": "model",
+    "target": "vitrine/daylight",
+    "period": "month",
+    "limit_micros": 50_000_000,
+    "alert_at": [50, 80, 100],
+}
+LIMIT: dict[str, Any] = {
+    "id": "l_" + _ID,
+    "scope": "model",
+    "target": "vitrine/daylight",
+    "name": "vitrine/daylight",
+    "period": "month",
+    "limit_micros": 50_000_000,
+    "spent_micros": 12_400_000,
+    "is_reached": False,
+    "currency": "USD",
+    "alert_at": [50, 80, 100],
+    "resets_at": "2026-12-01T00:00:00+00:00",
+    "created_at": "2026-11-02T08:30:00+00:00",
+    "urls": {"get": "https://vitrine.example/api/v1/limits/l_" + _ID},
+}
 QUOTE: dict[str, Any] = {
     "id": "q_" + _ID,
     "model": "vitrine/daylight",

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing import ledger, pricing
+from billing import ledger, limits, pricing
 from marketplace import catalog, keys, outbound, schema
 from playground import assets, examiner, keyring, predictions, statements, webhooks
 from playground.api.codes import CODES
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+OPEN_SECONDS = 5  # after which one of very many open runs may have ended
 Members = dict[str, Any]
 
 
@@ -123,6 +124,14 @@ def _limit_reached(error: ledger.LimitReached) -> Problem:
     )
 
 
+def _too_many_open(error: ledger.TooManyOpen) -> Problem:
+    members = {"max_open_runs": error.most}
+    detail = (
+        f"{error.most:,} runs of this workspace are open, as many as may be at once. Nothing was started."
+    )
+    return Problem("too_many_runs", detail, members=members, headers={"Retry-After": str(OPEN_SECONDS)})
+
+
 def _above_cap(error: predictions.CostAboveCap) -> Problem:
     amounts = {"quote_micros": error.quote_micros, "max_cost_micros": error.cap_micros, "currency": "USD"}
     return Problem("cost_above_cap", str(error), members=amounts)
@@ -200,9 +209,10 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((keyring.Invalid, webhooks.InvalidWebhook), lambda error: invalid(error.errors)),
+    ((keyring.Invalid, limits.Invalid, webhooks.InvalidWebhook), lambda error: invalid(error.errors)),
     ((catalog.NotFound, predictions.NotFound, keyring.NotFound, webhooks.NotFound), _plain("not_found")),
-    ((keyring.NotAllowed,), _plain("forbidden")),
+    ((limits.NotFound,), _plain("not_found")),
+    ((keyring.NotAllowed, limits.NotAllowed), _plain("forbidden")),
     ((keys.OriginRefused,), _plain("origin_not_allowed")),
     ((predictions.ModelNotAllowed,), _plain("model_not_allowed")),
     ((webhooks.TooMany,), _plain("too_many")),
@@ -211,6 +221,7 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((predictions.CostAboveCap,), _above_cap),
     ((ledger.InsufficientCredit,), _insufficient),
     ((ledger.LimitReached,), _limit_reached),
+    ((ledger.TooManyOpen,), _too_many_open),
     ((predictions.StillOpen,), _plain("prediction_open")),
     ((predictions.TooBroad,), _plain("too_broad")),
     ((predictions.IdempotencyConflict,), _plain("idempotency_conflict")),

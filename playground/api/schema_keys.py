@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from billing.limits import KINDS, PERIODS
 from billing.usage import Group
 from marketplace.keys import SCOPES
 from marketplace.models import ApiKey
@@ -72,6 +73,36 @@ _USAGE: dict[str, Schema] = {
     "total": ref("UsageSums"),
     "results": array({"anyOf": [ref(name) for name, _ in _BY.values()]}),
 }
+_PERCENT: Schema = {"type": "integer", "minimum": 1, "maximum": 100}
+_LIMIT: dict[str, Schema] = {
+    "scope": said({"enum": list(KINDS)}, "what kind of thing it is on"),
+    "target": maybe(
+        said(STRING, "the id of the key or member, `publisher/name`, or the slug; null for who is gone")
+    ),
+    "name": said(STRING, "what that is called"),
+    "period": {"enum": list(PERIODS)},
+    "limit_micros": MICROS,
+    "spent_micros": said(MICROS, "charged, or held by open runs, in the present period since it was set"),
+}
+LIMIT = record(
+    "A spend limit as it stands.",
+    id=identifier("l"),
+    **_LIMIT,
+    is_reached=said(YES_NO, "whether it is used up, or has refused a run in this period"),
+    currency=CURRENCY,
+    alert_at=said(array(_PERCENT), "at which percents of it the workspace is told"),
+    resets_at=maybe(said(TIME, "when the period ends; null for a lifetime")),
+    created_at=TIME,
+    urls=record("Where it is.", get=ADDRESS),
+)
+LIMIT_ALERT = record(
+    "The `data` of the event `limit.alert`: a part of a spend limit is used.",
+    **_LIMIT,
+    percent=said(_PERCENT, "the part that was reached"),
+    is_refusing=said(YES_NO, "whether runs are refused now"),
+    resets_at=maybe(TIME),
+    currency=CURRENCY,
+)
 RECEIPT = record(
     "What one run cost, and why.",
     prediction=identifier("p"),
@@ -117,6 +148,9 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Usage": record("What was spent in a range of days; by day, every day of it is there.", **_USAGE),
     "Receipt": RECEIPT,
+    "Limit": LIMIT,
+    "LimitAlert": LIMIT_ALERT,
+    "LimitPage": page_of("Limit"),
     "KeyPage": page_of("Key"),
     "ReceiptPage": page_of("Receipt"),
 }

@@ -73,3 +73,7 @@ LINE = record(
     unit_price={"type": "string"},
     amount_micros=MICROS,
 )
+LINE["properties"]["from_runs"] = said(
+    {"type": "integer", "minimum": 1},
+    "where a volume tier was reached: after how many runs of the month it counts",
+)

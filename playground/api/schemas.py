@@ -34,6 +34,10 @@ PRICE = record(
     unit_price={"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
     currency=CURRENCY,
     conditions=said(ANYTHING, "input values under which the line counts; empty: always"),
+    from_runs=said(
+        WHOLE,
+        "after how many runs of the model in the month (UTC) the line counts for a workspace; 0: at once",
+    ),
 )
 _MODEL: dict[str, Schema] = {
     "id": said(STRING, "`publisher/name`, what `model` takes in a request"),
@@ -45,7 +49,7 @@ _MODEL: dict[str, Schema] = {
     "cover_url": maybe(ADDRESS),
     "run_count": WHOLE,
     "version": maybe(said(STRING, "the default version: the sha256 of its manifest")),
-    "prices": array(ref("Price")),
+    "prices": said(array(ref("Price")), "those in force; of several for one unit the last that fits counts"),
     "created_at": TIME,
     "urls": record("Where it is.", get=ADDRESS, page=ADDRESS),
 }
@@ -62,6 +66,13 @@ _WHOLE_MODEL: dict[str, Schema] = {
         start_within_seconds=WHOLE,
         max_batch=WHOLE,
         granularity={"enum": ["step", "run"]},
+    ),
+    "next_prices": maybe(
+        record(
+            "The price list that follows, where one is scheduled.",
+            effective_from=TIME,
+            prices=array(ref("Price")),
+        )
     ),
     "typical_ms": said(WHOLE, "the median run of late, in milliseconds"),
     "is_available": said(YES_NO, "whether anything serves it now"),
@@ -226,8 +237,8 @@ DELIVERY = record(
     payload=ref("WebhookPayload"),
 )
 PAYLOAD = record(
-    "What a webhook receives. `data` is the prediction as the API shows it; `trimmed` names its members that were left "
-    "out because the whole would be above 256 KiB: get them at `data.urls.get`.",
+    "What a webhook receives. `data` is the prediction as the API shows it, in `limit.alert` a `LimitAlert`; `trimmed` "
+    "names its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=TIME,
     data=ANYTHING,
@@ -265,6 +276,7 @@ _EXTRAS: dict[str, Schema] = {
     "max_bytes": WHOLE,
     "reason": STRING,
     "missing_parts": array(WHOLE),
+    "max_open_runs": WHOLE,
     "used_bytes": WHOLE,
     "quota_bytes": WHOLE,
     "needed_bytes": WHOLE,

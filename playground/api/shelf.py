@@ -48,6 +48,7 @@ def whole(called: catalog.Callable) -> Json:
         "output_schema": endpoint.output_schema,
         "example_input": schema.example(endpoint.input_schema),
         "prices": prices(called.prices),
+        "next_prices": _next_prices(called),
         "limits": _limits(endpoint),
         "typical_ms": endpoint.typical_ms,
         "is_available": bool(called.offers),
@@ -81,9 +82,16 @@ def prices(lines: Iterable[Price]) -> list[Json]:
             "unit_price": format(line.unit_price.normalize(), "f"),
             "currency": "USD",
             "conditions": line.conditions,
+            "from_runs": line.from_runs,
         }
         for line in lines
     ]
+
+
+def _next_prices(called: catalog.Callable) -> Json | None:
+    if called.prices_until is None:
+        return None
+    return {"effective_from": called.prices_until.isoformat(), "prices": prices(called.next_prices)}
 
 
 def _limits(endpoint: Endpoint) -> Json:

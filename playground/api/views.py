@@ -163,7 +163,7 @@ class Predictions(ApiView):
             problems=(
                 *("model_not_allowed", "unusable_file", "quota_reached", "too_many_uploads"),
                 *("insufficient_credit", "limit_reached", "cost_above_cap", "not_found", "cannot_price"),
-                "model_unavailable",
+                *("model_unavailable", "too_many_runs"),
             ),
             parameters=(header("Prefer", "`wait=N`: wait for the end, 1 to 60 seconds", {"type": "string"}),),
             once=True,

@@ -74,6 +74,7 @@ def facts() -> dict[str, Any]:
         "output_days": settings.OUTPUT_DAYS,
         "input_days": settings.INPUT_DAYS,
         "upload_days": settings.UPLOAD_DAYS,
+        "most_open": settings.MAX_OPEN_RUNS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
         "tries": len(BACKOFF) + 1,
         "most_webhooks": webhooks.MAX_WEBHOOKS,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -79,11 +80,17 @@ def _shelf() -> Iterator[str]:
     listing: Listing
     for listing in rows[:MAX_MODELS]:
         prices = ", ".join(
-            f"${line['unit_price']} per {line['unit']}" for line in shelf.prices(catalog.prices_now(listing))
+            f"${line['unit_price']} per {line['unit']}{_when(line)}"
+            for line in shelf.prices(catalog.prices_now(listing))
         )
         page = f"{settings.PUBLIC_URL}/m/{listing.model_id}"
         yield f"- [{listing.model_id}]({page}): {_line(listing.tagline)} Task: {listing.task}. Price: {prices}."
     yield ""
+
+
+def _when(line: Mapping[str, Any]) -> str:
+    after = f" after {line['from_runs']:,} runs a month" if line["from_runs"] else ""
+    return f"{after} under conditions" if line["conditions"] else after
 
 
 def _operations() -> Iterator[str]:

@@ -22,6 +22,7 @@ from django.urls import reverse
 from marketplace import mail, people
 from marketplace.models import User
 from playground import arrivals
+from playground.pages.access import is_at_the_machine
 from playground.pages.sign_in import SignUp, checking, count_attempt
 from playground.pages.tags import dollars
 
@@ -87,16 +88,20 @@ class Accounts(DefaultAccountAdapter):
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         super().login(request, user)
-        made, granted = arrivals.welcome(cast("User", user))
-        if made is None:
+        person = cast("User", user)
+        address = "" if is_at_the_machine(request) else self.get_client_ip(request)
+        made, granted = arrivals.welcome(person, address=address)
+        if made is None and not granted:
             return
         told = ["Welcome."]
         if granted:
             told.append(f"{dollars(granted)} of credit is yours to start with.")
-        if not EmailAddress.objects.filter(user_id=user.pk, verified=True).exists():
+        elif arrivals.is_waiting(person):
             told.append(
-                f"A link went to {cast('User', user).email}: open it, so that we know the address is yours."
+                "So many came today that your starter credit waits: sign in again tomorrow to get it."
             )
+        if not EmailAddress.objects.filter(user_id=user.pk, verified=True).exists():
+            told.append(f"A link went to {person.email}: open it, so that we know the address is yours.")
         if len(told) > 1:
             self.add_message(request, messages.SUCCESS, message=" ".join(told))
 

@@ -35,8 +35,14 @@ def page(request: HttpRequest) -> dict[str, Any]:
     return {
         "workspace": workspace,
         "own_places": SimpleLazyObject(lambda: people.memberships_of(cast("User", request.user))),
+        "may_publish": SimpleLazyObject(lambda: _may_publish(request)) if workspace else False,
         "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
         "mail_is_filed": settings.MAIL_IS_FILED,
         "starter_micros": settings.STARTER_CREDIT_MICROS,
         "now": f"{time.time():.3f}",
     }
+
+
+def _may_publish(request: HttpRequest) -> bool:
+    membership = cast("VitrineRequest", request).membership
+    return bool(membership) and people.may(membership.role, people.Act.PUBLISH) if membership else False

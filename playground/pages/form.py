@@ -21,6 +21,11 @@ from playground.pages.context import workspace_of
 from playground.pages.words import MAX_UNKNOWN_SHOWN, Vocabulary, vocabulary
 
 VIEW, JSON, ACT, VERSION, WAS = "form-view", "form-json", "form-act", "form-version", "form-was"
+MOST, SINCE = (
+    "form-most",
+    "form-since",
+)  # the most that the run may cost; since when the prices held that were shown
+MOST_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +183,22 @@ def context(
         "shortfall": shortfall,
         "was": was,
         "quote": quote,
+        "prices_since": since(called),
+        "most": most_text(request),
         "problem": problem or (str(given.trouble) if given.trouble else ""),
         **unknown(called, complete),
     }
+
+
+def since(called: catalog.Callable) -> str:
+    """Since when the prices hold that are shown; a run that is asked for later is compared with them."""
+    return called.prices[0].effective_from.isoformat() if called.prices else ""
+
+
+def most_text(request: HttpRequest) -> str:
+    """The cap of a run as it was typed, or is in the address."""
+    sent = request.POST if request.method == "POST" else request.GET
+    return sent.get(MOST, "")[:MOST_LENGTH].replace("\0", "").strip()
 
 
 def _holds(name: str, path: str) -> bool:
@@ -202,11 +220,11 @@ def unknown(called: catalog.Callable, values: Mapping[str, Any]) -> dict[str, An
 def public(described: schema.Schema, given: Given, sent: Mapping[str, str]) -> dict[str, str]:
     """What an address may say of a posted form: all of it but what is secret or long."""
     secret = {one.name for one in schema.fields(described) if one.control == "secret"}
-    ours = {ACT, WAS, "csrfmiddlewaretoken", VERSION}
+    ours = {ACT, WAS, "csrfmiddlewaretoken", VERSION, SINCE}
     kept = {name: text for name, text in sent.items() if name not in secret | ours}
     if given.is_json:
         kept[JSON] = given.text if given.trouble is None else ""
-    known = {one.name for one in schema.fields(described)} | {VIEW, JSON}
+    known = {one.name for one in schema.fields(described)} | {VIEW, JSON, MOST}
     return {
         name: text
         for name, text in kept.items()

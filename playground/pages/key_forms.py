@@ -77,8 +77,11 @@ class KeyForm(forms.Form):
     origins = forms.CharField(max_length=6000, required=False)
     models = forms.CharField(max_length=4000, required=False)
 
-    def fields_of_wish(self, present: Wish | None = None) -> dict[str, Any]:
-        """What the form says of a key, by the names of a Wish. Call it after `is_valid`."""
+    def fields_of_wish(
+        self, present: Wish | None = None, *, allowed: Collection[str] = tuple(SCOPES)
+    ) -> dict[str, Any]:
+        """What the form says of a key, by the names of a Wish; a preset is as much of it as is `allowed`. Call it after
+        `is_valid`."""
         given = self.cleaned_data
         is_publishable = present.is_publishable if present else given["kind"] == ApiKey.Kind.PUBLISHABLE
         found: dict[str, Any] = {
@@ -93,7 +96,8 @@ class KeyForm(forms.Form):
             found |= {"origins": lines["origins"], "model_ids": lines["models"]}
         elif given["preset"]:
             preset = given["preset"]
-            found["scopes"] = given["scopes"] if preset == CUSTOM else PRESETS[preset]
+            whole = [one for one in PRESETS.get(preset, ()) if one in allowed]
+            found["scopes"] = given["scopes"] if preset == CUSTOM else whole
         if present is None:
             found["is_publishable"] = is_publishable
             if is_publishable:

@@ -77,7 +77,7 @@ def new(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             made = keyring.make(
                 workspace,
-                Wish(**form.fields_of_wish()),
+                Wish(**form.fields_of_wish(allowed=_rights(request).scopes)),
                 rights=_rights(request),
                 by=cast("User", request.user),
                 public_id=_once(request),
@@ -108,7 +108,9 @@ def one(request: HttpRequest, key_id: str) -> HttpResponse:
     form = KeyForm(request.POST)
     try:
         if form.is_valid():
-            keyring.change(key, form.fields_of_wish(present), rights=_rights(request))
+            rights = _rights(request)
+            fields = form.fields_of_wish(present, allowed={*rights.scopes, *present.scopes})
+            keyring.change(key, fields, rights=rights)
             messages.success(request, "Saved. It is in force everywhere within a few seconds.")
             return redirect("key", key.uid)
     except keyring.Invalid as error:

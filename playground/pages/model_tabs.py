@@ -20,7 +20,7 @@ from marketplace.models import ApiKey, Listing
 from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
-from playground.pages import form, measured, results, shelf
+from playground.pages import form, measured, price_words, results, shelf
 from playground.pages.access import allows
 from playground.pages.context import workspace_of
 from playground.pages.markdown import document
@@ -62,6 +62,14 @@ def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         "inputs": schema.parameters(called.endpoint.input_schema),
         "outputs": schema.parameters(called.endpoint.output_schema),
         "base_url": settings.PUBLIC_URL,
+        "price_lines": [
+            {
+                "unit": line.unit,
+                "unit_price": line.unit_price,
+                "counts": price_words.said(line.conditions, line.from_runs),
+            }
+            for line in called.prices
+        ],
         "quote": quote(request, called, {**schema.example(described), **given.values})[0],
     }
     return render(request, "playground/model_api.html", context)

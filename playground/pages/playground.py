@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -22,13 +24,23 @@ from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
 from playground.pages.files import files_refused, with_files
 from playground.pages.form import Given, Shortfall
+from playground.pages.key_forms import Dollars
 from playground.pages.model import called_of, name_of, page, url_of
 from playground.pages.model import quote as quote_of
 from playground.pages.tags import dollars
 
 STRIP = 12
+SINCE_LENGTH = 40
+NO_AMOUNT = "The most that it may cost must be an amount like 0.05. Nothing was held or charged."
+
+
+class NotAsShown(Exception):
+    """The run would cost more than the page has shown, or its cap cannot be read; the message says so."""
+
+
 REFUSALS = (
-    *(ledger.InsufficientCredit, ledger.LimitReached, pricing.CannotPrice, predictions.CannotRun),
+    *(ledger.InsufficientCredit, ledger.LimitReached, ledger.TooManyOpen, pricing.CannotPrice),
+    *(predictions.CannotRun, predictions.CostAboveCap, NotAsShown),
     *(examiner.Busy, uploads.QuotaReached, uploads.TooManyUploads),
 )
 
@@ -76,6 +88,7 @@ def estimate(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     quote, problem = (None, str(given.trouble)) if given.trouble else quote_of(request, called, given.values)
     context = {
         "quote": quote,
+        "prices_since": form.since(called),
         "problem": problem,
         "words": not given.is_json and form.knows_words(called),
         **form.unknown(called, given.values),
@@ -105,20 +118,56 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(request, called, given, status=403, notice=notice)
     if unusable := files_refused(request):
         return _refused(request, called, given, status=422, errors=unusable)
-    wanted = predictions.Request(model=name_of(called), input=given.values, via=Prediction.Via.PAGE)
     try:
-        row = predictions.submit(caller, wanted)
+        row = predictions.submit(caller, _wanted(request, called, given))
     except schema.InvalidInput as error:
         return _refused(request, called, given, status=422, errors=error.errors)
     except ledger.InsufficientCredit as error:
         shortfall = Shortfall(error.needed_micros, error.available_micros, error.held_micros)
         return _refused(request, called, given, status=402, notice=reason_of(error), shortfall=shortfall)
     except REFUSALS as error:
-        status = 402 if isinstance(error, ledger.LimitReached) else 409
+        status = 402 if isinstance(error, ledger.LimitReached | predictions.CostAboveCap) else 409
         return _refused(request, called, given, status=status, notice=reason_of(error))
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
     return live_answer(request, row)
+
+
+def _wanted(request: HttpRequest, called: catalog.Callable, given: Given) -> predictions.Request:
+    """The run that is asked for. Raises NotAsShown."""
+    try:
+        most = Dollars(required=False).clean(form.most_text(request))
+    except ValidationError:
+        raise NotAsShown(NO_AMOUNT) from None
+    if risen := _risen(request, called, given):
+        raise NotAsShown(risen)
+    return predictions.Request(
+        model=name_of(called), input=given.values, via=Prediction.Via.PAGE, max_cost_micros=most
+    )
+
+
+def _risen(request: HttpRequest, called: catalog.Callable, given: Given) -> str:
+    """That the run costs more than by the prices which the form showed, if it does: nobody pays what they did not
+    see."""
+    shown = request.POST.get(form.SINCE, "")[:SINCE_LENGTH]
+    if not shown or shown == form.since(called):
+        return ""
+    try:
+        moment = datetime.fromisoformat(shown)
+        if moment.utcoffset() is None:
+            return ""
+        caller, name = caller_of(request), name_of(called)
+        earlier = predictions.quote(caller, model=name, data=given.values, prices_since=moment)
+        before = earlier["amount_micros"]
+        now = predictions.quote(caller, model=name, data=given.values)["amount_micros"]
+    except (ValueError, LookupError):  # no such moment, or no price: whoever runs it is told that next
+        return ""
+    if now <= before:
+        return ""
+    return (
+        f"The price has changed since this page showed it: the run costs {dollars(now)} now, and {dollars(before)} "
+        "before. Nothing was held. Press Run again to run it at the new price."
+    )
 
 
 def reason_of(error: Exception) -> str:
@@ -132,6 +181,16 @@ def reason_of(error: Exception) -> str:
         return (
             f"The {error.period} limit of this {error.scope.kind} is {dollars(error.limit_micros)},"
             f" of which {dollars(error.spent_micros)} is spent. Nothing was held or charged."
+        )
+    if isinstance(error, ledger.TooManyOpen):
+        return (
+            f"{error.most:,} runs of this workspace are queued or running, which is as many as may be at once."
+            " Nothing was held or charged."
+        )
+    if isinstance(error, predictions.CostAboveCap):
+        return (
+            f"This run costs {dollars(error.quote_micros)}, above the {dollars(error.cap_micros)} that you set as the"
+            " most. Nothing was held or charged."
         )
     return str(error)
 

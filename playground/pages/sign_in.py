@@ -25,6 +25,7 @@ from django.core.exceptions import ValidationError
 
 from marketplace.models import User
 from marketplace.people.workspaces import NAME_LENGTH, InvalidName, clean_name
+from playground import arrivals
 from playground.pages import attempts
 
 WINDOW_SECONDS = 60
@@ -113,7 +114,8 @@ class SignUp(SignupForm):
 
     def _count(self) -> None:
         most = int(settings.SIGNUPS_PER_DAY)
-        limits = {f"sign-up:{get_adapter().get_client_ip(context.request)}": most}
+        network = arrivals.network_of(get_adapter().get_client_ip(context.request))
+        limits = {f"sign-up:{network}": most}
         with contextlib.suppress(attempts.CannotCount):
             if most > 0 and not attempts.are_allowed(limits, window_seconds=DAY_SECONDS):
                 text = "Many accounts were made from your network today. Try again tomorrow."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from django.conf import settings
@@ -37,10 +38,23 @@ def cancel(row: Prediction) -> Prediction:
         else:
             quoted = pricing.Quote.from_json(locked.quote)
             done = Fraction(min(locked.step, locked.steps), max(locked.steps, 1))
-            charge(locked, pricing.partial(quoted, done))
+            charge(locked, pricing.partial(pricing.settled(quoted, _at_this_pace(locked, done)), done))
         row = Prediction.objects.with_model().get(pk=row.pk)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
     return row
+
+
+def _at_this_pace(row: Prediction, done: Fraction) -> dict[str, Decimal | int]:
+    """How many seconds of compute the whole run would have taken, by how long its part took: half of a quote that is
+    a bound would be dearer than the finished run. What runs beside it on the same worker has its share."""
+    if row.started_at is None or row.finished_at is None or not done:
+        return {}
+    beside = Prediction.objects.filter(
+        status=Prediction.Status.RUNNING, lane=row.lane, worker=row.worker
+    ).exclude(pk=row.pk)
+    ran = Fraction(max(0.0, (row.finished_at - row.started_at).total_seconds())) / (1 + beside.count()) / done
+    seconds = Decimal(ran.numerator) / Decimal(ran.denominator)
+    return {"compute_second": seconds.quantize(Decimal("0.001"), ROUND_CEILING)}
 
 
 def end_all(workspace_id: int) -> int:

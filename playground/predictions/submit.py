@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,12 +13,12 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing import ledger, pricing
+from billing import ledger, pricing, usage
 from marketplace import catalog, dispatch, schema
 from marketplace.ids import encode, uuid7
-from marketplace.models import ApiKey, Offer, User, Workspace
+from marketplace.models import ApiKey, Endpoint, Offer, Price, User, Workspace
 from playground import live
-from playground.models import Event, Prediction
+from playground.models import RUN_EVENTS, Prediction
 from playground.predictions import adapters, idempotency
 from playground.predictions.fetching import hint_on_commit
 from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
@@ -90,14 +90,21 @@ class CostAboveCap(Exception):
         self.cap_micros = cap_micros
 
 
-def quote(caller: Caller | None, *, model: str, data: object) -> pricing.QuoteJson:
-    """What a run would cost, holding nothing. Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice, and
-    ModelNotAllowed."""
+def quote(
+    caller: Caller | None, *, model: str, data: object, prices_since: datetime | None = None
+) -> pricing.QuoteJson:
+    """What a run would cost, holding nothing; or would have by the price list that began at `prices_since`.
+
+    Raises catalog.NotFound, schema.InvalidInput, pricing.CannotPrice, and ModelNotAllowed.
+    """
     now = timezone.now()
     called = catalog.callable_endpoint(model, workspace=caller.workspace if caller else None, now=now)
     _check_model(caller, called.model_id)
+    if prices_since is not None:
+        earlier = called.endpoint.prices.filter(effective_from=prices_since, effective_from__lte=now)
+        called = replace(called, prices=tuple(earlier.order_by("id")))
     cleaned = schema.clean(called.endpoint.input_schema, data)
-    return _priced(called, cleaned).as_json(
+    return _priced(called, cleaned, caller.workspace if caller else None, now).as_json(
         quote_id=encode(uuid7(), "q"), model=called.model_id, expires_at=now + QUOTE_LIFETIME
     )
 
@@ -107,7 +114,7 @@ def submit(caller: Caller, request: Request) -> Prediction:
 
     The same idempotency key and body give the same prediction again. Raises catalog.NotFound, schema.InvalidInput,
     pricing.CannotPrice, CannotRun, ModelNotAllowed, CostAboveCap, ledger.InsufficientCredit, ledger.LimitReached,
-    IdempotencyConflict, IdempotencyInFlight, and for files that are sent in it examiner.Busy and
+    ledger.TooManyOpen, IdempotencyConflict, IdempotencyInFlight, and for files that are sent in it examiner.Busy and
     uploads.QuotaReached; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
@@ -120,13 +127,13 @@ def submit(caller: Caller, request: Request) -> Prediction:
     called = catalog.callable_endpoint(request.model, workspace=caller.workspace, now=now)
     _check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, request.input)
-    priced = _priced(called, cleaned)
+    priced = _priced(called, cleaned, caller.workspace, now)
     if request.max_cost_micros is not None and priced.amount_micros > request.max_cost_micros:
         raise CostAboveCap(priced.amount_micros, request.max_cost_micros)
     offer = _choose(called)
     taken = take_files(caller.workspace, caller.user, called.endpoint.input_schema, cleaned, key=caller.key)
     row = _row(caller, request, called, offer, taken, priced, now)
-    with _while_open(), transaction.atomic():
+    with _remembering_refusals(), _while_open(), transaction.atomic():
         if once:
             known = idempotency.claim(caller.workspace, once, body)
             if known is not None:
@@ -147,8 +154,26 @@ def submit(caller: Caller, request: Request) -> Prediction:
             amount_micros=row.held_micros,
             book=settings.LEDGER_BOOK,
             limits=_scopes(caller, called.model_id),
+            most_open=most_open_runs(caller.workspace),
+            most_open_granted=int(settings.GRANTED_OPEN_RUNS),
         )
     return row
+
+
+def most_open_runs(workspace: Workspace) -> int:
+    """How many runs the workspace may have open at once, queued or running; 0 is no limit."""
+    own = workspace.max_open_runs
+    return int(settings.MAX_OPEN_RUNS) if own is None else own
+
+
+@contextlib.contextmanager
+def _remembering_refusals() -> Iterator[None]:
+    """A limit that refuses a run is told of, though the refused run leaves no other trace."""
+    try:
+        yield
+    except ledger.LimitReached as error:
+        ledger.note_refusal(error.window_id)
+        raise
 
 
 @contextlib.contextmanager
@@ -178,11 +203,28 @@ def _once(caller: Caller, request: Request) -> str | None:
     return f"{key.key_id} {hashlib.sha256(request.idempotency_key.encode()).hexdigest()}"
 
 
-def _priced(called: catalog.Callable, cleaned: Mapping[str, Any]) -> pricing.Quote:
-    quantities = schema.quantities(called.endpoint.input_schema, cleaned)
-    quantities["compute_second"] = quantities["request"] * called.endpoint.max_seconds
-    lines = [pricing.PriceLine(p.unit, p.unit_price, p.conditions) for p in called.prices]
-    return pricing.quote(lines, quantities, cleaned)
+def _priced(
+    called: catalog.Callable, cleaned: Mapping[str, Any], workspace: Workspace | None, now: datetime
+) -> pricing.Quote:
+    """The price of one run, at the tier that the workspace has reached; strangers are quoted the first."""
+    lines = price_lines(called.prices)
+    has_tiers = workspace is not None and any(line.from_runs for line in lines)
+    runs = usage.runs_this_month(workspace.pk, called.model_id, now=now) if workspace and has_tiers else 0
+    return price_of(called.endpoint, lines, cleaned, runs=runs)
+
+
+def price_lines(prices: Iterable[Price]) -> list[pricing.PriceLine]:
+    """Rows of a price list as the arithmetic takes them."""
+    return [pricing.PriceLine(p.unit, p.unit_price, p.conditions, p.from_runs) for p in prices]
+
+
+def price_of(
+    endpoint: Endpoint, lines: Sequence[pricing.PriceLine], cleaned: Mapping[str, Any], *, runs: int = 0
+) -> pricing.Quote:
+    """What a run with this cleaned input costs by a price list, `runs` runs into the month. Raises CannotPrice."""
+    quantities = schema.quantities(endpoint.input_schema, cleaned)
+    quantities["compute_second"] = quantities["request"] * endpoint.max_seconds
+    return pricing.quote(lines, quantities, cleaned, runs=runs)
 
 
 def _choose(called: catalog.Callable) -> Offer:
@@ -248,4 +290,4 @@ def _row(
 def _webhook(request: Request) -> dict[str, Any] | None:
     if not request.webhook:
         return None
-    return {"url": request.webhook, "events": list(request.webhook_events_filter or Event.values)}
+    return {"url": request.webhook, "events": list(request.webhook_events_filter or RUN_EVENTS)}

@@ -217,24 +217,38 @@ def _succeed(
         days = row.output_days or settings.OUTPUT_DAYS
         kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
-        charge(row, pricing.settled(pricing.Quote.from_json(row.quote), made(stored, metrics)))
+        charge(
+            row, pricing.settled(pricing.Quote.from_json(row.quote), made(stored, metrics, ran_s=_ran_s(row)))
+        )
     return True
 
 
-def made(stored: Sequence[assets.Stored], metrics: Mapping[str, Any]) -> dict[str, Decimal | int]:
+def made(
+    stored: Sequence[assets.Stored], metrics: Mapping[str, Any], *, ran_s: float | None = None
+) -> dict[str, Decimal | int]:
     """What was really made, by unit of price: what the quote promised at most is settled on it.
 
-    Media count one by one, films and sounds by how long they last, and of a batch's seconds each has its share.
+    Media count one by one, films and sounds by how long they last, and of a batch's seconds each has its share. A
+    worker that tells no seconds, or more than the `ran_s` since it began, took those.
     """
     found: dict[str, Decimal | int] = {"image": len(stored)}
     lengths = [one.duration_ms for one in stored if one.duration_ms is not None]
     if lengths and len(lengths) == len(stored):
         found["second"] = Decimal(sum(lengths)) / 1000
     seconds, batch = metrics.get("total_s"), metrics.get("batch") or 1
+    if ran_s and not (isinstance(seconds, int | float) and 0 < seconds <= ran_s):
+        seconds = ran_s
     if isinstance(seconds, int | float) and seconds > 0 and isinstance(batch, int):
         share = Decimal(str(seconds)) * len(stored) / max(batch, len(stored))
         found["compute_second"] = share.quantize(Decimal("0.001"), ROUND_CEILING)
     return found
+
+
+def _ran_s(row: Prediction) -> float | None:
+    """Seconds since the latest attempt began, by our clock."""
+    if row.started_at is None or row.finished_at is None:
+        return None
+    return max(0.0, (row.finished_at - row.started_at).total_seconds())
 
 
 def fail(

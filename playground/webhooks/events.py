@@ -7,15 +7,17 @@ import json
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.db import transaction
 from django.utils import timezone
 
+from billing import ledger, limits
 from marketplace import dispatch
 from marketplace.ids import uuid7
+from marketplace.models import Workspace
 from playground import predictions
-from playground.models import Delivery, Prediction, Webhook
+from playground.models import Delivery, Event, Prediction, Webhook
 from playground.models.webhook import TEST_EVENT
 from playground.predictions.settle import CLOSED_TASK
 from playground.webhooks import book, postman
@@ -58,6 +60,52 @@ def closed(payload: dispatch.Payload) -> None:
                 created_at=now,
             )
             for webhook, url in wanted
+        ],
+        ignore_conflicts=True,
+    )
+    transaction.on_commit(postman.wake)
+
+
+@dispatch.handler(limits.EVENT_TASK)
+def limit_alert(payload: dispatch.Payload) -> None:
+    """A part of a spend limit is used: a delivery for each webhook that takes this."""
+    workspace = Workspace.objects.filter(pk=payload["workspace"], closed_at=None).first()
+    if workspace is None:
+        return
+    scope = ledger.SpendScope(*payload["scope"])
+    target = limits.names(workspace, [scope])[scope]
+    data = {
+        "scope": target.kind,
+        "target": target.id or None,
+        "name": target.name,
+        **{
+            name: payload[name]
+            for name in ("period", "limit_micros", "spent_micros", "percent", "is_refusing")
+        },
+        "resets_at": payload["resets_at"],
+        "currency": "USD",
+    }
+    # From what it tells, so that one alert is one event, however often it is told.
+    told = f"limit:{payload['window']}:{payload['limit_micros']}:{payload['percent']}"
+    event_id, now = uuid5(NAMESPACE_URL, told), timezone.now()
+    body = _envelope(Event.LIMIT.value, datetime.fromisoformat(payload["at"]), data, [])
+    wanted = Webhook.objects.filter(
+        workspace=workspace, is_enabled=True, events__contains=[Event.LIMIT.value]
+    )
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                workspace=workspace,
+                webhook=one,
+                event_id=event_id,
+                event=Event.LIMIT.value,
+                url=one.url,
+                target=target_of(one, one.url),
+                body=body,
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for one in wanted
         ],
         ignore_conflicts=True,
     )

@@ -26,6 +26,8 @@ ROUTES = [
     ("get", "predictions/{id}/events", "predictions:read", False, 503),  # the edge answers it, see tests/edge
     ("get", "models/kiln/vase/schema", "models:read", True, 200),
     ("get", "balance", "billing:read", False, 200),
+    ("get", "limits", "billing:read", False, 200),
+    ("post", "limits", "billing:write", False, 200),
     ("get", "keys", "keys:read", False, 200),
     ("post", "keys", "keys:write", False, 201),
     ("get", "usage", "usage:read", False, 200),
@@ -42,6 +44,7 @@ ROUTES = [
     ("post", "webhooks/request-secret", "webhooks:write", False, 200),
 ]
 BODIES = {
+    "limits": {"scope": "workspace", "period": "day", "limit_micros": 5_000_000},
     "webhooks": {"url": "https://example.test/"},
     "quotes": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
     "predictions": {"model": "kiln/vase", "input": {"prompt": "a vase"}},

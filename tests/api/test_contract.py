@@ -57,6 +57,7 @@ def web(world, tmp_path):
 @pytest.fixture
 def world(transactional_db):
     """Ada with one of everything, so that addresses can name something."""
+    from billing import limits
     from marketplace import keys
     from marketplace.dispatch import redis_client
     from playground import predictions, webhooks
@@ -76,6 +77,7 @@ def world(transactional_db):
     hook = webhooks.make(ada, url="https://example.test/hook?token=1")
     delivery = webhooks.send_test(hook)
     asset = cast_asset(ada)
+    limit = limits.put(ada, kind="workspace", period="month", limit_micros=10**9)
     yield {
         "key": key,
         "publisher": "kiln",
@@ -84,6 +86,7 @@ def world(transactional_db):
         "receipt_of": charged.uid,  # the other one will be deleted by then
         "webhook_id": hook.uid,
         "delivery_id": delivery.uid,
+        "limit_id": limit.uid,
         "key_id": other.uid,  # not that of the caller, which would end itself
         "asset_id": asset.uid,
         "upload_id": upload.uid,

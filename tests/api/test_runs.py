@@ -26,7 +26,9 @@ def test_the_shelf(world):
     assert set(shown) == {"results", "next", "previous"}
     (vase,) = shown["results"]
     assert (vase["id"], vase["publisher"], vase["name"]) == ("kiln/vase", "kiln", "vase")
-    assert vase["prices"] == [{"unit": "image", "unit_price": "0.004", "currency": "USD", "conditions": {}}]
+    assert vase["prices"] == [
+        {"unit": "image", "unit_price": "0.004", "currency": "USD", "conditions": {}, "from_runs": 0}
+    ]
     whole = world.nobody.get("models/kiln/vase").json()
     assert list(whole["input_schema"]["properties"]) == ["prompt", "num_images", "steps", "seed", "token"]
     assert whole["limits"]["max_seconds"] == 60

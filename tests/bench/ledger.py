@@ -24,6 +24,7 @@ from marketplace.host.places import Places
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 COUNT = 1600
+MOST_OPEN = 5000  # as an installation has it; every hold looks whether so many are open
 
 
 def measure(label: str, threads: int, work: Callable[[int], None]) -> None:
@@ -71,7 +72,11 @@ def run() -> None:
         with transaction.atomic():
             row()
             ledger.hold(
-                workspace_id=payer, reference=reference, amount_micros=made.amount_micros, limits=scopes
+                workspace_id=payer,
+                reference=reference,
+                amount_micros=made.amount_micros,
+                limits=scopes,
+                most_open=MOST_OPEN,
             )
         waiting[thread].append(reference)
 

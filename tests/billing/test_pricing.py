@@ -73,6 +73,39 @@ def test_the_last_price_that_matches_wins(inputs: dict[str, object], expected: i
 
 
 @pytest.mark.parametrize(
+    ("runs", "width", "expected", "tier"),
+    [
+        (0, 512, 4000, 0),
+        (99, 512, 4000, 0),
+        (100, 512, 3000, 100),
+        (1000, 512, 2000, 1000),
+        (5000, 2048, 5000, 1000),
+    ],
+)
+def test_the_last_tier_that_is_reached_wins(runs: int, width: int, expected: int, tier: int) -> None:
+    wide = {"width": {"gte": 1024}}
+    prices = [
+        IMAGE,
+        PriceLine("image", Decimal("0.003"), from_runs=100),
+        PriceLine("image", Decimal("0.002"), from_runs=1000),
+        PriceLine("image", Decimal("0.006"), wide),
+        PriceLine("image", Decimal("0.005"), wide, from_runs=1000),
+    ]
+    made = quote(prices, {"image": 1}, {"width": width}, runs=runs)
+    assert made.amount_micros == expected
+    assert made.lines[0].from_runs == tier
+    again = Quote.from_json(json.loads(json.dumps(made.as_json())))
+    assert again == made
+    assert settled(again, {"image": 1}).lines[0].from_runs == tier
+    assert partial(again, Fraction(1, 2)).lines[0].from_runs == tier
+
+
+def test_a_list_that_only_has_tiers_prices_nobody_below_them() -> None:
+    with pytest.raises(CannotPrice, match="no price covers"):
+        quote([PriceLine("image", Decimal(1), from_runs=10)], {"image": 1}, runs=9)
+
+
+@pytest.mark.parametrize(
     ("operator", "operand", "matches"),
     [
         ("eq", 5, True), ("eq", 5.0, True), ("eq", "5", False), ("eq", True, False), ("in", [4, 5], True),

@@ -11,10 +11,10 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from billing import ledger
+from billing import ledger, limits
 from marketplace import keys, people
 from marketplace.ids import encode
-from marketplace.models import ApiKey, Invitation, Membership, User
+from marketplace.models import ApiKey, Invitation, Membership, Price, Publisher, User, Workspace
 from marketplace.people import Act
 from playground import webhooks
 from playground.models import Delivery, Prediction, Share, Webhook
@@ -52,6 +52,8 @@ LISTS = {
     "usage": Act.SEE,
     "usage-csv": Act.SEE,
     "usage-limits": Act.BILLING,
+    "limits": Act.SEE,
+    "publish-prices": Act.PUBLISH,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -78,6 +80,9 @@ OBJECTS = {
     "prediction-share": Act.RUN,
     "prediction-revoke": Act.RUN,
     "prediction-example": Act.PUBLISH,
+    "limit": Act.BILLING,
+    "model-prices": Act.PUBLISH,
+    "model-prices-preview": Act.PUBLISH,
     "key": Act.KEYS,
     "key-rotate": Act.KEYS,
     "key-revoke": Act.KEYS,
@@ -110,6 +115,7 @@ class House:
 
     people: dict[str, Client]
     addresses: dict[str, str]
+    workspace: Workspace
 
     def state(self) -> list[object]:
         """What must not change by an act that was refused."""
@@ -121,6 +127,8 @@ class House:
             list(Delivery.objects.order_by("pk").values_list("pk", "next_attempt_at")),
             list(Invitation.objects.order_by("pk").values_list("pk", "revoked_at", "token_sha256")),
             list(Membership.objects.order_by("pk").values_list("pk", "role")),
+            list(Price.objects.order_by("pk").values_list("pk", "unit_price", "effective_from")),
+            [(one.uid, one.limit_micros) for one in limits.of(self.workspace)],
         ]
 
 
@@ -158,7 +166,10 @@ def house(world):
     invitation = people.invite(
         world.workspace, "new@example.test", "developer", by=owner, link=lambda token: f"/invitations/{token}"
     )
+    Publisher.objects.update(workspace=world.workspace)  # the model is their own
+    limit = limits.put(world.workspace, kind="workspace", period="day", limit_micros=9_000_000)
     arguments = {
+        "<str:limit_id>": limit.uid,
         "<slug:publisher>/<slug:name>": world.model,
         "<str:prediction_id>": made.uid,
         "<str:token>": link.token,
@@ -183,7 +194,7 @@ def house(world):
         address = address.replace("<slug:act>", "pause")
         found[pattern.name] = address
     ledger.balance(world.workspace.pk)
-    return House(clients, found)
+    return House(clients, found, world.workspace)
 
 
 def test_every_address_has_a_rule():

@@ -40,9 +40,10 @@ def mesh() -> MediaOutput:
     return meshes.encode(corners, np.array([[0, 1, 2]], np.int64), None, seed=0)
 
 
-def run(payer, model: str, made: MediaOutput, metrics: dict | None = None):
+def run(payer, model: str, made: MediaOutput, metrics: dict | None = None, *, began_s_ago: float = 0):
     row = cast.submit(payer, model=model)
     [job] = cast.claim()
+    cast.move_back(row, started_at=began_s_ago)
     medium: work.Medium = {"data": made.data, "meta": made.meta, "poster": made.poster}
     kept = work.succeed(
         id=job["id"], fence=job["fence"], media=[medium], seed=1, metrics=metrics or {}, logs=[]
@@ -86,12 +87,42 @@ def test_a_mesh_is_a_file_to_take_home(payer):
 
 def test_compute_seconds_are_those_that_it_took_and_of_a_batch_the_share(payer):
     model = shelve("videos", "compute_second", "0.001")
-    _, row = run(payer, model, film(), {"total_s": 6.0, "batch": 1})
+    _, row = run(payer, model, film(), {"total_s": 6.0, "batch": 1}, began_s_ago=7)
     assert (row.quote["amount_micros"], row.cost_micros) == (60_000, 6_000)
-    _, row = run(payer, model, film(), {"total_s": 6.0, "batch": 4})
+    _, row = run(payer, model, film(), {"total_s": 6.0, "batch": 4}, began_s_ago=7)
     assert row.cost_micros == 1_500
-    _, row = run(payer, model, film())
-    assert row.cost_micros == 60_000
+
+
+@pytest.mark.parametrize("told", [{}, {"total_s": 50.0}, {"total_s": "x"}])
+def test_a_worker_that_tells_no_seconds_or_too_many_took_those_since_it_began(payer, told):
+    model = shelve("videos", "compute_second", "0.001")
+    _, row = run(payer, model, film(), told, began_s_ago=7)
+    assert 7_000 <= row.cost_micros < 50_000
+    assert row.quote["amount_micros"] == 60_000
+    cast.money_is_right()
+
+
+def test_a_canceled_run_costs_its_part_of_the_seconds_and_not_of_the_bound(payer, settings):
+    settings.FREE_CANCELS_PER_DAY = 0
+    row = cast.submit(payer, model=shelve("videos", "compute_second", "0.001"))
+    [job] = cast.claim()
+    cast.step(job, 2)
+    cast.move_back(row, started_at=7)
+    row = predictions.cancel(cast.again(row))
+    assert 7_000 <= row.cost_micros < 29_000  # half of the bound is 30,000
+    cast.money_is_right()
+
+
+def test_a_run_that_is_canceled_beside_others_costs_its_share_of_the_seconds(payer, settings):
+    settings.FREE_CANCELS_PER_DAY = 0
+    model = shelve("videos", "compute_second", "0.001")
+    rows = [cast.submit(payer, model=model, steps=4) for _ in range(2)]
+    jobs = cast.claim(limit=2)
+    assert len(jobs) == 2
+    for job in jobs:
+        cast.step(job, 4)
+    cast.move_back(rows[0], started_at=20)
+    assert 10_000 <= predictions.cancel(cast.again(rows[0])).cost_micros < 20_000
 
 
 @pytest.mark.parametrize("cut", [20, -40])

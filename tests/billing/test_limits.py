@@ -1,0 +1,339 @@
+"""Limits as people see them: on what, told when and once, and how many runs may be open at once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.db import connections, transaction
+
+from billing import ledger, limits
+from billing.ledger.limits import window_start
+from billing.models import LedgerAccount, SpendLimit, SpendWindow
+from marketplace import keys
+from marketplace.ids import encode
+from marketplace.models import Membership, Outbox, User
+from tests.billing.cast import USAGE, new_workspace
+from tests.predictions import cast
+
+NOW = datetime(2026, 5, 14, 12, tzinfo=UTC)
+
+
+def spend(workspace, amount: int, *scopes: ledger.SpendScope, at: datetime = NOW) -> None:
+    own = ledger.SpendScope("workspace", str(workspace.pk))
+    ledger.hold(
+        workspace_id=workspace.pk, reference=uuid4(), amount_micros=amount, limits=[own, *scopes], now=at
+    )
+
+
+def told() -> list[tuple[int, bool]]:
+    """What was posted since the last look: the part of the limit, and whether it refuses."""
+    rows = Outbox.objects.filter(task=limits.TELL_TASK).order_by("pk")
+    found = [(row.payload["percent"], row.payload["is_refusing"]) for row in rows]
+    assert Outbox.objects.filter(task=limits.EVENT_TASK).count() == len(found)
+    Outbox.objects.all().delete()
+    return found
+
+
+def member(workspace, role: str) -> User:
+    user = User.objects.create_user(
+        f"{role}-{uuid4().hex[:6]}@example.test", "a long password", name=role.title()
+    )
+    Membership.objects.create(workspace=workspace, user=user, role=role)
+    return user
+
+
+@pytest.mark.django_db
+def test_a_limit_is_told_once_at_each_of_its_parts():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="day", limit_micros=1000)
+    for amount, expected in (
+        (499, []),
+        (1, [(50, False)]),
+        (0, []),
+        (299, []),
+        (1, [(80, False)]),
+        (200, [(100, True)]),
+    ):
+        if amount:
+            spend(workspace, amount)
+        limits.find_alerts(now=NOW)
+        assert told() == expected, amount
+    assert limits.find_alerts(now=NOW) == 0
+
+
+@pytest.mark.django_db
+def test_a_jump_is_told_as_its_highest_part_and_a_new_period_anew():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="day", limit_micros=1000, alert_at=[10, 90])
+    spend(workspace, 950)
+    limits.find_alerts(now=NOW)
+    assert told() == [(90, False)]
+    tomorrow = NOW + timedelta(days=1)
+    assert limits.find_alerts(now=tomorrow) == 0
+    spend(workspace, 100, at=tomorrow)
+    limits.find_alerts(now=tomorrow)
+    assert told() == [(10, False)]
+
+
+@pytest.mark.django_db
+def test_a_limit_that_refuses_is_told_though_it_is_not_full():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="lifetime", limit_micros=1000)
+    spend(workspace, 600)
+    with pytest.raises(ledger.LimitReached) as caught, transaction.atomic():
+        spend(workspace, 500)
+    ledger.note_refusal(caught.value.window_id, now=NOW)
+    first = SpendWindow.objects.get().refused_at
+    ledger.note_refusal(caught.value.window_id)
+    assert SpendWindow.objects.get().refused_at == first
+    limits.find_alerts(now=NOW)
+    assert told() == [(100, True)]
+    [one] = limits.of(workspace, now=NOW)
+    assert one.is_reached
+    assert one.share == 0.6
+    limits.change(workspace, one.uid, limit_micros=10_000)
+    [one] = limits.of(workspace, now=NOW)
+    assert not one.is_reached
+    assert limits.find_alerts(now=NOW) == 0
+
+
+@pytest.mark.django_db
+def test_no_alerts_where_none_are_wished_and_none_of_another_book():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="day", limit_micros=100, alert_at=[])
+    spend(workspace, 100)
+    assert limits.find_alerts(now=NOW) == 0
+    SpendLimit.objects.update(alert_at=[50])
+    assert limits.find_alerts(book="live", now=NOW) == 0
+    assert limits.find_alerts(now=NOW) == 1
+
+
+@pytest.mark.django_db
+def test_those_are_mailed_who_look_after_the_credit_and_whose_limit_it_is():
+    workspace = new_workspace(bought=10**6)
+    billing, developer = member(workspace, "billing"), member(workspace, "developer")
+    member(workspace, "developer")
+    key, _ = keys.make(workspace, name="importer", by=developer)
+    limits.put(workspace, kind="key", target=key.uid, period="month", limit_micros=1000)
+    spend(workspace, 850, ledger.SpendScope("key", str(key.pk)))
+    limits.find_alerts(now=NOW)
+    for row in list(Outbox.objects.filter(task=limits.TELL_TASK)):
+        limits.tell(row.pk)
+        limits.tell(row.pk)
+    [letter] = mail.outbox
+    assert sorted(letter.to) == sorted([billing.email, developer.email])
+    assert "80 % of the monthly limit of the key “importer”" in letter.subject
+    assert "$0.0008" in letter.body or "$0.0009" in letter.body
+    assert "/dashboard/limits" in letter.body
+
+
+@pytest.mark.django_db
+def test_what_is_on_whom():
+    cast.shelve()
+    workspace, other = new_workspace(), new_workspace()
+    user, stranger = member(workspace, "developer"), member(other, "owner")
+    key, _ = keys.make(workspace, name="ours")
+    foreign, _ = keys.make(other, name="theirs")
+    uid = encode(user.public_id, "u")
+    for kind, target, name in (
+        ("workspace", "", workspace.name),
+        ("workspace", workspace.slug, workspace.name),
+        ("model", "kiln/vase", "kiln/vase"),
+        ("key", key.uid, "ours"),
+        ("member", uid, "Developer"),
+    ):
+        made = limits.put(workspace, kind=kind, target=target, period="week", limit_micros=5)
+        assert (made.scope.kind, made.target.name) == (kind, name)
+    assert [one.scope.kind for one in limits.of(workspace)] == ["workspace", "model", "member", "key"]
+    for kind, target in (
+        ("workspace", other.slug), ("model", "kiln/none"), ("model", "\0"), ("key", foreign.uid), ("key", ""),
+        ("key", uid), ("member", encode(stranger.public_id, "u")), ("member", key.uid), ("wish", ""),
+    ):  # fmt: skip
+        with pytest.raises(limits.Invalid):
+            limits.put(workspace, kind=kind, target=target, period="week", limit_micros=5)
+    assert limits.of(other) == []
+    [mine, *_] = limits.of(workspace)
+    for uid in (mine.uid, "l_nothing", ""):
+        with pytest.raises(limits.NotFound):
+            limits.find(other, uid)
+        with pytest.raises(limits.NotFound):
+            limits.remove(other, uid)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"period": "hour"},
+        {"limit_micros": -1},
+        {"limit_micros": 10**14},
+        {"alert_at": [0]},
+        {"alert_at": [101]},
+        {"alert_at": [1, 2, 3, 4, 5, 6]},
+    ],
+)
+def test_what_is_no_limit(wrong):
+    workspace = new_workspace()
+    with pytest.raises(limits.Invalid):
+        limits.put(workspace, **{"kind": "workspace", "period": "day", "limit_micros": 1, **wrong})
+    assert limits.of(workspace) == []
+
+
+@pytest.mark.django_db
+def test_a_key_never_lifts_what_binds_it():
+    workspace = new_workspace()
+    key, _ = keys.make(workspace, name="program")
+    other, _ = keys.make(workspace, name="other")
+    for kind, target in (("workspace", ""), ("key", key.uid)):
+        row = limits.put(workspace, kind=kind, target=target, period="day", limit_micros=100)
+        assert limits.change(workspace, row.uid, limit_micros=90, key=key).limit_micros == 90
+        for attempt in (
+            lambda row=row: limits.change(workspace, row.uid, limit_micros=91, key=key),
+            lambda row=row: limits.remove(workspace, row.uid, key=key),
+            lambda kind=kind, target=target: limits.put(
+                workspace, kind=kind, target=target, period="day", limit_micros=91, key=key
+            ),
+        ):
+            with pytest.raises(limits.NotAllowed):
+                attempt()
+        assert limits.find(workspace, row.uid).limit_micros == 90
+    row = limits.put(workspace, kind="key", target=other.uid, period="day", limit_micros=100)
+    assert limits.change(workspace, row.uid, limit_micros=200, key=key).limit_micros == 200
+    limits.remove(workspace, row.uid, key=key)
+
+
+@pytest.mark.django_db
+def test_limits_are_read_in_a_few_statements(django_assert_max_num_queries):
+    workspace = new_workspace(bought=10**6)
+    for name in ("a", "b", "c"):
+        key, _ = keys.make(workspace, name=name)
+        for period in limits.PERIODS:
+            limits.put(workspace, kind="key", target=key.uid, period=period, limit_micros=1000)
+    with django_assert_max_num_queries(5):
+        assert len(limits.of(workspace)) == 12
+
+
+def hold(workspace, amount: int, **more) -> None:
+    with transaction.atomic():
+        ledger.hold(workspace_id=workspace.pk, reference=uuid4(), amount_micros=amount, **more)
+
+
+@pytest.mark.django_db
+def test_no_more_runs_are_open_at_once_than_may_be():
+    workspace, reference = new_workspace(bought=1000), uuid4()
+    ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=1, most_open=2)
+    hold(workspace, 0, most_open=2)
+    for amount in (0, 1):
+        with pytest.raises(ledger.TooManyOpen) as caught:
+            hold(workspace, amount, most_open=2)
+        assert caught.value.most == 2
+    with pytest.raises(ledger.AlreadyHeld):
+        ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=1, most_open=2)
+    hold(new_workspace(bought=10), 1, most_open=2)
+    hold(workspace, 1, most_open=0)
+    ledger.capture(reference=reference, amount_micros=1, share=None, usage=USAGE)
+    with pytest.raises(ledger.TooManyOpen):
+        hold(workspace, 1, most_open=2)
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
+def test_what_has_ended_makes_room_however_many_there_were():
+    workspace = new_workspace(granted=50, bought=10**6)
+    held = [uuid4() for _ in range(30)]
+    for place, reference in enumerate(held):
+        ledger.hold(
+            workspace_id=workspace.pk, reference=reference, amount_micros=10 * (place % 3), most_open=4
+        )
+        if place >= 3:
+            ledger.release(reference=held[place - 3])
+    hold(workspace, 10, most_open=4)
+    with pytest.raises(ledger.TooManyOpen):
+        hold(workspace, 10, most_open=4)
+    bounds = LedgerAccount.objects.filter(workspace=workspace).values_list("open_bound", flat=True)
+    assert sum(bounds) == 4
+    hold(workspace, 10, most_open=5)
+    nobody = new_workspace()
+    for _ in range(2):  # without an account, as nobody ever gave it credit
+        hold(nobody, 0, most_open=2)
+    with pytest.raises(ledger.TooManyOpen):
+        hold(nobody, 0, most_open=2)
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
+def test_fewer_while_there_is_only_granted_credit():
+    poor, rich = new_workspace(granted=1000), new_workspace(granted=1000, bought=1)
+    for workspace, most in ((poor, 1), (rich, 3)):
+        for _ in range(most):
+            hold(workspace, 10, most_open=3, most_open_granted=1)
+        with pytest.raises(ledger.TooManyOpen):
+            hold(workspace, 10, most_open=3, most_open_granted=1)
+    with pytest.raises(ledger.TooManyOpen):
+        hold(poor, 10, most_open_granted=1)
+
+
+@pytest.mark.django_db
+def test_the_operator_says_how_many_runs_a_workspace_may_have_open(settings, capsys):
+    workspace = new_workspace()
+    for number, own, said in ((None, None, "5,000 (as the"), ("7", 7, "7 (of its own)"), ("0", 0, "any number (of"),
+                              ("default", None, "5,000 (as the")):  # fmt: skip
+        call_command("open_runs", workspace.slug, *([number] if number else []))
+        workspace.refresh_from_db()
+        assert workspace.max_open_runs == own
+        assert said in capsys.readouterr().out
+    for wrong in (["nobody"], [workspace.slug, "-1"], [workspace.slug, "9" * 50], [workspace.slug, "many"]):
+        with pytest.raises(CommandError):
+            call_command("open_runs", "--", *wrong)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("amount", [0, 5])
+def test_of_many_at_once_as_many_are_open_as_may_be(amount):
+    workspace = new_workspace(bought=10**6)
+    results: list[str] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                try:
+                    hold(workspace, amount, most_open=7)
+                    results.append("held")
+                except ledger.TooManyOpen:
+                    results.append("busy")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (results.count("held"), results.count("busy")) == (7, 33)
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_ticks_at_once_tell_once():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="lifetime", limit_micros=1000)
+    spend(workspace, 900)
+    assert SpendWindow.objects.get().starts_at == window_start("lifetime", NOW)
+
+    def tick() -> None:
+        try:
+            limits.find_alerts()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=tick) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told() == [(80, False)]
