@@ -125,8 +125,10 @@ def _mature(publisher_id: int, at: datetime, delay: timedelta, *, book: str) -> 
         until = max(at - delay, maturity.matured_until)
         pending = AccountName(Kind.PUBLISHER_PENDING, publisher_id)
         with connection.cursor() as cursor:
-            wanted = {"publisher": publisher_id, "book": book, "until": until, "code": pending.code}
-            cursor.execute(_PENDING, wanted)
+            cursor.execute(
+                _PENDING,
+                {"publisher": publisher_id, "book": book, "until": until, "code": pending.code},
+            )
             total, young = cursor.fetchone()
         # Counted from what has to stay, so that an earning that was committed late is never left behind.
         amount = int(total - young)
