@@ -28,9 +28,11 @@ from billing.ledger.earning import (
     payout_started,
     publisher_balance,
 )
+from billing.ledger.exporting import export_publisher, export_workspace
 from billing.ledger.granting import expire_grants
 from billing.ledger.holding import AlreadyHeld, InsufficientCredit, LimitReached, hold
 from billing.ledger.limits import Limit, SpendScope, limits_of, set_limit
+from billing.ledger.proofs import BrokenProof, Checked, check
 from billing.ledger.refunding import Refunded, RefundExceedsCharge, refund
 from billing.ledger.returning import (
     NoSuchDispute,
@@ -45,6 +47,7 @@ from billing.ledger.returning import (
     topup_refund_returned,
     topup_refund_started,
 )
+from billing.ledger.sealing import heads, seal
 from billing.ledger.settling import (
     AlreadySettled,
     CaptureExceedsHold,
@@ -61,8 +64,10 @@ __all__ = [
     "AlreadyHeld",
     "AlreadySettled",
     "Balance",
+    "BrokenProof",
     "CaptureExceedsHold",
     "Charge",
+    "Checked",
     "Earnings",
     "InsufficientCredit",
     "InsufficientEarnings",
@@ -87,11 +92,15 @@ __all__ = [
     "Withdrawn",
     "balance",
     "capture",
+    "check",
     "credit",
     "dispute_reinstated",
     "dispute_withdrawn",
     "expire_grants",
+    "export_publisher",
+    "export_workspace",
     "fee",
+    "heads",
     "hold",
     "legs_of",
     "limits_of",
@@ -105,6 +114,7 @@ __all__ = [
     "publisher_balance",
     "refund",
     "release",
+    "seal",
     "set_limit",
     "topup_refund_done",
     "topup_refund_failed",

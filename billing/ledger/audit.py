@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
+from billing.ledger.sealing import broken_seals
 from billing.models import LedgerAccount, LedgerTransaction
 
 
@@ -295,7 +296,7 @@ _CHECKS = {
 
 
 def verify() -> list[Problem]:
-    """Everything in the books that does not add up; an empty list is a clean audit.
+    """Everything in the books that does not add up, or is not what was sealed; an empty list is a clean audit.
 
     Reads all rows and locks none.
     """
@@ -307,4 +308,5 @@ def verify() -> list[Problem]:
         for check, query in _CHECKS.items():
             cursor.execute(query, {"allowed": _ALLOWED})
             problems += [Problem(check, row[0]) for row in cursor.fetchall()]
+        problems += [Problem("what was sealed is as it was", detail) for detail in broken_seals()]
     return problems

@@ -134,7 +134,7 @@ def _mature(publisher_id: int, at: datetime, delay: timedelta, *, book: str) -> 
         amount = int(total - young)
         if amount:
             legs = {pending: -amount, AccountName(Kind.PUBLISHER_PAYABLE, publisher_id): amount}
-            key = f"mature:{publisher_id}:{maturity.times}"
+            key = f"mature:{maturity.publisher.public_id}:{maturity.times}"
             if post(book=book, key=key, kind=LedgerTransaction.Kind.MATURE, legs=legs, at=at) is None:
                 raise RuntimeError(f"earnings of publisher {publisher_id} matured under a key that was used")
         row = Maturity.objects.filter(pk=maturity.pk)
@@ -310,4 +310,5 @@ def lock_maturity(publisher_id: int, *, book: str) -> Maturity:
     Maturity.objects.bulk_create(
         [Maturity(publisher_id=publisher_id, book=book, matured_until=NEVER)], ignore_conflicts=True
     )
-    return Maturity.objects.select_for_update(no_key=True).get(publisher=publisher_id, book=book)
+    rows = Maturity.objects.select_related("publisher").select_for_update(of=("self",), no_key=True)
+    return rows.get(publisher=publisher_id, book=book)

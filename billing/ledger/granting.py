@@ -65,7 +65,7 @@ def _expire(workspace_id: int, book: str, at: datetime) -> int:
             amount = min(grant.left_micros, spare) if _is_due(grant, at) else 0
             if amount:
                 # What is left only shrinks, so each time that a part is taken has a key of its own.
-                key = f"expired:{grant.pk}:{grant.left_micros}"
+                key = f"expired:{grant.public_id}:{grant.left_micros}"
                 legs = {
                     AccountName(Kind.WORKSPACE_GRANTED, workspace_id): -amount,
                     AccountName(Kind.PLATFORM_PROMO): amount,

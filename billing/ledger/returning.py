@@ -25,6 +25,7 @@ from billing.ledger.accounts import (
 )
 from billing.ledger.granting import add_grant
 from billing.models import LedgerAccount, LedgerEntry, LedgerTransaction
+from marketplace.models import Workspace
 
 
 class RefundExceedsCredit(Exception):
@@ -191,7 +192,8 @@ def _name(account: LedgerAccount) -> AccountName:
 
 
 def _note(workspace_id: int) -> str:
-    return f"workspace {workspace_id}"  # who lost nothing, as nothing was left, has no entry
+    """Who it was: a workspace that lost nothing, as nothing was left, has no entry."""
+    return f"workspace {Workspace.objects.values_list('public_id', flat=True).get(pk=workspace_id)}"
 
 
 def _started(refund: UUID, book: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ gets its row, without an end, with what can be left of it.
 """
 
 import django.db.models.deletion
+import marketplace.ids
 import django.db.models.expressions
 import django.utils.timezone
 from django.db import migrations, models
@@ -40,9 +41,9 @@ CREATE TRIGGER refund_counted AFTER INSERT ON billing_refund
 CREATE TRIGGER refund_append_only BEFORE UPDATE OR DELETE ON billing_refund
     FOR EACH ROW EXECUTE FUNCTION billing_forbid_change();
 CREATE TRIGGER grant_only_shrinks BEFORE UPDATE ON billing_grant
-    FOR EACH ROW WHEN ((OLD.id, OLD.workspace_id, OLD.book, OLD.transaction_id, OLD.origin, OLD.amount_micros,
+    FOR EACH ROW WHEN ((OLD.id, OLD.workspace_id, OLD.book, OLD.transaction_id, OLD.public_id, OLD.origin, OLD.amount_micros,
                         OLD.expires_at, OLD.created_at)
-          IS DISTINCT FROM (NEW.id, NEW.workspace_id, NEW.book, NEW.transaction_id, NEW.origin, NEW.amount_micros,
+          IS DISTINCT FROM (NEW.id, NEW.workspace_id, NEW.book, NEW.transaction_id, NEW.public_id, NEW.origin, NEW.amount_micros,
                         NEW.expires_at, NEW.created_at) OR NEW.left_micros > OLD.left_micros)
     EXECUTE FUNCTION billing_forbid_change();
 CREATE TRIGGER grant_never_deleted BEFORE DELETE ON billing_grant
@@ -62,8 +63,8 @@ DROP FUNCTION billing_count_refund();
 
 # The newest grants have what is left: they were spent last.
 BACKFILL = """
-INSERT INTO billing_grant (workspace_id, book, transaction_id, origin, amount_micros, left_micros, expires_at, created_at)
-SELECT a.workspace_id, t.book, t.id, left(split_part(t.key, ':', 1), 40), e.amount_micros,
+INSERT INTO billing_grant (workspace_id, book, transaction_id, public_id, origin, amount_micros, left_micros, expires_at, created_at)
+SELECT a.workspace_id, t.book, t.id, gen_random_uuid(), left(split_part(t.key, ':', 1), 40), e.amount_micros,
        greatest(0, least(e.amount_micros, a.balance_micros + coalesce(h.held, 0) - coalesce(sum(e.amount_micros)
            OVER (PARTITION BY a.id ORDER BY t.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))),
        NULL, t.created_at
@@ -90,6 +91,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('book', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], max_length=4)),
+                ('public_id', models.UUIDField(default=marketplace.ids.uuid7, editable=False, unique=True)),
                 ('origin', models.CharField(max_length=40)),
                 ('amount_micros', models.BigIntegerField()),
                 ('left_micros', models.BigIntegerField()),

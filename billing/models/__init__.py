@@ -13,11 +13,13 @@ from billing.models.books import (
 )
 from billing.models.limits import LowBalance, Period, ScopeKind, SpendLimit, SpendWindow
 from billing.models.movements import Grant, Maturity, Refund, RefundReason, RefundSide
+from billing.models.seals import Audit, Seal, SealedTransaction
 from billing.models.usage import UsageDay, UsageRecord
 
 __all__ = [
     "CACHED_KINDS",
     "PUBLISHER_KINDS",
+    "Audit",
     "Book",
     "Grant",
     "Hold",
@@ -31,6 +33,8 @@ __all__ = [
     "RefundReason",
     "RefundSide",
     "ScopeKind",
+    "Seal",
+    "SealedTransaction",
     "SpendLimit",
     "SpendWindow",
     "UsageDay",

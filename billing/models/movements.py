@@ -7,6 +7,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from billing.models.books import Book, LedgerTransaction
+from marketplace.ids import uuid7
 
 
 class RefundReason(models.TextChoices):
@@ -79,6 +80,7 @@ class Grant(models.Model):
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
     book = models.CharField(max_length=4, choices=Book.choices)
     transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
+    public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
     origin = models.CharField(max_length=40)
     amount_micros = models.BigIntegerField()
     left_micros = models.BigIntegerField()
