@@ -12,7 +12,7 @@ import django.contrib.postgres.fields
 import django.contrib.postgres.functions
 from django.db import migrations, models
 
-import billing.models
+import billing.models.limits
 import marketplace.ids
 
 HOLD = """
@@ -187,7 +187,7 @@ DROP FUNCTION ledger_hold(bigint, text, uuid, bigint, timestamptz, text[], text[
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0004_usage")]
+    dependencies = [("billing", "0006_ledger_seals")]
 
     operations = [
         # The database makes one for each row that is there.
@@ -208,7 +208,7 @@ class Migration(migrations.Migration):
                 base_field=models.PositiveSmallIntegerField(),
                 blank=True,
                 db_default=[50, 80, 100],
-                default=billing.models.usual_alerts,
+                default=billing.models.limits.usual_alerts,
                 size=None,
             ),
         ),
