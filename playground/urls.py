@@ -6,8 +6,10 @@ from allauth.account import views as account
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
+from django.conf import settings
 from django.urls import path, re_path
 
+from billing.sandbox import api as sandbox
 from playground import docs
 from playground.api import keys as api_keys
 from playground.api import media as api_media
@@ -150,6 +152,12 @@ urlpatterns = [
     path("-/engines", console_pages.engines, name="engines"),
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
     path("-/metrics", console_pages.metrics, name="metrics"),
+    # Stripe, as the sandbox plays it: with a key of Stripe's there is nothing of it
+    *(
+        [re_path(r"^-/stripe/(?P<path>v[12]/.+)$", sandbox.ask, name="sandbox-api")]
+        if settings.STRIPE_SANDBOX
+        else []
+    ),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),

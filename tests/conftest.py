@@ -240,3 +240,6 @@ def _fresh_shelf() -> None:
 
     catalog.forget()
     keys.forget()
+
+
+from tests.billing.stripe import stripe_sandbox  # noqa: E402, F401 - a fixture of everybody's

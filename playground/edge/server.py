@@ -67,6 +67,11 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         return inlet
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
+        channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
+        if message["type"] == "http.disconnect":  # an answer that is to break off
+            if isinstance(channel, Channel):
+                channel.abort()
+            return
         await super().handle_reply(protocol, message)
         channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
         if isinstance(channel, Channel) and not channel.drained.is_set():
