@@ -25,7 +25,6 @@ class Lost(StreamingHttpResponse):
     def __init__(self, promised: int = 4096) -> None:
         super().__init__(self._begin(), content_type="application/json")
         self["Content-Length"] = str(promised)
-        self["Connection"] = "close"
 
     def _begin(self) -> Iterator[bytes]:
         yield b""

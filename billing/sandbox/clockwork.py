@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import close_old_connections
 from django.utils import timezone
 
 from billing.sandbox import (
@@ -19,11 +21,27 @@ from billing.sandbox import (
     setups,
     store,
 )
-from billing.sandbox.models import Asked, Modes, Notice, Thing
+from billing.sandbox.models import Asked, Thing
 from billing.sandbox.refusals import missing
 
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
 SLOW = timedelta(seconds=5)  # until the bank of a slow card answers
 KEPT = timedelta(days=30)  # that events and answers are kept, as at Stripe
+
+
+def keep_ticking() -> None:
+    """Do what is due, once a second, for as long as the process lives. What fails is logged."""
+    while True:
+        began = time.monotonic()
+        try:
+            tick()
+        except Exception:
+            log.exception("the sandbox could not do what was due; it tries again")
+        finally:
+            close_old_connections()
+        time.sleep(max(0.05, EVERY_SECONDS - (time.monotonic() - began)))
 
 
 def tick(now: datetime | None = None) -> None:
@@ -76,15 +94,3 @@ def forget_old(now: datetime | None = None) -> None:
     now = now or timezone.now()
     Thing.objects.filter(kind__in=("event", "v2.core.event"), created_at__lt=now - KEPT).delete()
     Asked.objects.filter(asked_at__lt=now - KEPT).delete()
-
-
-def is_used() -> bool:
-    """Whether anything was ever done in the sandbox of this site."""
-    return Thing.objects.exists() or Modes.objects.exists() or Notice.objects.exists()
-
-
-def wipe() -> None:
-    """An empty sandbox. For tests: what a site did with its objects refers to them."""
-    with connection.cursor() as cursor:
-        for table in ("notice", "thing", "asked", "fault", "modes"):
-            cursor.execute(f"DELETE FROM sandbox_{table}")  # noqa: S608 - names of our own

@@ -22,7 +22,7 @@ def make(*, now: datetime, **data: Any) -> Thing:
         "footer": None,
         "rendering_options": None,
     }
-    fresh = {
+    fresh: Json = {
         "balance": 0,
         "currency": None,
         "delinquent": False,

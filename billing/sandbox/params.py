@@ -10,10 +10,11 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Hashable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import typing_extensions
 from stripe._request_options import RequestOptions
@@ -27,7 +28,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _OPTIONS = frozenset(RequestOptions.__annotations__)  # of the request; they never travel in a body
 # What the library imports for type checkers alone.
 _UNSEEN = {"StripeContext": Any, "UntypedStripeObject": UntypedStripeObject, "Decimal": Decimal}
-_UNIONS = (typing.Union, types.UnionType)
+_UNIONS: tuple[Any, ...] = (typing.Union, types.UnionType)
 
 
 class _Wrong(Exception):
@@ -45,7 +46,7 @@ def check(wanted: type[Any] | None, given: Json, *, is_text: bool) -> Json:
 
 
 @cache
-def _fields(wanted: type[Any]) -> dict[str, tuple[Any, bool]]:
+def _fields(wanted: Any) -> dict[str, tuple[Any, bool]]:
     """The members of a TypedDict: type, and whether it must be there."""
     space = {**vars(typing), **_UNSEEN, **vars(sys.modules[wanted.__module__])}
     hints = typing_extensions.get_type_hints(wanted, space, None, include_extras=True)
@@ -66,7 +67,7 @@ def _required(hint: Any) -> tuple[Any, bool]:
 def _members(wanted: type[Any], given: Any, where: str, *, is_text: bool) -> Json:
     if not isinstance(given, dict):
         raise _Wrong
-    fields = _fields(wanted)
+    fields = _fields(cast("Hashable", wanted))
     for name in given:
         if name not in fields:
             raise Refused(
@@ -157,10 +158,11 @@ def _plain(wanted: Any, given: Any, *, is_text: bool) -> Any:
             raise _Wrong
         return given
     if wanted is bool:
-        known = {"true": True, "false": False} if is_text else {True: True, False: False}
-        if not isinstance(given, str if is_text else bool) or given not in known:
-            raise _Wrong
-        return known[given]
+        if is_text and given in {"true", "false"}:
+            return given == "true"
+        if not is_text and isinstance(given, bool):
+            return given
+        raise _Wrong
     if wanted is int or wanted is datetime:
         if is_text and isinstance(given, str) and _INTEGER.fullmatch(given):
             return int(given)
@@ -194,7 +196,7 @@ def _check_metadata(found: Any, where: str) -> None:
 def _named(wanted: Any) -> str:
     """A type, said to people."""
     origin, inner = typing_extensions.get_origin(wanted), typing_extensions.get_args(wanted)
-    if origin is typing.Literal:
+    if origin == typing.Literal:
         return "one of " + ", ".join(repr(one) for one in inner)
     if origin in _UNIONS:
         literals = [one for one in inner if typing_extensions.get_origin(one) is typing.Literal]

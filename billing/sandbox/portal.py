@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from billing.sandbox import charges, customers, store
+from billing.sandbox import cards, charges, customers, events, store
 from billing.sandbox.models import Thing
-from billing.sandbox.refusals import Json, Refused
+from billing.sandbox.refusals import Declined, Json, Refused
 from billing.sandbox.serving import Call, only, serves
 
 KIND = "billing_portal.session"
@@ -36,6 +36,29 @@ def create(call: Call) -> Json:
         token=token,
     )
     return dict(row.data)
+
+
+def act(owner: Thing, name: str, card: str, *, now: datetime) -> str:
+    """What a customer does there: `add` a test card, `prefer` or `remove` one of theirs; why it
+    cannot be, or nothing."""
+    if name == "add":
+        if f"pm_card_{card}" not in cards.BY_NAME:
+            return "Choose a card."
+        method = customers.new_method(cards.BY_NAME[f"pm_card_{card}"], now=now)
+        try:
+            customers.attach(method, owner, now=now, is_set_up=True)
+        except Declined as declined:
+            return str(declined)
+        return ""
+    found = Thing.objects.filter(kind="payment_method", name=card, data__customer=owner.name).first()
+    if found is None or name not in {"prefer", "remove"}:
+        return "This card is not there any more."
+    if name == "remove":
+        customers.detach(found, now=now)
+    else:
+        ways = {**owner.data["invoice_settings"], "default_payment_method": found.name}
+        events.tell("customer.updated", store.change(owner, invoice_settings=ways).data, now=now)
+    return ""
 
 
 def session_of(token: str, *, now: datetime) -> Thing | None:

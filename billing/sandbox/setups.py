@@ -36,7 +36,7 @@ def create(call: Call) -> Json:
         call, "automatic_payment_methods", "confirm", "customer", "description", "metadata",
         "payment_method", "payment_method_types", "return_url", "usage",
     )  # fmt: skip
-    data = {name: call.get(name) for name in ("customer", "description") if name in call.params}
+    data: Json = {name: call.get(name) for name in ("customer", "description") if name in call.params}
     if data.get("customer"):
         customers.find(data["customer"])
     data |= {"usage": call.get("usage", "off_session"), "metadata": merged({}, call.get("metadata"))}

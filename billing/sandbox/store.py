@@ -85,6 +85,14 @@ def find(kind: str, name: str, *, account: str = "", param: str = "id") -> Thing
     return found
 
 
+def find_any(name: str | None) -> Thing:
+    """The platform's object of that id, of whatever kind. Raises Refused if there is none."""
+    found = Thing.objects.filter(name=name or "", account="").first()
+    if found is None:
+        raise missing("object", str(name))
+    return found
+
+
 def change(thing: Thing, **data: Any) -> Thing:
     """Keep what changed of it."""
     thing.data = {**thing.data, **data}

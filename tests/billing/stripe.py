@@ -187,8 +187,19 @@ class Sandbox:
 
 
 @pytest.fixture
-def stripe_sandbox(live_server: Any, settings: Any) -> Sandbox:
+def stripe_sandbox(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """An empty sandbox at the address of a live server; the site's own pages are there too."""
+    from django.core.servers.basehttp import ServerHandler
+
+    run = ServerHandler.run
+
+    def run_and_close(handler: Any, application: Any) -> None:
+        """Django's test server would keep a connection whose answer broke off, and its client waiting."""
+        run(handler, application)
+        if handler.result is not None:
+            handler.request_handler.close_connection = True
+
+    monkeypatch.setattr(ServerHandler, "run", run_and_close)
     from billing.sandbox import modes
     from billing.sandbox import rooms as _  # noqa: F401
 

@@ -73,7 +73,7 @@ def test_a_decline_leaves_the_session_open(stripe_sandbox):
         ),
         ({"metadata": {"n" * 41: "long"}}, "metadata"),
         ({"expires_at": 12}, "expires_at"),
-        ({"automatic_tax": {}}, "automatic_tax[enabled]"),
+        ({"automatic_tax": {"liability": {"type": "self"}}}, "automatic_tax[enabled]"),
     ],
 )
 def test_what_the_library_would_not_take_is_refused(stripe_sandbox, wrong, param):
