@@ -155,7 +155,7 @@ def retrieve(call: Call) -> Json:
 def some(call: Call) -> Json:
     only(call, "limit", "closed", "applied_configurations")
     rows = Thing.objects.filter(kind=KIND, data__closed=call.get("closed", False)).order_by("-pk")
-    limit = min(call.get("limit", 20), store.MOST)
+    limit = store.limit_of(call.params, 20)
     found = [shown(row, ()) for row in rows[:limit]]
     return {"data": found, "next_page_url": None, "previous_page_url": None}
 

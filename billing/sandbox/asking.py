@@ -37,6 +37,7 @@ def answer(
     """Do what is asked; every refusal is an answer too."""
     version = 2 if path.startswith("/v2/") else 1
     try:
+        _refuse_unkeepable(path, given, account, key)
         found = table.find(verb, path)
         if found is None:
             message = f"Unrecognized request URL ({verb.upper()}: {path[:200]})."
@@ -58,6 +59,16 @@ def answer(
             return _once(verb, path, given, call, lambda: handler(call))
     except Refused as refused:
         return _refusal(refused, version)
+
+
+def _refuse_unkeepable(*words: object) -> None:
+    """What no database keeps as text: half characters, and the one of no bits at all."""
+    try:
+        text = json.dumps(words, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = b"\\u0000"
+    if b"\\u0000" in text:
+        raise Refused("The request has characters that are none.", code="parameter_invalid")
 
 
 def _once(verb: str, path: str, given: Json, call: Call, do: Callable[[], Json]) -> Answer:

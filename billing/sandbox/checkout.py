@@ -341,6 +341,7 @@ def _customer(row: Thing, details: Json, *, now: datetime) -> Thing | None:
                                             "tax_ids": []}}  # fmt: skip
     if row.data["customer"]:
         owner = customers.find(row.data["customer"])
+        row.hidden["details"]["email"] = email or owner.data["email"]
         wanted = row.hidden["update"]
         auto = {name: details[name] for name in ("address", "name") if wanted.get(name) == "auto"}
         return store.change(owner, **{name: value for name, value in auto.items() if value})

@@ -96,6 +96,7 @@ def update(call: Call) -> Json:
 def delete(call: Call) -> Json:
     row = find(call.named["customer"], param="id")
     for method in Thing.objects.filter(kind="payment_method", data__customer=row.name):
+        method.hidden = {**method.hidden, "detached": True}
         store.change(method, customer=None)
     row.data = {"id": row.name, "object": "customer", "deleted": True}
     store.change(row)
@@ -111,11 +112,19 @@ def some(call: Call) -> Json:
 # Cards
 
 
+def usable(method: Thing) -> Thing:
+    """The card, unless it was taken away from its customer. Raises Refused."""
+    if method.hidden.get("detached"):
+        message = "This PaymentMethod was detached from a Customer, and may not be used again."
+        raise Refused(message, param="payment_method", code="payment_method_unexpected_state")
+    return method
+
+
 def payment_method(name: str, *, now: datetime, param: str = "payment_method") -> Thing:
     """The card of that id; a `pm_card_…` is made anew, as each use of one is a card of its own."""
     if name in cards.BY_NAME:
         return new_method(cards.BY_NAME[name], now=now)
-    return store.find("payment_method", name, param=param)
+    return usable(store.find("payment_method", name, param=param))
 
 
 def new_method(card: cards.Card, *, now: datetime, billing: Json | None = None) -> Thing:
@@ -189,6 +198,7 @@ def detach(method: Thing, *, now: datetime) -> None:
     owner = Thing.objects.filter(kind="customer", name=method.data["customer"] or "").first()
     if owner is None:
         raise Refused("The payment method is not attached to a customer.", param="payment_method")
+    method.hidden = {**method.hidden, "detached": True}
     store.change(method, customer=None)
     if (owner.data.get("invoice_settings") or {}).get("default_payment_method") == method.name:
         store.change(

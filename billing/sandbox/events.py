@@ -107,5 +107,5 @@ def some_thin(call: Call) -> Json:
     rows = Thing.objects.filter(kind="v2.core.event").order_by("-pk")
     if related := call.get("object_id"):
         rows = rows.filter(data__related_object__id=related)
-    limit = min(call.get("limit", 20), store.MOST)
+    limit = store.limit_of(call.params, 20)
     return {"data": [row.data for row in rows[:limit]], "next_page_url": None, "previous_page_url": None}

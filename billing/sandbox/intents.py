@@ -175,7 +175,9 @@ def _must_be_open(row: Thing) -> None:
 def _confirm(row: Thing, call: Call) -> None:
     """Try it for the API. Raises Declined, with the intent as it is then."""
     method = row.data["payment_method"] and store.find("payment_method", row.data["payment_method"])
-    if not method:
+    if method:
+        customers.usable(method)
+    else:
         message = "You cannot confirm this PaymentIntent because it's missing a payment method."
         raise unexpected(message, code="payment_intent_unexpected_state", payment_intent=row.data)
     error = attempt(

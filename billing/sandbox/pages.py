@@ -46,7 +46,7 @@ def hosted(view: View[P]) -> View[P]:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not settings.STRIPE_SANDBOX:
+        if not settings.STRIPE_SANDBOX or "\x00" in request.path:
             raise Http404("There is no such page.")
         try:
             return view(request, *args, **kwargs)
@@ -62,6 +62,11 @@ def leading_to(response: HttpResponse, *urls: str | None) -> HttpResponse:
     more = "".join(f" {one}" for one in sorted(origins) if _ORIGIN.fullmatch(one))
     response["Content-Security-Policy"] = _POLICY.format(more=more)
     return response
+
+
+def _said(request: HttpRequest, name: str) -> str:
+    """A field as it was filled in, on one line."""
+    return " ".join(request.POST.get(name, "").replace("\x00", " ").split())[:200]
 
 
 # Checkout
@@ -96,7 +101,7 @@ def pay(request: HttpRequest, session: str) -> HttpResponse:
 
 def _payer(request: HttpRequest, row: Thing) -> Json:
     """What the form says, with what is `wrong` about it by field."""
-    text = {name: request.POST.get(name, "").strip()[:200] for name in ("card", "email", "name", "country")}
+    text = {name: _said(request, name) for name in ("card", "email", "name", "country")}
     known = row.data["customer"] or row.data["customer_email"]
     wrong = {}
     if not known or text["email"]:
@@ -222,7 +227,7 @@ def onboarding_page(request: HttpRequest, session: str) -> HttpResponse:
     back = ways.get("return_url") or settings.PUBLIC_URL
     wrong = ""
     if request.method == "POST":
-        name = request.POST.get("name", "").strip()[:100]
+        name = _said(request, "name")[:100]
         is_left = request.POST.get("act") == "later"
         if not is_left and (not name or request.POST.get("terms") != "on"):
             wrong = "Say who you are and agree to the terms, or finish later."
@@ -287,7 +292,7 @@ def billing(request: HttpRequest, token: str) -> HttpResponse:
     owner = customers.find(session.data["customer"])
     if request.method == "POST":
         with store.changing():
-            why = portal.act(owner, request.POST.get("act", ""), request.POST.get("card", ""), now=now)
+            why = portal.act(owner, request.POST.get("act", ""), _said(request, "card"), now=now)
         if not why:
             return redirect("hosted-portal", token)
     else:

@@ -130,7 +130,7 @@ def _as(wanted: Any, given: Any, where: str, *, is_text: bool) -> Any:
 
 def _one_of(choices: tuple[Any, ...], given: Any, where: str, *, is_text: bool) -> Any:
     """As the first that fits. Beside an enumeration, `str` only says that it may grow: it takes nothing more."""
-    literals = [one for one in choices if typing_extensions.get_origin(one) is typing.Literal]
+    literals = [one for one in choices if typing_extensions.get_origin(one) == typing.Literal]
     is_enumeration = any(typing_extensions.get_args(one) != ("",) for one in literals)
     rest = [one for one in choices if one not in literals and not (one is str and is_enumeration)]
     # Text last: in a form everything is some.
@@ -199,7 +199,7 @@ def _named(wanted: Any) -> str:
     if origin == typing.Literal:
         return "one of " + ", ".join(repr(one) for one in inner)
     if origin in _UNIONS:
-        literals = [one for one in inner if typing_extensions.get_origin(one) is typing.Literal]
+        literals = [one for one in inner if typing_extensions.get_origin(one) == typing.Literal]
         return " or ".join(_named(one) for one in literals or inner)
     names = {str: "a text", int: "an integer", bool: "true or false", float: "a number", Decimal: "a number"}
     return names.get(wanted, "a list" if origin is list else "a group of values")

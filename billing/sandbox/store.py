@@ -121,9 +121,7 @@ def listed(
     for name, value in ({name: params[name] for name in by if name in params} | (matching or {})).items():
         rows = rows.filter(**{f"data__{name}": value})
     rows = _created(rows, params.get("created"))
-    limit = params.get("limit", PAGE)
-    if not 1 <= limit <= MOST:
-        raise Refused(f"limit must be from 1 to {MOST}.", param="limit")
+    limit = limit_of(params, PAGE)
     if before := params.get("ending_before"):
         at = find(kind, before, account=account, param="ending_before").pk
         page = list(rows.filter(pk__gt=at).order_by("pk")[: limit + 1])
@@ -134,6 +132,14 @@ def listed(
         page = list(rows.order_by("-pk")[: limit + 1])
         found = page[:limit]
     return {"object": "list", "url": url, "has_more": len(page) > limit, "data": [one.data for one in found]}
+
+
+def limit_of(params: Json, usual: int) -> int:
+    """How many are asked for at once. Raises Refused for too many or none."""
+    limit: int = params.get("limit", usual)
+    if not 1 <= limit <= MOST:
+        raise Refused(f"limit must be from 1 to {MOST}.", param="limit")
+    return limit
 
 
 def _created(rows: Any, wanted: Any) -> Any:

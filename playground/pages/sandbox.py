@@ -108,6 +108,8 @@ def control(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         try:
             wanted = json.loads(request.body)
+            if not isinstance(wanted, dict):
+                raise TypeError
             if "modes" in wanted:
                 room.set_modes(**wanted["modes"])
             if "fault" in wanted:
