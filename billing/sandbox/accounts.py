@@ -99,7 +99,7 @@ def _configuration(status: str, *, is_requested: bool) -> Json:
     return {
         "customer": None,
         "merchant": None,
-        "recipient": {"applied": True, "capabilities": capabilities, "default_outbound_destination": None},
+        "recipient": {"applied": True, "capabilities": capabilities},
     }
 
 
@@ -219,7 +219,11 @@ def onboard(row: Thing, outcome: str, *, now: datetime, name: str = "", bank: st
         "pending_since": now.timestamp() if outcome == "pending" else None,
     }
     given, _, surname = name.strip().partition(" ")
-    person = {"individual": {"given_name": given, "surname": surname}} if given else {}
+    person: Json = {}
+    if given:
+        words = {"id": f"person_{store.token(24)}", "object": "v2.core.account_person", "account": row.name}
+        times = dict.fromkeys(("created", "updated"), store.v2_time(now))
+        person = {"individual": {**words, **times, "given_name": given, "surname": surname}}
     left = sorted(ASKED)[:1] if outcome == "restricted" else []
     store.change(row, identity={**row.data["identity"], **person}, requirements=_requirements(left))
     _tell(REQUIREMENTS, row, now=now)

@@ -21,6 +21,7 @@ from billing.sandbox.serving import Call, handlers
 
 KEPT = timedelta(hours=24)  # that an idempotency key is remembered
 KEY_LENGTH = 255
+OF_ACCOUNTS = ("/v1/balance", "/v1/events", "/v1/payouts")  # what connected accounts have of their own
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ def answer(
             raise Refused(
                 f"The sandbox does not play {verb.upper()} {operation.path}.", code="sandbox_unsupported"
             )
-        if account and not Thing.objects.filter(name=account, kind="v2.core.account").exists():
-            message = f"The provided key does not have access to account '{account[:80]}'."
-            raise Refused(message, status=403, code="account_invalid")
+        _check_account(operation.path, account)
         checked = params.check(operation.parameters(), given, is_text=is_text)
         call = Call(checked, named, now, account=account, key=key, request_id=request_id)
         if verb == "get":
@@ -59,6 +58,16 @@ def answer(
             return _once(verb, path, given, call, lambda: handler(call))
     except Refused as refused:
         return _refusal(refused, version)
+
+
+def _check_account(path: str, account: str) -> None:
+    """Refuse an account that is not there, and what connected accounts do not do here."""
+    if account and not Thing.objects.filter(name=account, kind="v2.core.account").exists():
+        message = f"The provided key does not have access to account '{account[:80]}'."
+        raise Refused(message, status=403, code="account_invalid")
+    if account and not path.startswith(OF_ACCOUNTS):
+        message = f"The sandbox does not play {path} for connected accounts."
+        raise Refused(message, code="sandbox_unsupported")
 
 
 def _refuse_unkeepable(*words: object) -> None:

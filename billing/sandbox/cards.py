@@ -101,6 +101,12 @@ def message(code: str, decline_code: str = "") -> str:
     return _MESSAGES.get(decline_code) or _MESSAGES.get(code) or "Your card was declined."
 
 
+def as_charged(card: Json) -> Json:
+    """The `card` of a charge, from that of the payment method."""
+    kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4")
+    return {name: card[name] for name in (*kept, "regulated_status", "wallet")} | {"network": card["brand"]}
+
+
 def described(card: Card, *, now_year: int) -> Json:
     """The `card` of a payment method."""
     return {

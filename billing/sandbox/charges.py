@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from billing.gateway.client import API_PATH
-from billing.sandbox import balances, customers, events, store
+from billing.sandbox import balances, cards, customers, events, store
 from billing.sandbox.models import Thing
 from billing.sandbox.refusals import Json
 from billing.sandbox.serving import Call, merged, only, serves
@@ -47,7 +47,7 @@ def make(
             "paid": is_paid,
             "payment_intent": intent.name,
             "payment_method": method.name,
-            "payment_method_details": {"type": "card", "card": method.data["card"]},
+            "payment_method_details": {"type": "card", "card": cards.as_charged(method.data["card"])},
             "receipt_email": data["receipt_email"],
             "receipt_url": page(f"receipts/{name}") if is_paid else None,
             "refunded": False,

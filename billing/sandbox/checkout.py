@@ -314,24 +314,41 @@ def pay(
     owner = _customer(row, details, now=now)
     method = customers.new_method(card, now=now, billing=details)
     if row.data["mode"] == "setup":
-        intent = setups.make(now=now, customer=owner and owner.name, **row.hidden["intent"])
-        intent.hidden = {"session": row.name}
-        error = setups.attempt(store.change(intent), method, now=now, return_url=row.data["success_url"])
+        intent = _setup_of(row, owner, now=now)
+        error = setups.attempt(intent, method, now=now, return_url=row.data["success_url"])
         store.change(row, setup_intent=intent.name)
     else:
         _total(row, country)
-        intent = intents.make(
-            now=now,
-            amount=row.data["amount_total"],
-            currency=row.data["currency"],
-            customer=owner and owner.name,
-            **{"metadata": {}, **row.hidden["intent"]},
-        )
-        intent.hidden = {"session": row.name}
-        error = intents.attempt(store.change(intent), method, now=now, return_url=row.data["success_url"])
+        intent = _payment_of(row, owner, now=now)
+        error = intents.attempt(intent, method, now=now, return_url=row.data["success_url"])
         store.change(row, payment_intent=intent.name)
     after_attempt(row, intent, now=now)
     return error
+
+
+def _setup_of(row: Thing, owner: Thing | None, *, now: datetime) -> Thing:
+    """The session's setup intent: one for all attempts."""
+    if row.data["setup_intent"]:
+        return store.find("setup_intent", row.data["setup_intent"])
+    intent = setups.make(now=now, customer=owner and owner.name, **row.hidden["intent"])
+    intent.hidden = {"session": row.name}
+    return store.change(intent)
+
+
+def _payment_of(row: Thing, owner: Thing | None, *, now: datetime) -> Thing:
+    """The session's payment intent: one for all attempts, over what the session comes to now."""
+    if row.data["payment_intent"]:
+        intent = store.find("payment_intent", row.data["payment_intent"])
+        return store.change(intent, amount=row.data["amount_total"])
+    intent = intents.make(
+        now=now,
+        amount=row.data["amount_total"],
+        currency=row.data["currency"],
+        customer=owner and owner.name,
+        **{"metadata": {}, **row.hidden["intent"]},
+    )
+    intent.hidden = {"session": row.name}
+    return store.change(intent)
 
 
 def _customer(row: Thing, details: Json, *, now: datetime) -> Thing | None:

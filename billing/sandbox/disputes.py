@@ -26,6 +26,7 @@ def open_for(charge: Thing, *, now: datetime, reason: str = "fraudulent", amount
         "has_evidence": False,
         "past_due": False,
         "submission_count": 0,
+        "submission_method": "not_submitted",
     }
     row = store.put(
         "dispute",
@@ -35,7 +36,7 @@ def open_for(charge: Thing, *, now: datetime, reason: str = "fraudulent", amount
             "charge": charge.name,
             "currency": data["currency"],
             "enhanced_eligibility_types": [],
-            "evidence": {},
+            "evidence": {"enhanced_evidence": {}},
             "evidence_details": evidence,
             "is_charge_refundable": False,
             "metadata": {},
@@ -93,10 +94,11 @@ def update(call: Call) -> Json:
     if row.data["status"] not in {"needs_response", "under_review"}:
         raise unexpected("This dispute is already closed.", code="dispute_closed")
     evidence = {**row.data["evidence"], **(call.get("evidence") or {})}
-    details = {**row.data["evidence_details"], "has_evidence": bool(evidence)}
+    details = {**row.data["evidence_details"], "has_evidence": len(evidence) > 1}
     is_sent = call.params.get("submit", True) and bool(call.get("evidence"))
     if is_sent:
         details["submission_count"] += 1
+        details["submission_method"] = "manual"
     store.change(
         row,
         evidence=evidence,

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import secrets
 import string
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from importlib import import_module
 from typing import Any, get_args
@@ -71,7 +71,8 @@ def put(kind: str, data: Json, *, now: datetime, account: str = "", **hidden: An
         data.setdefault("created", v2_time(now))
     else:
         data.setdefault("created", int(now.timestamp()))
-    data.setdefault("livemode", False)
+    if "livemode" in _members(kind):
+        data.setdefault("livemode", False)
     return Thing.objects.create(
         name=data["id"], kind=kind, account=account, data=data, hidden=hidden, created_at=now
     )
@@ -155,12 +156,18 @@ def v2_time(at: datetime) -> str:
 
 
 @functools.cache
-def _nullable(kind: str) -> tuple[str, ...]:
+def _members(kind: str) -> Mapping[str, Any]:
+    """The members of the library's class, with what they are."""
     module, name = (V2_OBJECT_CLASSES if kind.startswith("v2.") else OBJECT_CLASSES)[kind]
-    annotations = vars(getattr(import_module(module), name)).get("__annotations__", {})
+    found: Mapping[str, Any] = vars(getattr(import_module(module), name)).get("__annotations__", {})
+    return found
+
+
+@functools.cache
+def _nullable(kind: str) -> tuple[str, ...]:
     return tuple(
         name
-        for name, hint in annotations.items()
+        for name, hint in _members(kind).items()
         if name != "deleted"  # is there or not
         and (hint.startswith("Optional[") if isinstance(hint, str) else type(None) in get_args(hint))
     )

@@ -54,6 +54,7 @@ class Inner(ASGIHandler):
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if content is None:
             await send(start)
+            await send({"type": "http.response.body", "body": b"{", "more_body": True})
             await send({"type": "http.disconnect"})
         elif isinstance(content, bytes):
             await send(start)

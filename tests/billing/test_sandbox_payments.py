@@ -59,6 +59,11 @@ def test_a_decline_leaves_the_session_open(stripe_sandbox):
     assert client.v1.checkout.sessions.retrieve(session.id).status == "open"
     assert stripe_sandbox.pay(session.id) is None
     assert client.v1.checkout.sessions.retrieve(session.id).status == "complete"
+    (intent,) = client.v1.payment_intents.list()  # one for both attempts
+    assert [one.status for one in client.v1.charges.list({"payment_intent": intent.id})] == [
+        "succeeded",
+        "failed",
+    ]
 
 
 @pytest.mark.parametrize(

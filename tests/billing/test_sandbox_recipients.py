@@ -224,3 +224,5 @@ def test_others_accounts_are_not_seen(stripe_sandbox):
         client.v1.payouts.retrieve(payout.id)
     with pytest.raises(stripe.PermissionError):
         client.v1.payouts.list({}, {"stripe_account": "acct_of_nobody"})
+    with pytest.raises(stripe.InvalidRequestError, match="does not play"):
+        client.v1.customers.create({}, {"stripe_account": account})

@@ -128,7 +128,7 @@ def test_every_object_has_the_shape_of_its_class():
         for row in Thing.objects.all()
         for sentence in wrong_with(class_of(row.kind), row.data, row.kind)
     }
-    assert wrong == set()
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 def test_answers_that_are_kept_nowhere_have_it_too():
