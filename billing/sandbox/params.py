@@ -130,7 +130,7 @@ def _as(wanted: Any, given: Any, where: str, *, is_text: bool) -> Any:
 
 def _one_of(choices: tuple[Any, ...], given: Any, where: str, *, is_text: bool) -> Any:
     """As the first that fits. Beside an enumeration, `str` only says that it may grow: it takes nothing more."""
-    literals = [one for one in choices if typing_extensions.get_origin(one) == typing.Literal]
+    literals = [one for one in choices if _is_enumeration(one)]
     is_enumeration = any(typing_extensions.get_args(one) != ("",) for one in literals)
     rest = [one for one in choices if one not in literals and not (one is str and is_enumeration)]
     # Text last: in a form everything is some.
@@ -195,11 +195,16 @@ def _check_metadata(found: Any, where: str) -> None:
 
 def _named(wanted: Any) -> str:
     """A type, said to people."""
-    origin, inner = typing_extensions.get_origin(wanted), typing_extensions.get_args(wanted)
-    if origin == typing.Literal:
+    origin: Any = typing_extensions.get_origin(wanted)
+    inner = typing_extensions.get_args(wanted)
+    if origin is typing.Literal:
         return "one of " + ", ".join(repr(one) for one in inner)
     if origin in _UNIONS:
-        literals = [one for one in inner if typing_extensions.get_origin(one) == typing.Literal]
-        return " or ".join(_named(one) for one in literals or inner)
+        return " or ".join(_named(one) for one in [one for one in inner if _is_enumeration(one)] or inner)
     names = {str: "a text", int: "an integer", bool: "true or false", float: "a number", Decimal: "a number"}
     return names.get(wanted, "a list" if origin is list else "a group of values")
+
+
+def _is_enumeration(wanted: Any) -> bool:
+    origin: Any = typing_extensions.get_origin(wanted)
+    return bool(origin is typing.Literal)
