@@ -38,6 +38,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "may_publish": SimpleLazyObject(lambda: _may_publish(request)) if workspace else False,
         "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
         "mail_is_filed": settings.MAIL_IS_FILED,
+        "stripe_is_played": settings.STRIPE_SANDBOX,
         "starter_micros": settings.STARTER_CREDIT_MICROS,
         "now": f"{time.time():.3f}",
     }
