@@ -5,7 +5,7 @@
 | VITRINE_LANES | cpu | lanes that `manage.py dev` runs an engine for, comma-separated |
 | VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
 | HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
-| PUBLIC_URL | http://HOST:PORT | the address people use; links in answers start with it when no request is at hand |
+| PUBLIC_URL | http://HOST:PORT | the address people use; links in mails, and to media, start with it |
 | DATABASE_URL | embedded PostgreSQL | postgres://user:password@host:port/name; a pooler only in session mode |
 | REDIS_URL | embedded Redis | redis://, rediss:// or unix:// |
 | CELERY_BROKER_URL | REDIS_URL | the Celery broker; amqp:// works too |

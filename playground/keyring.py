@@ -163,10 +163,11 @@ def make(
     Raises Invalid, and NotAllowed where there are too many keys.
     """
     wish = _checked(workspace, wish, rights)
-    if working(workspace).count() >= MAX_KEYS:
-        raise NotAllowed(f"A workspace has at most {MAX_KEYS} keys. Revoke those that nobody uses.")
     try:
         with transaction.atomic():
+            people.locked(workspace.pk)  # so that two at once cannot both be the last that fits
+            if working(workspace).count() >= MAX_KEYS:
+                raise NotAllowed(f"A workspace has at most {MAX_KEYS} keys. Revoke those that nobody uses.")
             row, text = keys.make(
                 workspace,
                 name=wish.name,
@@ -186,6 +187,8 @@ def make(
         raise
     except keys.InvalidKey as error:
         raise NotAllowed(str(error)) from None
+    except people.NoSuchMember:
+        raise NotAllowed("This workspace was deleted.") from None
     return row, text
 
 

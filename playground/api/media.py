@@ -247,12 +247,14 @@ class CompleteUpload(ApiView):
 
     def post(self, request: Request, upload_id: str) -> Response:
         errand = errand_of(request)
-        if errand.work is not None:
+        if errand.arrival is not None:
             return _finished(request)
         upload = _upload(request, upload_id)
         read(Nothing, request.data)
         if upload.asset is not None:
             return _shown(upload.asset, status=200)
+        if errand.work is not None:
+            raise uploads.NotFound("The upload is complete, and its asset was deleted.")
         errand.work = Join(upload)
         return Response(status=202)
 

@@ -188,6 +188,14 @@ def add_part(upload: Upload, number: int, arrival: Arrival) -> None:
         raise NotFound("The upload is complete, or was deleted.")
 
 
+def is_complete(upload: Upload) -> bool:
+    """Whether the upload has become an asset by now, and has no parts any more. Raises NotFound if it was deleted."""
+    row = Upload.objects.filter(pk=upload.pk).values_list("asset").first()
+    if row is None:
+        raise NotFound("The upload was deleted.")
+    return row[0] is not None
+
+
 def join(upload: Upload) -> Arrival:
     """The whole file, from its parts. Raises Incomplete."""
     parts = {part.number: part for part in upload.parts.all()}

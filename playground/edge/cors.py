@@ -64,7 +64,10 @@ def _is_ours(origin: str, scope: Scope) -> bool:
     if origin == settings.PUBLIC_URL:
         return True
     # Without an address of its own a server is called what people call it: the Host of the same request.
-    return urlsplit(origin).netloc == header(scope, b"host")
+    try:
+        return urlsplit(origin).netloc == header(scope, b"host")
+    except ValueError:  # no origin that a browser would name, like one with half an IPv6 address
+        return False
 
 
 def open_to_all(send: Send) -> Send:

@@ -70,9 +70,7 @@ class OneFile:
         if self._state == "file":
             out += self._left[:sure]
         else:
-            self._other += sure
-            if self._other > MAX_OTHER:
-                raise Problem("malformed_request", "The multipart body holds too much beside its file.")
+            self._pass_over(sure)
         del self._left[:sure]
         if at < 0:
             return False
@@ -80,12 +78,19 @@ class OneFile:
         self._state = "between"
         return True
 
+    def _pass_over(self, size: int) -> None:
+        """Count what is not the file. Heads count too: a body of nothing but empty parts would be read for minutes."""
+        self._other += size
+        if self._other > MAX_OTHER:
+            raise Problem("malformed_request", "The multipart body holds too much beside its file.")
+
     def _head(self) -> bool:
         at = self._left.find(b"\r\n\r\n")
         if at < 0 or at > MAX_HEAD:
             if len(self._left) > MAX_HEAD:
                 raise Problem("malformed_request", "A part of the multipart body has too long a head.")
             return False
+        self._pass_over(at + 4)
         lines = bytes(self._left[:at]).decode("utf-8", "replace").split("\r\n")
         del self._left[: at + 4]
         said = {

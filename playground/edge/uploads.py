@@ -93,7 +93,12 @@ async def _do(errand: Errand, scope: Scope, receive: Receive) -> None:
         elif isinstance(work, errands.Join):
             errand.upload = work.upload
             with _crowd.place(work.upload.workspace_id):
-                errand.arrival = await _in(_looks, uploads.join, work.upload)
+                try:
+                    errand.arrival = await _in(_looks, uploads.join, work.upload)
+                except uploads.Incomplete:
+                    if not await in_thread(uploads.is_complete, work.upload):
+                        raise
+                    return  # the same request, a moment earlier, has made the asset: Django shows it
                 errand.found = await _in(_looks, examiner.examine, errand.arrival.file)
         elif isinstance(work, errands.Fetch):
             with _crowd.place(work.caller.workspace.pk):

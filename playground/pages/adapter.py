@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import quote
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
+from allauth.account.models import EmailAddress, EmailConfirmation
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.ratelimit import respond_429
@@ -16,6 +17,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.forms import BaseForm
 from django.http import HttpRequest
+from django.urls import reverse
 
 from marketplace import mail, people
 from marketplace.models import User
@@ -24,6 +26,7 @@ from playground.pages.sign_in import SignUp, checking, count_attempt
 from playground.pages.tags import dollars
 
 INVITATION = "invitation"  # in the session: the token of the invitation that somebody came with
+LONGEST_EMAIL = 254
 NOWHERE = "0.0.0.0"  # noqa: S104 - an address to write down where there is none, as of a socket file
 
 
@@ -55,6 +58,11 @@ class Accounts(DefaultAccountAdapter):
         """Whoever came with the link of an invitation reads the mailbox that it was sent to."""
         return _invited(request) == email.lower() or bool(super().is_email_verified(request, email))
 
+    def clean_email(self, email: str) -> str:
+        if len(email) > LONGEST_EMAIL:
+            raise ValidationError(f"An address has at most {LONGEST_EMAIL} characters.", code="max_length")
+        return email
+
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: Any = None
     ) -> User:
@@ -80,9 +88,17 @@ class Accounts(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         super().login(request, user)
         made, granted = arrivals.welcome(cast("User", user))
-        if made is not None and granted:
-            text = f"Welcome. {dollars(granted)} of credit is yours to start with."
-            self.add_message(request, messages.SUCCESS, message=text)
+        if made is None:
+            return
+        told = ["Welcome."]
+        if granted:
+            told.append(f"{dollars(granted)} of credit is yours to start with.")
+        if not EmailAddress.objects.filter(user_id=user.pk, verified=True).exists():
+            told.append(
+                f"A link went to {cast('User', user).email}: open it, so that we know the address is yours."
+            )
+        if len(told) > 1:
+            self.add_message(request, messages.SUCCESS, message=" ".join(told))
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         others = User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id)
@@ -94,8 +110,20 @@ class Accounts(DefaultAccountAdapter):
             return False
         return bool(super().confirm_email(request, email_address))
 
+    # Links in mails lead to the site's own address: the Host of a request is what any stranger writes there, and who
+    # asks for somebody's new password must not choose the port that its link goes to.
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+        return settings.PUBLIC_URL + path.replace("UID-KEY", quote(key))
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: EmailConfirmation) -> str:
+        return settings.PUBLIC_URL + reverse("account_confirm_email", args=[emailconfirmation.key])
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        message = self.render_mail(template_prefix, email, {"email": email, **context})
+        message = self.render_mail(
+            template_prefix, email, {"email": email, "site": settings.PUBLIC_URL, **context}
+        )
         mail.post(email, subject=str(message.subject), body=f"{message.body}\n")
 
 

@@ -72,9 +72,17 @@ def _with_links(request: HttpRequest, body: str) -> SafeString:
     for match in _URL.finditer(body):
         url = match[0].rstrip(".,;:)")
         parts.append(escape(body[at : match.start()]))
-        parsed = urlsplit(url)
-        is_ours = f"{parsed.scheme}://{parsed.netloc}" in ours
+        is_ours = _origin(url) in ours
         parts.append(format_html('<a href="{}">{}</a>', url, url) if is_ours else escape(url))
         at = match.start() + len(url)
     parts.append(escape(body[at:]))
     return mark_safe("".join(parts))  # noqa: S308 - every part was escaped
+
+
+def _origin(url: str) -> str:
+    """Scheme and host; empty for what only looks like an address, as the name of a workspace may."""
+    try:
+        parsed = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parsed.scheme}://{parsed.netloc}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -43,9 +44,7 @@ def invite(request: HttpRequest) -> HttpResponse:
     asked = {"email": request.POST.get("email", "")[:254], "role": request.POST.get("role", "")}
     try:
         role = _role(asked["role"])
-        row = people.invite(
-            _place(request).workspace, asked["email"], role, by=_user(request), link=link_of(request)
-        )
+        row = people.invite(_place(request).workspace, asked["email"], role, by=_user(request), link=link_of)
     except people.Refused as error:
         return _page(request, {"asked": asked, "problem": str(error)}, status=422)
     messages.success(request, f"An invitation is on its way to {row.email}.")
@@ -98,7 +97,7 @@ def invitation_resend(request: HttpRequest, invitation_id: str) -> HttpResponse:
             _place(request).workspace,
             _number(invitation_id, "i"),
             by=_user(request),
-            link=link_of(request),
+            link=link_of,
         )
         return f"A new link is on its way to {row.email}. The old one stopped working."
 
@@ -115,9 +114,9 @@ def invitation_revoke(request: HttpRequest, invitation_id: str) -> HttpResponse:
     return _done(request, act)
 
 
-def link_of(request: HttpRequest) -> Callable[[str], str]:
-    """Writes the address of the page that an invitation's token opens."""
-    return lambda token: request.build_absolute_uri(reverse("invitation", args=[token]))
+def link_of(token: str) -> str:
+    """The address of the page that an invitation's token opens: at the site's own, wherever the inviter reaches it."""
+    return settings.PUBLIC_URL + reverse("invitation", args=[token])
 
 
 def _done(request: HttpRequest, act: Callable[[], str]) -> HttpResponse:

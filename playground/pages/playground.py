@@ -98,7 +98,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(request, called, given, status=422)
     caller = caller_of(request)
     if caller is None:
-        notice = "Your account belongs to no workspace yet."
+        notice = "You belong to no workspace, and it is workspaces that runs belong to. Make one first."
         return _refused(request, called, given, status=403, notice=notice)
     if not allows(request, Act.RUN):
         notice = f"Your role in {caller.workspace.name}, {caller.role}, may look at runs and not make any."

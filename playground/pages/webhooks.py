@@ -50,7 +50,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
             made = book.make(workspace, **values, by=cast("User", request.user))
         except book.InvalidWebhook as error:
             errors = {one.field: one.message for one in error.errors}
-        except book.TooMany as error:
+        except (book.TooMany, book.NotFound) as error:
             errors = {"": str(error)}
         else:
             request.session[JUST_MADE] = made.uid
@@ -146,7 +146,10 @@ def webhook_act(request: HttpRequest, webhook_id: str, act: str) -> HttpResponse
     row = _own(request, webhook_id)
     if act not in ACTS:
         raise Http404
-    return ACTS[act](request, row) or redirect("webhook", row.uid)
+    try:
+        return ACTS[act](request, row) or redirect("webhook", row.uid)
+    except book.NotFound as error:  # deleted in this moment, by somebody else
+        raise Http404(str(error)) from None
 
 
 def _change(request: HttpRequest, row: Webhook) -> HttpResponse | None:
@@ -250,7 +253,10 @@ def request_redeliver(request: HttpRequest, delivery_id: str) -> HttpResponse:
 
 
 def _again(request: HttpRequest, sent: Delivery) -> HttpResponse:
-    book.redeliver(sent)
+    try:
+        book.redeliver(sent)
+    except book.NotFound as error:
+        raise Http404(str(error)) from None
     messages.success(request, "It is on its way again. Reload to see what the server answered.")
     return redirect(_address(sent))
 

@@ -67,7 +67,7 @@ def workspace_new(request: HttpRequest) -> HttpResponse:
 @login_required
 def switch(request: HttpRequest) -> HttpResponse:
     """Work in another workspace of one's own, on the same page where every workspace has it."""
-    chosen = request.POST.get("workspace", "")[:64]
+    chosen = request.POST.get("workspace", "").replace("\0", "")[:64]
     place = people.membership_of(_user(request), chosen)
     if place is not None and place.workspace.slug == chosen:
         request.session[CHOSEN] = chosen

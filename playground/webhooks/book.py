@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from marketplace import people
 from marketplace.ids import parse
 from marketplace.models import User, Workspace
 from marketplace.schema import FieldError
@@ -57,11 +58,15 @@ def make(
     description: str = "",
     by: User | None = None,
 ) -> Webhook:
-    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany."""
+    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany, and NotFound in a closed workspace."""
     _check(url=url, events=events, description=description)
     with transaction.atomic():
-        # The workspace's row is the lock, so that two at once cannot both be the last that fits.
-        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+        # The workspace's row is the lock, so that two at once cannot both be the last that fits, and none comes after
+        # the workspace has gone.
+        try:
+            people.locked(workspace.pk)
+        except people.NoSuchMember:
+            raise NotFound("This workspace was deleted.") from None
         if of(workspace).count() >= MAX_WEBHOOKS:
             raise TooMany(f"A workspace has {MAX_WEBHOOKS} webhooks at most. Delete one that is not needed.")
         return Webhook.objects.create(
@@ -82,13 +87,13 @@ def change(
     description: str | None = None,
     is_enabled: bool | None = None,
 ) -> Webhook:
-    """Change what is given. Raises InvalidWebhook.
+    """Change what is given. Raises InvalidWebhook, and NotFound for one that was deleted meanwhile.
 
     Pausing holds what is on its way back, enabling lets it go again, and forgets earlier failures.
     """
     _check(url=url, events=events, description=description)
     with transaction.atomic():
-        row = Webhook.objects.select_for_update().get(pk=webhook.pk)
+        row = locked(webhook)
         if url is not None:
             row.url, row.failing_since = url, row.failing_since if url == row.url else None
         if events is not None:
@@ -104,6 +109,17 @@ def change(
     return row
 
 
+def locked(webhook: Webhook) -> Webhook:
+    """The webhook as it is now, locked for the present transaction. Raises NotFound if it was deleted.
+
+    Whoever locks a webhook and deliveries of it locks the webhook first; else two would wait for each other.
+    """
+    row = Webhook.objects.select_for_update().filter(pk=webhook.pk).first()
+    if row is None:
+        raise NotFound("There is no such webhook in this workspace.")
+    return row
+
+
 def pause(row: Webhook, *, reason: str) -> None:
     """Stop a locked webhook, and hold what is on its way (not saved)."""
     row.is_enabled, row.disabled_reason = False, reason
@@ -111,19 +127,22 @@ def pause(row: Webhook, *, reason: str) -> None:
 
 
 def remove(webhook: Webhook) -> None:
-    """Delete a webhook with its deliveries; what is on its way is given up."""
-    webhook.delete()
+    """Delete a webhook with its deliveries; what is on its way is given up. Raises NotFound if it is gone."""
+    with transaction.atomic():
+        locked(webhook).delete()
 
 
 def remove_all(workspace_id: int) -> None:
     """Delete the workspace's webhooks with all that is on its way to them, in the caller's transaction."""
-    Webhook.objects.filter(workspace_id=workspace_id).delete()
+    rows = Webhook.objects.filter(workspace_id=workspace_id)
+    list(rows.select_for_update().order_by("pk"))  # before their deliveries, see `locked`
+    rows.delete()
 
 
 def rotate(webhook: Webhook) -> Webhook:
-    """Give it a new secret; the old one signs too for a day."""
+    """Give it a new secret; the old one signs too for a day. Raises NotFound if it was deleted meanwhile."""
     with transaction.atomic():
-        row = Webhook.objects.select_for_update().get(pk=webhook.pk)
+        row = locked(webhook)
         signing.replace(row, now=timezone.now())
         row.save(update_fields=["secret", "previous_secret", "previous_until"])
     return row

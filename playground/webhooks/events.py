@@ -18,7 +18,7 @@ from playground import predictions
 from playground.models import Delivery, Prediction, Webhook
 from playground.models.webhook import TEST_EVENT
 from playground.predictions.settle import CLOSED_TASK
-from playground.webhooks import postman
+from playground.webhooks import book, postman
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 TRIMMED_IN_ORDER = ("output", "logs", "input", "metrics", "quote")
@@ -65,20 +65,23 @@ def closed(payload: dispatch.Payload) -> None:
 
 
 def send_test(webhook: Webhook) -> Delivery:
-    """Send an event that means nothing, to see whether it arrives: once, also where the webhook is paused."""
+    """Send an event that means nothing, to see whether it arrives: once, also where the webhook is paused. Raises
+    book.NotFound if it was deleted meanwhile."""
     now = timezone.now()
     data = {"webhook": webhook.uid, "message": "It works."}
-    return Delivery.objects.create(
-        workspace_id=webhook.workspace_id,
-        webhook=webhook,
-        event_id=uuid7(),
-        event=TEST_EVENT,
-        url=webhook.url,
-        target=target_of(webhook, webhook.url),
-        body=_envelope(TEST_EVENT, now, data, []),
-        next_attempt_at=now,
-        created_at=now,
-    )
+    with transaction.atomic():
+        book.locked(webhook)
+        return Delivery.objects.create(
+            workspace_id=webhook.workspace_id,
+            webhook=webhook,
+            event_id=uuid7(),
+            event=TEST_EVENT,
+            url=webhook.url,
+            target=target_of(webhook, webhook.url),
+            body=_envelope(TEST_EVENT, now, data, []),
+            next_attempt_at=now,
+            created_at=now,
+        )
 
 
 def payload_of(row: Prediction, event: str) -> str:

@@ -48,10 +48,13 @@ def _all_of(source: Webhook | Workspace) -> DeliveryQuerySet:
 
 
 def redeliver(delivery: Delivery) -> Delivery:
-    """Send it again, now, under the same id, with all its tries anew. One that is due or under way stays as it is."""
+    """Send it again, now, under the same id, with all its tries anew. One that is due or under way stays as it is.
+    Raises NotFound if it was deleted meanwhile."""
     now = timezone.now()
     with transaction.atomic():
-        row = Delivery.objects.select_for_update().get(pk=delivery.pk)
+        row = Delivery.objects.select_for_update().filter(pk=delivery.pk).first()
+        if row is None:
+            raise NotFound("There is no such delivery of this webhook.")
         is_under_way = row.claimed_until is not None and row.claimed_until > now
         if not is_under_way:
             row.status, row.tries, row.next_attempt_at, row.claimed_until = (

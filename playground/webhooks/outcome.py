@@ -64,6 +64,10 @@ class Attempt:
 def record(claim: Claim, made: Attempt) -> None:
     """Note an attempt and what follows from it, unless the claim ran out: then somebody else is at it."""
     with transaction.atomic():
+        webhooks = Webhook.objects.filter(pk__in=Delivery.objects.filter(pk=claim.delivery).values("webhook"))
+        if made.is_taken:  # then most have nothing to be told
+            webhooks = webhooks.filter(failing_since__isnull=False)
+        list(webhooks.select_for_update())  # before its delivery, see `book.locked`
         row = (
             Delivery.objects.select_for_update(of=("self",))
             .filter(pk=claim.delivery, claimed_until=claim.until)

@@ -85,6 +85,20 @@ def test_a_strangers_cookies_are_not_looked_at(world):
     assert run(ask("GET", "/api/v1/balance", headers={"Cookie": cookie})).status == 200
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://[x]/", "//[", "http://a:b:c"])
+def test_an_origin_that_is_none_is_one_of_elsewhere(world, origin):
+    row = cast.submit(world.ada)
+    for path in (
+        "/api/v1/balance",
+        f"/api/v1/predictions/{row.uid}",
+        f"/api/v1/predictions/{row.uid}/events",
+    ):
+        answer = run(ask("HEAD", path, headers={"Origin": origin, "Cookie": "sessionid=x"}))
+        assert answer.status == 401, (path, origin)
+        answer = run(ask("HEAD", path, headers={"Origin": origin, **world.headers()}))
+        assert answer.status == 200, (path, origin)
+
+
 def test_what_the_edge_answers_says_the_figures_too(world, monkeypatch):
     monkeypatch.setattr(rates, "WINDOW_SECONDS", 10**9)  # no minute ends in between
     row = cast.submit(world.ada)

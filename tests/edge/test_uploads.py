@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings as django_settings
 
 from marketplace import keys
-from playground import assets
-from playground.assets import uploads
+from playground import assets, examiner
+from playground.assets import Arrival, uploads
 from playground.edge import intake
 from playground.edge import uploads as edge_uploads
 from playground.models import Asset, Upload, UploadPart
@@ -132,6 +132,10 @@ def test_a_form_that_comes_in_pieces(world, step):
         (form((FILE, b"a"))[0], "multipart/form-data; boundary=other"),
         (b"--xyz\r\n" + b"A: b\r\n" * 3000, "multipart/form-data; boundary=xyz"),
         (b"x" * 70_000, "multipart/form-data; boundary=xyz"),
+        (
+            b"--xyz" + b"\r\n\r\n\r\n--xyz" * 20_000 + form((FILE, files.picture()))[0][5:],
+            "multipart/form-data; boundary=xyz",
+        ),
     ],
 )
 def test_forms_out_of_order_are_malformed(world, folder, body, kind):
@@ -289,6 +293,30 @@ def test_parts_in_any_order_become_an_asset(world, folder, small_parts):
     assert put(world, f"{path}/parts/1", pieces[0]).status == 404
     assert assets.read(Asset.objects.get()) == data
     assert not UploadPart.objects.exists()
+
+
+@pytest.mark.parametrize(("ends", "status"), [("completed", 200), ("deleted", 404)])
+def test_an_upload_that_ends_while_it_is_completed(world, folder, monkeypatch, ends, status):
+    data = files.picture()
+    upload = call(world, "POST", f"{PATH}/uploads", {"size": len(data)}).json()
+    path = upload["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    assert put(world, f"{path}/parts/1", data).status == 200
+    join = uploads.join
+
+    def overtaken(row: Upload) -> Arrival:
+        """Another request has come to its end by the time that this one reads the parts."""
+        if ends == "deleted":
+            uploads.abandon(row)
+        else:
+            with join(row) as arrival:
+                uploads.finish(row, arrival, examiner.examine(arrival.file))
+        return join(row)
+
+    monkeypatch.setattr(uploads, "join", overtaken)
+    answer = call(world, "POST", f"{path}/complete")
+    assert answer.status == status, answer.body
+    if ends == "completed":
+        assert answer.json()["id"] == Asset.objects.get().uid
 
 
 def test_parts_of_the_wrong_size_or_number_are_refused(world, small_parts):

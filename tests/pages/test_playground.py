@@ -129,7 +129,10 @@ def test_somebody_without_a_workspace_is_told(world):
     world.nobody.force_login(user)
     answer = post(world, {"prompt": "a teal vase"}, client=world.nobody)
     assert answer.status_code == 403
-    assert "no workspace" in answer.content.decode()
+    said = answer.content.decode()
+    assert "no workspace" in said
+    assert 'href="/dashboard/workspaces/new"' in said
+    assert "Sign in to run" not in said
     refused = world.nobody.get("/dashboard/history")
     assert (refused.status_code, "belong to no workspace" in refused.content.decode()) == (403, True)
     Membership.objects.create(workspace=people.make_workspace("fresh"), user=user)

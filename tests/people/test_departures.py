@@ -10,7 +10,7 @@ from allauth.account.models import EmailAddress
 from billing import ledger
 from marketplace import keys, people
 from marketplace.models import ApiKey, Invitation, Listing, Membership, Publisher, User, Workspace
-from playground import arrivals, assets, departures, predictions, webhooks
+from playground import arrivals, assets, departures, keyring, predictions, webhooks
 from playground.models import Asset, Prediction, Webhook
 from playground.predictions.share import opened, share
 from tests.people import cast
@@ -254,4 +254,12 @@ def test_its_links_and_webhooks_end_with_it(team, shelf):
     assert opened(link.token) is not None
     close(team)
     assert opened(link.token) is None
+    for make in (
+        functools.partial(webhooks.make, url="https://example.test/late"),
+        functools.partial(
+            keyring.make, wish=keyring.Wish(name="late"), rights=keyring.rights_of(role="owner")
+        ),
+    ):  # by a request that came in before
+        with pytest.raises((webhooks.NotFound, keyring.NotAllowed), match="was deleted"):
+            make(team.workspace)
     assert not Webhook.objects.filter(workspace=team.workspace).exists()

@@ -56,7 +56,9 @@ def test_a_newcomer_is_in_at_once_with_a_workspace_and_credit(db, settings):
     assert people.membership_of(user).role == "owner"
     assert ledger.balance(workspace.pk).granted_micros == 1234
     assert user.is_staff  # the first one
-    assert "to start with" in client.get("/accounts/profile").content.decode()
+    welcome = client.get("/accounts/profile").content.decode()
+    assert "to start with" in welcome
+    assert f"A link went to {EMAIL}" in welcome
     assert [one.subject for one in cast.letters()] == ["Confirm your email address"]
 
 
@@ -74,7 +76,10 @@ def test_an_address_must_be_proved_first_where_that_is_set(db, mandatory):
     assert client.post(link)["Location"] == page
     assert is_in(client)
     assert Workspace.objects.count() == 1
-    assert "This link is over" in Client().get(link).content.decode()
+    assert "Sign in to have another one sent" in Client().get(link).content.decode()
+    over = client.get(link).content.decode()
+    assert "This link is over" in over
+    assert "Sign in to have another" not in over
 
 
 def test_signing_up_tells_nobody_who_has_an_account(db, mandatory):
@@ -404,3 +409,43 @@ def test_too_many_of_something_is_a_page_of_ours(db):
     answers = [client.post("/accounts/password/reset", {"email": EMAIL}) for _ in range(6)]
     assert answers[-1].status_code == 429
     assert "Wait a minute" in answers[-1].content.decode()
+
+
+def test_links_in_mails_lead_to_the_site_whatever_host_a_request_names(db, mandatory, settings):
+    settings.PUBLIC_URL = "https://vitrine.example"
+    settings.ALLOWED_HOSTS = ["*"]
+    User.objects.create_user(EMAIL, cast.PASSWORD)
+    team = cast.team()
+    stranger = Client(HTTP_HOST="elsewhere.test:8081")
+    for email in (EMAIL, "nobody@example.test"):
+        stranger.post("/accounts/password/reset", {"email": email})
+        sign_up(stranger, email)
+    inviter = Client(HTTP_HOST="elsewhere.test:8081")
+    inviter.force_login(team.users["owner"])
+    inviter.post("/dashboard/members/invite", {"email": "bob@example.test", "role": "developer"})
+    letters = cast.letters()
+    assert sorted(one.subject for one in letters) == [
+        "A new password",
+        "Confirm your email address",
+        "No account with this address",
+        "You have an account already",
+        "owner invites you to Northlight on Vitrine",
+    ]
+    for letter in letters:
+        assert re.findall(r"https?://[^/\s]+", letter.body) == ["https://vitrine.example"], letter.body
+    (reset,) = (one for one in letters if one.subject == "A new password")
+    assert "Choose a new password" in Client().get(cast.link_in(reset), follow=True).content.decode()
+
+
+@pytest.mark.parametrize("email", ["n" * 242 + "@example.test", "n" * 300 + "@example.test"])
+def test_an_address_that_no_mailbox_has_is_refused_beside_the_field(team, email):
+    client = team.browser("owner")
+    answers = [
+        sign_up(Client(), email),
+        Client().post("/accounts/password/reset", {"email": email}),
+        client.post("/accounts/email", {"email": email, "action_add": ""}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert "An address has at most 254 characters." in answer.content.decode()
+    assert not cast.letters()

@@ -105,7 +105,8 @@ def get(client, path, **meta):
 
 def test_mails_are_text_and_only_links_of_ours_open(db, filed):
     hostile = (
-        "<script>alert(1)</script> http://localhost/a?b=1&c=2. https://elsewhere.test/x javascript:alert(2)"
+        "<script>alert(1)</script> http://localhost/a?b=1&c=2. https://elsewhere.test/x javascript:alert(2) "
+        "http://[half"
     )
     EmailMessage("<b>Hi</b>", hostile, "a@b.test", ["c@d.test"]).send()
     name = mail.letters()[0].name
@@ -114,6 +115,7 @@ def test_mails_are_text_and_only_links_of_ours_open(db, filed):
     assert "&lt;b&gt;Hi&lt;/b&gt;" in page
     assert 'href="http://localhost/a?b=1&amp;c=2"' in page
     assert 'href="https://elsewhere.test' not in page
+    assert "http://[half" in page
     assert "&lt;b&gt;Hi" in get(Client(), "/-/mail").content.decode()
 
 

@@ -156,7 +156,8 @@ def test_one_works_in_the_workspace_one_chose(team):
     )
     assert answer["Location"] == "/dashboard/settings"
     assert "You are billing of Northlight" in client.get("/dashboard/settings").content.decode()
-    client.post("/dashboard/switch", {"workspace": "nothing-there"})
+    for nothing in ("nothing-there", "\0", ""):
+        assert client.post("/dashboard/switch", {"workspace": nothing}).status_code == AWAY
     assert "Northlight" in client.get("/dashboard/settings").content.decode()
 
 

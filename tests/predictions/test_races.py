@@ -16,7 +16,7 @@ import pytest
 from django.db import connection
 
 from billing import ledger
-from playground import predictions
+from playground import keyring, predictions
 from playground.models import Asset, Prediction
 from playground.predictions import work
 from tests.predictions import cast
@@ -73,6 +73,15 @@ def test_two_hundred_submits_against_a_balance_for_fifty():
         assert all(cast.succeed(job) for job in jobs)
     assert Prediction.objects.filter(status="succeeded").count() == 50
     assert ledger.balance(payer.pk).balance_micros == 0
+
+
+def test_many_keys_at_once_are_no_more_than_there_may_be(monkeypatch):
+    monkeypatch.setattr(keyring, "MAX_KEYS", 3)
+    owner, rights = cast.payer(), keyring.rights_of(role="owner")
+    make = functools.partial(keyring.make, owner, keyring.Wish(name="one of many"), rights=rights)
+    results = at_once(*[make] * 8)
+    assert sum(isinstance(one, keyring.NotAllowed) for one in results) == 5
+    assert keyring.working(owner).count() == 3
 
 
 def test_succeed_and_cancel_race_and_one_settles(settings):

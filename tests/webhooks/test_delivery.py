@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import threading
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
@@ -19,6 +21,7 @@ from playground.webhooks import claims, outcome, postman, signing
 from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed
 from tests.people.cast import letters, link_in
 from tests.predictions import cast
+from tests.predictions.test_races import at_once
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
 from tests.webhooks.receiver import until
@@ -55,6 +58,34 @@ def test_only_what_was_asked_for_and_only_ones_own(ada, receiver):
     story.ended(ada, "failed")
     story.deliver()
     assert [one.path for one in receiver.messages] == ["/failures"]
+
+
+def test_what_was_deleted_meanwhile_is_not_there(ada):
+    hook = webhooks.make(ada, url="https://example.test/in")
+    sent = webhooks.send_test(hook)
+    webhooks.remove(Webhook.objects.get())
+    for act in (webhooks.remove, webhooks.rotate, webhooks.send_test, webhooks.change):
+        with pytest.raises(webhooks.NotFound):
+            act(hook)
+    with pytest.raises(webhooks.NotFound):
+        webhooks.redeliver(sent)
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pausing_recording_and_deleting_at_once_wait_for_nobody_in_a_ring():
+    owner = cast.payer(name="busy")
+    for _ in range(5):
+        hook = webhooks.make(owner, url="https://example.test/in")
+        for _ in range(20):
+            webhooks.send_test(hook)
+        missed = outcome.Attempt(at=timezone.now(), url=hook.url, duration_ms=1, status=500)
+        pause, enable = (functools.partial(webhooks.change, hook, is_enabled=one) for one in (False, True))
+        record = [functools.partial(outcome.record, claim, missed) for claim in claims.take(2)]
+        acts = [pause, enable, pause, *record, functools.partial(webhooks.remove, hook), enable, pause]
+        wrong = [one for one in at_once(*acts) if isinstance(one, Exception)]
+        assert all(isinstance(one, webhooks.NotFound) for one in wrong), wrong
+        assert not Webhook.objects.exists()
 
 
 def test_without_webhooks_nothing_is_written(ada):
