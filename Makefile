@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench chaos eval train screenshots lock clean
+.PHONY: help run test check format bench chaos soak eval train screenshots lock clean
 
 unexport DJANGO_SETTINGS_MODULE # tests choose their data folder before settings are read
 
@@ -36,6 +36,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   lint, format, types, import law, tests"
 	@echo "make chaos   a hundred faults at random moments (SEED)"
+	@echo "make soak    random walks, races and crashes of the money, SOAK times as long (50)"
 	@echo "make bench   measure; make eval: how well the shipped model follows its captions"
 	@echo "make train   train the shipped model again; make lock: lock the dependencies again; make clean"
 
@@ -67,6 +68,11 @@ bench: $(VENV)/.made
 chaos: $(VENV)/.made
 	$(call install,dev)
 	@$(BIN)/python -m tests.stack.chaos $(if $(SEED),--seed $(SEED))
+
+SOAK ?= 50
+soak: $(VENV)/.made
+	$(call install,dev)
+	@SOAK=$(SOAK) $(BIN)/python -m pytest tests/billing/test_ledger_machine.py tests/billing/test_ledger_races.py tests/billing/test_ledger_crashes.py
 
 eval: $(VENV)/.made
 	$(call install,engine)

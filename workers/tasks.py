@@ -17,7 +17,7 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import low_balance
+from billing import auditor, ledger, low_balance
 from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -96,6 +96,8 @@ def _keep_sweeping() -> None:
         is_due, is_daily = began - tidied > TIDY_EVERY_SECONDS, began - cleaned > DAY_SECONDS
         tidied = began if is_due else tidied
         cleaned = began if is_daily else cleaned
+        if is_daily:  # beside the clock: it reads all of the books
+            threading.Thread(target=audit_once, name="auditor", daemon=True).start()
         sweep_once(with_tidy=is_due, daily=is_daily)
         time.sleep(max(0.05, SWEEP_EVERY_SECONDS - (time.monotonic() - began)))
 
@@ -108,6 +110,8 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
         if with_tidy:
             predictions.tidy()
             low_balance.find_low()
+            ledger.expire_grants()
+            ledger.seal(every=auditor.SEAL_EVERY)
             webhooks.tidy()
         if daily:
             predictions.tidy_daily()
@@ -115,3 +119,13 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:
         close_old_connections()  # this thread is no request: nobody else would let go of a broken one
+
+
+def audit_once() -> None:
+    """The nightly audit, where it is due. What it finds it tells by itself; that it failed is logged."""
+    try:
+        auditor.run_if_due()
+    except Exception:
+        log.exception("the audit of the ledger failed; it tries again tomorrow")
+    finally:
+        close_old_connections()

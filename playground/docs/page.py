@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
+from billing import ledger
 from marketplace import catalog, schema
 from marketplace.keys import SCOPES
 from marketplace.models import Listing
@@ -29,6 +30,7 @@ GUIDES = (
     ("authentication", "Authentication"),
     ("waiting", "Waiting, streaming, polling"),
     ("cost", "Cost and caps"),
+    ("books", "Checking the books"),
     ("idempotency", "Idempotency"),
     ("files", "Files"),
     ("lists", "Lists and pages"),
@@ -61,6 +63,8 @@ def docs(request: HttpRequest) -> HttpResponse:
         "verify_python": recipes.VERIFY_PYTHON,
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,
         "events_javascript": recipes.EVENTS_JAVASCRIPT,
+        "check_python": recipes.CHECK_PYTHON,
+        "head": ledger.heads().get(settings.LEDGER_BOOK, ""),
     }
     return render(request, "docs/docs.html", context)
 

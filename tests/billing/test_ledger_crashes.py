@@ -17,13 +17,14 @@ import pytest
 from django.db import connection
 
 from billing import ledger
-from billing.models import Hold
+from billing.models import Hold, Refund
 from marketplace.host import embedded
 from marketplace.host.places import Places
 from tests.billing import crasher
 from tests.billing.cast import new_publisher, new_workspace
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+SOAK = int(os.environ.get("SOAK", "1"))  # so many times as long; `make soak` sets it
 State = tuple[str, int, int]  # state, held, captured
 
 
@@ -57,7 +58,22 @@ def crashers(
             said += [line for line in rest.split("\n")[:-1] if line]
 
 
-def check_promises(said: list[str], find: Callable[[str], State | None]) -> int:
+#: The keys of what else is promised, and the kind of account whose entry says how much it was.
+MOVED = {
+    "refunded": ("refund:", "workspace_%"),
+    "started": ("payout:", "publisher_in_transit"),
+    "done": ("payout_done:", "stripe_clearing"),
+}
+FIND_MOVED = """
+SELECT sum(e.amount_micros)::bigint FROM billing_ledgertransaction t
+  JOIN billing_ledgerentry e ON e.transaction_id = t.id JOIN billing_ledgeraccount a ON a.id = e.account_id
+ WHERE t.key = %s AND a.kind LIKE %s
+"""
+
+
+def check_promises(
+    said: list[str], find: Callable[[str], State | None], find_moved: Callable[[str, str], int | None]
+) -> int:
     """Every line that was said is true in the database; returns the number of holds promised."""
     held = {line.split()[1]: int(line.split()[2]) for line in said if line.startswith("held ")}
     assert held
@@ -67,7 +83,9 @@ def check_promises(said: list[str], find: Callable[[str], State | None]) -> int:
         assert found[1] == amount
     for line in said:
         word, reference, amount_text = line.split()
-        if word != "held":
+        if word in {"refunded", "started", "done"}:
+            assert find_moved(word, reference) == int(amount_text)
+        elif word != "held":
             found = find(reference)
             assert found is not None
             assert (found[0], found[2]) == (word, int(amount_text))
@@ -101,19 +119,26 @@ def test_killed_processes_leave_no_half_movement() -> None:
         hold = Hold.objects.filter(reference=reference).first()
         return hold and (hold.state, hold.granted_micros + hold.bought_micros, hold.captured_micros)
 
-    for seed in range(3):
+    def find_moved(word: str, reference: str) -> int | None:
+        key, kind = MOVED[word]
+        with connection.cursor() as cursor:
+            cursor.execute(FIND_MOVED, [key + reference, kind])
+            return cursor.fetchone()[0]
+
+    for seed in range(3 * SOAK):
         with crashers(env, workspace.pk, publisher.pk, seed=seed) as said:
             time.sleep(luck.uniform(0.05, 0.8))
         wait_for_sessions_to_end("crasher")
         assert ledger.verify() == []
-        promised += check_promises(said, find)
+        promised += check_promises(said, find, find_moved)
         assert (
             promised <= Hold.objects.count() <= promised + 3 * (seed + 1)
         )  # one unsaid commit per process at most
     for reference in Hold.objects.filter(state="open").values_list("reference", flat=True):
         assert ledger.release(reference=reference)
     charged = sum(Hold.objects.values_list("captured_micros", flat=True))
-    assert ledger.balance(workspace.pk).balance_micros == crasher.CREDIT - charged
+    refunded = sum(Refund.objects.values_list("amount_micros", flat=True))
+    assert ledger.balance(workspace.pk).balance_micros == crasher.CREDIT - charged + refunded
     assert ledger.balance(workspace.pk).held_micros == 0
     assert ledger.verify() == []
 
@@ -150,6 +175,11 @@ def test_a_killed_database_keeps_what_it_promised(tmp_path: Path) -> None:
                 [reference],
             ).fetchone()
 
+        def find_moved(word: str, reference: str) -> int | None:
+            key, kind = MOVED[word]
+            row = session.execute(FIND_MOVED, [key + reference, kind]).fetchone()
+            return row and row[0]
+
         assert session.execute("SHOW fsync").fetchone() == ("on",)
-        check_promises(said, find)
+        check_promises(said, find, find_moved)
         assert "clean" in output("manage.py", "ledger", "verify")

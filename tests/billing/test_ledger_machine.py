@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import Sum
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from billing import ledger
 from billing.ledger.limits import window_start
-from billing.models import Hold, LedgerEntry, LedgerTransaction, SpendWindow, UsageRecord
+from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
 amounts = st.one_of(st.integers(0, 60), st.integers(0, 2000))
@@ -39,7 +39,9 @@ settlements = st.one_of(
         st.fractions(0, 1, max_denominator=10),
     ),
 )
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 PERIODS = ("day", "week", "month", "lifetime")
+SOAK = int(os.environ.get("SOAK", "1"))  # so many times as many walks; `make soak` sets it
 
 
 @dataclass
@@ -50,12 +52,29 @@ class ModelHold:
     windows: list[tuple[object, ...]]
     state: str = "open"
     charge: ledger.Charge | None = None
+    maker: int | None = None
+    at: datetime | None = None
+    refunds: dict[str, ledger.Refunded] = field(default_factory=dict)
+
+    def refunded(self, part: str) -> int:
+        return sum(getattr(done, f"{part}_micros") for done in self.refunds.values())
+
+
+@dataclass
+class ModelMaker:
+    """What has moved between a publisher's accounts; what is pending is known from its charges."""
+
+    matured_until: datetime = LONG_AGO
+    payable: int = 0
+    in_transit: int = 0
+    paid_out: int = 0
 
 
 @dataclass
 class ModelPayer:
     granted: int = 0
     bought: int = 0
+    grants: list[tuple[datetime | None, int]] = field(default_factory=list)
     limits: dict[tuple[ledger.SpendScope, str], int] = field(default_factory=dict)
 
 
@@ -69,11 +88,15 @@ class Walk(RuleBasedStateMachine):
         self.workspaces = [new_workspace() for _ in range(2)]
         self.publishers = [new_publisher(self.workspaces[0]), new_publisher()]
         self.payers = [ModelPayer() for _ in range(2)]
-        self.references = [uuid4() for _ in range(60)]
+        self.references = [uuid4() for _ in range(80)]
         self.holds: dict[UUID, ModelHold] = {}
         self.credits: dict[str, tuple[int, int, str]] = {}
         self.windows: dict[tuple[object, ...], int] = {}
-        self.earned = {"pending": 0, "unpayable": 0, "revenue": 0}
+        self.makers = [ModelMaker() for _ in range(2)]
+        self.payouts: dict[UUID, tuple[int, int, str]] = {}  # maker, amount, state
+        self.topup_refunds: dict[UUID, tuple[int, int, str]] = {}  # payer, amount, state
+        self.disputes: dict[str, tuple[int, ledger.Withdrawn, bool]] = {}
+        self.expired = self.outside = self.fees = 0
         self.now = datetime(2026, 1, 30, 23, tzinfo=UTC)
         for payer in (0, 1):  # enough for most holds, and both sources in most of them
             self.credit(payer, 300, "granted")
@@ -85,11 +108,21 @@ class Walk(RuleBasedStateMachine):
         transaction.set_rollback(True)
         self.scratch.__exit__(None, None, None)
 
-    @rule(payer=places, amount=st.integers(1, 400), source=st.sampled_from(["granted", "bought"]))
-    def credit(self, payer: int, amount: int, source: str) -> None:
+    @rule(
+        payer=places,
+        amount=st.integers(1, 400),
+        source=st.sampled_from(["granted", "bought"]),
+        days=st.one_of(st.none(), st.integers(1, 40)),
+    )
+    def credit(self, payer: int, amount: int, source: str, days: int | None = None) -> None:
         key = f"credit:{uuid4()}"
-        assert ledger.credit(self.workspaces[payer].pk, amount, source=source, key=key)
+        ends = None if days is None or source == "bought" else self.now + timedelta(days=days)
+        assert ledger.credit(
+            self.workspaces[payer].pk, amount, source=source, key=key, expires_at=ends, now=self.now
+        )
         self.credits[key] = (payer, amount, source)
+        if source == "granted":
+            self.payers[payer].grants.append((ends, amount))
         setattr(self.payers[payer], source, getattr(self.payers[payer], source) + amount)
 
     @precondition(lambda self: self.credits)
@@ -212,9 +245,7 @@ class Walk(RuleBasedStateMachine):
         payable = int((amount - from_granted) * fraction) if share and not own else 0
         expected = ledger.Charge(reference, amount, earned, payable, amount - earned, total - amount)
         assert charge == expected
-        self.earned["pending"] += payable
-        self.earned["unpayable"] += earned - payable
-        self.earned["revenue"] += amount - earned
+        hold.maker, hold.at = maker, self.now
         self.give_back(hold, hold.granted - from_granted, hold.bought - (amount - from_granted))
 
     def release(self, reference: UUID) -> None:
@@ -233,6 +264,215 @@ class Walk(RuleBasedStateMachine):
         self.payers[hold.payer].bought += bought
         for name in hold.windows:
             self.windows[name] -= granted + bought
+
+    @precondition(lambda self: any(hold.charge for hold in self.holds.values()))
+    @rule(at=spots, part=st.fractions(0, Fraction(5, 4), max_denominator=6), key=spots)
+    def refund(self, at: int, part: Fraction, key: int) -> None:
+        charged = [(reference, hold) for reference, hold in self.holds.items() if hold.charge]
+        reference, hold = charged[at % len(charged)]
+        assert hold.charge is not None
+        name, charge = f"{reference}:{key}", hold.charge.amount_micros
+        earlier = hold.refunds.get(name)
+        amount = int(charge * part) or 1
+
+        def attempt(amount: int) -> ledger.Refunded:
+            return ledger.refund(reference, amount, key=name, reason="goodwill", by=1, now=self.now)
+
+        if earlier is not None:
+            assert attempt(earlier.amount_micros).is_new is False
+            with pytest.raises(ledger.KeyReused):
+                attempt(earlier.amount_micros + 1)
+            return
+        if hold.refunded("amount") + amount > charge:
+            with pytest.raises(ledger.RefundExceedsCharge):
+                attempt(amount)
+            return
+        done = attempt(amount)
+        hold.refunds[name] = done
+        assert (done.amount_micros, done.is_new) == (amount, True)
+        assert done.total_micros == hold.refunded("amount")
+        from_bought = charge - min(charge, hold.granted)
+        assert hold.refunded("bought") == min(hold.refunded("amount"), from_bought)
+        if done.total_micros == charge:
+            whole = (hold.charge.share_micros, hold.charge.payable_share_micros, hold.charge.fee_micros)
+            assert tuple(hold.refunded(part) for part in ("share", "payable_share", "fee")) == whole
+        payer = self.payers[hold.payer]
+        payer.bought += done.bought_micros
+        payer.granted += done.granted_micros
+        if done.granted_micros:
+            payer.grants.append((None, done.granted_micros))
+        if hold.maker is not None and hold.at is not None:
+            maker = self.makers[hold.maker]
+            if hold.at <= maker.matured_until:
+                maker.payable -= done.payable_share_micros
+
+    def pending(self, maker: int, until: datetime | None = None) -> int:
+        """What is pending of a publisher's charges, or that part of it that is as old as that."""
+        model = self.makers[maker]
+        return sum(
+            hold.charge.payable_share_micros - hold.refunded("payable_share")
+            for hold in self.holds.values()
+            if hold.charge and hold.maker == maker and hold.at and hold.at > model.matured_until
+            if until is None or hold.at <= until
+        )
+
+    @rule(maker=st.sampled_from([None, 0, 1]), days=st.integers(0, 9), held=st.sets(places))
+    def mature(self, maker: int | None, days: int, held: set[int]) -> None:
+        delay, expected = timedelta(days=days), 0
+        for one in range(2) if maker is None else [maker]:
+            if one in held:
+                continue
+            expected += (amount := self.pending(one, self.now - delay))
+            model = self.makers[one]
+            model.payable += amount
+            known = maker is not None or any(hold.maker == one for hold in self.holds.values() if hold.charge)
+            if known:
+                model.matured_until = max(model.matured_until, self.now - delay)
+        ids = {self.publishers[one].pk for one in held}
+        wanted = None if maker is None else self.publishers[maker].pk
+        assert ledger.mature(wanted, delay=delay, now=self.now, held_back=ids) == expected
+        self.now += timedelta(microseconds=1)  # what is earned from here on is younger than what has matured
+
+    @rule(maker=places, part=st.fractions(0, Fraction(6, 5), max_denominator=5))
+    def pay_out(self, maker: int, part: Fraction) -> None:
+        model, payout = self.makers[maker], uuid4()
+        amount = int(max(model.payable, 0) * part) or 1
+        if amount > model.payable:
+            with pytest.raises(ledger.InsufficientEarnings):
+                ledger.payout_started(payout, self.publishers[maker].pk, amount)
+            return
+        assert ledger.payout_started(payout, self.publishers[maker].pk, amount)
+        assert not ledger.payout_started(payout, self.publishers[maker].pk, amount)
+        model.payable -= amount
+        model.in_transit += amount
+        self.payouts[payout] = (maker, amount, "open")
+
+    @precondition(lambda self: self.payouts)
+    @rule(at=spots, ending=st.sampled_from(["done", "failed", "returned"]))
+    def end_payout(self, at: int, ending: str) -> None:
+        payout = sorted(self.payouts)[-1 - at % len(self.payouts)]
+        maker, amount, state = self.payouts[payout]
+        model = self.makers[maker]
+        if ending == "returned":
+            if state == "open" or state == "failed":
+                with pytest.raises(ledger.NoSuchPayout):
+                    ledger.payout_returned(payout, amount, key="back")
+                return
+            assert ledger.payout_returned(payout, amount, key="back") is (state == "done")
+            if state == "done":
+                model.payable += amount
+                model.paid_out -= amount
+                self.payouts[payout] = (maker, amount, "returned")
+            return
+        end = ledger.payout_done if ending == "done" else ledger.payout_failed
+        if state not in {"open", ending, "returned" if ending == "done" else ending}:
+            with pytest.raises(ledger.PayoutSettled):
+                end(payout)
+            return
+        assert end(payout) is (state == "open")
+        if state == "open":
+            model.in_transit -= amount
+            if ending == "done":
+                model.paid_out += amount
+            else:
+                model.payable += amount
+            self.payouts[payout] = (maker, amount, ending)
+
+    @rule(payer=places, part=st.fractions(0, Fraction(6, 5), max_denominator=5))
+    def refund_credit(self, payer: int, part: Fraction) -> None:
+        model, refund = self.payers[payer], uuid4()
+        amount = int(model.bought * part) or 1
+        if amount > model.bought:
+            with pytest.raises(ledger.RefundExceedsCredit):
+                ledger.topup_refund_started(refund, self.workspaces[payer].pk, amount)
+            return
+        assert ledger.topup_refund_started(refund, self.workspaces[payer].pk, amount)
+        assert not ledger.topup_refund_started(refund, self.workspaces[payer].pk, amount)
+        model.bought -= amount
+        self.topup_refunds[refund] = (payer, amount, "open")
+
+    @precondition(lambda self: self.topup_refunds)
+    @rule(at=spots, ending=st.sampled_from(["done", "failed", "returned"]))
+    def end_refund_of_credit(self, at: int, ending: str) -> None:
+        refund = sorted(self.topup_refunds)[-1 - at % len(self.topup_refunds)]
+        payer, amount, state = self.topup_refunds[refund]
+        end = {
+            "done": ledger.topup_refund_done,
+            "failed": ledger.topup_refund_failed,
+            "returned": ledger.topup_refund_returned,
+        }[ending]
+        follows = {"done": "open", "failed": "open", "returned": "done"}[ending]
+        passed = {"done": {"done", "returned"}, "failed": {"failed"}, "returned": {"returned"}}[ending]
+        if state == follows:
+            assert end(refund)
+            self.topup_refunds[refund] = (payer, amount, ending)
+            if ending != "done":
+                self.payers[payer].bought += amount
+            self.outside += {"done": amount, "failed": 0, "returned": -amount}[ending]
+        elif state in passed:
+            assert not end(refund)
+        else:
+            with pytest.raises((ledger.TopupRefundSettled, ledger.NoSuchTopupRefund)):
+                end(refund)
+
+    @rule(payer=places, amount=st.integers(1, 1500), at=spots)
+    def dispute(self, payer: int, amount: int, at: int) -> None:
+        name, model = f"dp_{at}", self.payers[payer]
+        if name in self.disputes:
+            owner, taken, _ = self.disputes[name]
+            total = taken.bought_micros + taken.granted_micros + taken.lost_micros
+            with pytest.raises(ledger.KeyReused):
+                ledger.dispute_withdrawn(name, self.workspaces[owner].pk, total + 1)
+            assert not ledger.dispute_withdrawn(name, self.workspaces[owner].pk, total).is_new
+            return
+        bought = min(model.bought, amount)
+        granted = min(model.granted, amount - bought)
+        expected = ledger.Withdrawn(bought, granted, amount - bought - granted, is_new=True)
+        assert ledger.dispute_withdrawn(name, self.workspaces[payer].pk, amount) == expected
+        model.bought -= bought
+        model.granted -= granted
+        self.disputes[name] = (payer, expected, True)
+
+    @rule(at=spots)
+    def reinstate(self, at: int) -> None:
+        name = f"dp_{at}"
+        if name not in self.disputes:
+            with pytest.raises(ledger.NoSuchDispute):
+                ledger.dispute_reinstated(name)
+            return
+        payer, taken, is_open = self.disputes[name]
+        assert ledger.dispute_reinstated(name, now=self.now) is is_open
+        if is_open:
+            model = self.payers[payer]
+            model.bought += taken.bought_micros
+            model.granted += taken.granted_micros
+            if taken.granted_micros:
+                model.grants.append((None, taken.granted_micros))
+            self.disputes[name] = (payer, taken, False)
+
+    @rule(amount=st.integers(-50, 50).filter(bool))
+    def fee(self, amount: int) -> None:
+        key = str(uuid4())
+        assert ledger.fee(amount, key=key)
+        assert not ledger.fee(amount, key=key)
+        self.fees += amount
+
+    @rule()
+    def expire(self) -> None:
+        """What it takes is its own to work out; that it takes neither too much nor too little shows in sums."""
+        before = [ledger.balance(workspace.pk).granted_micros for workspace in self.workspaces]
+        taken = ledger.expire_grants(now=self.now)
+        assert ledger.expire_grants(now=self.now) == 0
+        self.expired += taken
+        for at, model in enumerate(self.payers):
+            left = ledger.balance(self.workspaces[at].pk).granted_micros
+            ended = sum(amount for ends, amount in model.grants if ends is not None and ends <= self.now)
+            lasting = sum(amount for ends, amount in model.grants if ends is None or ends > self.now)
+            assert max(0, before[at] - ended) <= left <= before[at]
+            assert left <= lasting
+            taken -= before[at] - left
+            model.granted = left
+        assert taken == 0
 
     @invariant()
     def books_are_clean(self) -> None:
@@ -254,24 +494,39 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def everything_that_came_in_is_somewhere(self) -> None:
-        sums = dict(
-            LedgerEntry.objects.values("account__kind")
-            .annotate(total=Sum("amount_micros"))
-            .values_list("account__kind", "total")
-        )
+        sums = ledger.totals()
         assert sum(sums.values()) == 0
         credited = dict.fromkeys(("granted", "bought"), 0)
         for _, amount, source in self.credits.values():
             credited[source] += amount
-        assert -sums.get("platform_promo", 0) == credited["granted"]
-        assert -sums.get("stripe_clearing", 0) == credited["bought"]
-        assert sums.get("publisher_pending", 0) == self.earned["pending"]
-        assert sums.get("publisher_unpayable", 0) == self.earned["unpayable"]
-        assert sums.get("platform_revenue", 0) == self.earned["revenue"]
-        charged = sum(hold.charge.amount_micros for hold in self.holds.values() if hold.charge)
-        left = sum(payer.granted + payer.bought for payer in self.payers)
-        held = sum(h.granted + h.bought for h in self.holds.values() if h.state == "open")
-        assert sum(credited.values()) == left + held + charged
+        disputed = [taken for _, taken, is_open in self.disputes.values() if is_open]
+        lost = sum(taken.lost_micros for taken in disputed)
+        withdrawn = sum(taken.bought_micros + taken.granted_micros for taken in disputed) + lost
+        paid = sum(maker.paid_out for maker in self.makers)
+        assert -sums["platform_promo"] == credited["granted"] - self.expired
+        assert -sums["stripe_clearing"] == credited["bought"] - self.outside - withdrawn - paid - self.fees
+        assert (-sums["platform_losses"], -sums["platform_fees"]) == (lost, self.fees)
+        charges = [hold for hold in self.holds.values() if hold.charge]
+        assert sums["platform_revenue"] == sum(h.charge.fee_micros - h.refunded("fee") for h in charges)
+        under_way = sum(amount for _, amount, state in self.topup_refunds.values() if state == "open")
+        assert sums["workspace_refunding"] == under_way
+
+    @invariant()
+    def publishers_have_what_they_earned(self) -> None:
+        for at, (publisher, model) in enumerate(zip(self.publishers, self.makers, strict=True)):
+            mine = [hold for hold in self.holds.values() if hold.charge and hold.maker == at]
+            unpayable = sum(
+                hold.charge.share_micros
+                - hold.charge.payable_share_micros
+                - hold.refunded("share")
+                + hold.refunded("payable_share")
+                for hold in mine
+            )
+            expected = ledger.Earnings(
+                self.pending(at), model.payable, model.in_transit, unpayable, model.paid_out
+            )
+            assert ledger.publisher_balance(publisher.pk) == expected
+            assert sum(ledger.maturing(publisher.pk).values()) == expected.pending_micros
 
     @invariant()
     def every_reference_is_settled_at_most_once(self) -> None:
@@ -301,8 +556,8 @@ def test_no_sequence_of_movements_breaks_the_books() -> None:
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=30,
+            max_examples=24 * SOAK,
+            stateful_step_count=30 if SOAK == 1 else 60,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
-from threading import Barrier
+from threading import Barrier, Event, Thread
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from billing import ledger
-from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
+from billing.models import Hold, LedgerTransaction, SealedTransaction, SpendWindow, UsageRecord
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 16
+SOAK = int(os.environ.get("SOAK", "1"))  # so many times as long; `make soak` sets it
 REFUSALS = (
     ledger.InsufficientCredit,
     ledger.LimitReached,
     ledger.AlreadyHeld,
     ledger.AlreadySettled,
     ledger.KeyReused,
+    ledger.RefundExceedsCharge,
+    ledger.RefundExceedsCredit,
+    ledger.InsufficientEarnings,
+    ledger.PayoutSettled,
+    ledger.TopupRefundSettled,
+    ledger.NoSuchDispute,
 )
 
 
@@ -163,4 +173,145 @@ def test_many_workspaces_hold_and_settle_without_waiting_for_each_other_for_ever
     results = Counter(all_at_once([life(workspaces[at % 4].pk, at) for at in range(320)]))
     assert results == {"lived": 320}
     assert not Hold.objects.filter(state="open").exists()
+    assert ledger.verify() == []
+
+
+def charged(workspace_id: int, amount: int, publisher_id: int) -> UUID:
+    reference = uuid4()
+    ledger.hold(workspace_id=workspace_id, reference=reference, amount_micros=amount)
+    share = ledger.Share(publisher_id, Decimal("0.8"))
+    ledger.capture(reference=reference, amount_micros=amount, share=share, usage=USAGE)
+    return reference
+
+
+def refunding(reference: UUID, amount: int, key: str) -> Callable[[], object]:
+    return lambda: ledger.refund(reference, amount, key=key, reason="fault").is_new
+
+
+def test_refunds_from_everywhere_never_give_back_more_than_was_charged() -> None:
+    workspace, publisher = new_workspace(granted=300, bought=700), new_publisher()
+    reference = charged(workspace.pk, 1000, publisher.pk)
+    results = Counter(all_at_once([refunding(reference, 90, str(uuid4())) for _ in range(32)]))
+    assert results == {True: 11, "RefundExceedsCharge": 21}
+    again = Counter(all_at_once([refunding(reference, 10, "the rest") for _ in range(16)]))
+    assert again == {True: 1, False: 15}
+    assert ledger.balance(workspace.pk) == ledger.Balance(1000, 0, 1000, 300)
+    assert ledger.publisher_balance(publisher.pk) == ledger.Earnings(0, 0, 0, 0, 0)
+    assert ledger.verify() == []
+
+
+def test_payouts_from_everywhere_never_pay_the_same_earnings_twice() -> None:
+    workspace, publisher = new_workspace(bought=1000), new_publisher()
+    reference = charged(workspace.pk, 1000, publisher.pk)
+
+    def maturing() -> object:
+        return ledger.mature(publisher.pk, delay=timedelta(0))
+
+    assert sorted(all_at_once([maturing] * 16)) == [0] * 15 + [800]  # type: ignore[type-var]
+    payouts = [uuid4() for _ in range(8)]
+
+    def paying(payout: UUID) -> Callable[[], object]:
+        return lambda: ledger.payout_started(payout, publisher.pk, 300)
+
+    calls = [paying(payout) for payout in payouts for _ in range(2)]
+    results = Counter(all_at_once([*calls, refunding(reference, 250, "r")]))
+    started = [payout for payout in payouts if ledger.legs_of(f"payout:{payout}", book="test")]
+    assert len(started) in {1, 2}  # two, unless the refund was first
+    assert results[True] == len(started) + 1
+    ends = [
+        lambda end=end, payout=payout: end(payout)
+        for payout in started
+        for end in (ledger.payout_done, ledger.payout_failed) * 4
+    ]
+    ended = Counter(all_at_once(ends))
+    assert (ended[True], ended["PayoutSettled"]) == (len(started), 4 * len(started))
+    assert ledger.verify() == []
+
+
+def test_a_top_up_is_refunded_spent_and_disputed_at_once() -> None:
+    workspace = new_workspace(bought=1000)
+    calls: list[Callable[[], object]] = []
+    for at in range(24):
+        calls += [
+            holding(workspace.pk, uuid4(), 100),
+            lambda: ledger.topup_refund_started(uuid4(), workspace.pk, 150),
+            lambda at=at: ledger.dispute_withdrawn(f"dp_{at % 3}", workspace.pk, 200).is_new,
+            lambda at=at: ledger.dispute_reinstated(f"dp_{at % 3}"),
+        ]
+    all_at_once(calls)
+    totals = ledger.totals()
+    assert totals["workspace_bought"] >= 0
+    assert totals["workspace_bought"] == ledger.balance(workspace.pk).available_micros
+    assert sum(totals.values()) == 0
+    assert ledger.verify() == []
+
+
+def test_everything_at_once() -> None:
+    """Every movement on a few owners from many connections, while seals are made: no deadlock, and clean books."""
+    workspaces = [new_workspace(granted=3_000, bought=9_000) for _ in range(3)]
+    publishers = [new_publisher() for _ in range(2)]
+    scope = ledger.SpendScope("workspace", "1")
+    for workspace in workspaces:
+        ledger.set_limit(workspace_id=workspace.pk, scope=scope, period="day", limit_micros=10**9)
+    luck = random.Random(7)
+    references = [
+        charged(luck.choice(workspaces).pk, luck.randint(50, 250), luck.choice(publishers).pk)
+        for _ in range(12)
+    ]
+    later = timezone.now() + timedelta(days=2)
+
+    def life(seed: int) -> Callable[[], object]:
+        luck = random.Random(seed)
+        workspace, publisher = luck.choice(workspaces).pk, luck.choice(publishers).pk
+        one, amount = uuid4(), luck.randint(1, 120)
+        reference, dispute = luck.choice(references), f"dp_{luck.randint(0, 5)}"
+
+        def paid_out() -> object:
+            ledger.mature(delay=timedelta(0))
+            ledger.payout_started(one, publisher, amount)
+            return luck.choice([ledger.payout_done, ledger.payout_failed])(one)
+
+        def returned() -> object:
+            ledger.topup_refund_started(one, workspace, amount)
+            return luck.choice([ledger.topup_refund_done, ledger.topup_refund_failed])(one)
+
+        def granted() -> object:
+            soon = timezone.now() + timedelta(days=1)
+            return ledger.credit(workspace, amount, key=f"coupon:{one}", expires_at=soon)
+
+        return luck.choice(
+            [
+                lambda: charged(workspace, amount, publisher),
+                lambda: ledger.refund(reference, amount, key=str(one), reason="fault"),
+                lambda: ledger.dispute_withdrawn(dispute, workspace, 400),
+                lambda: ledger.dispute_reinstated(dispute),
+                lambda: ledger.expire_grants(now=later),
+                lambda: ledger.fee(amount, key=str(one)),
+                paid_out,
+                returned,
+                granted,
+            ]
+        )
+
+    stop = Event()
+
+    def sealing() -> None:
+        try:
+            while not stop.is_set():
+                ledger.seal()
+        finally:
+            connection.close()
+
+    sealer = Thread(target=sealing)
+    sealer.start()
+    try:
+        for turn in range(SOAK):
+            all_at_once([life(turn * 1000 + at) for at in range(320)])
+    finally:
+        stop.set()
+        sealer.join()
+    assert ledger.verify() == []
+    ledger.seal()
+    assert not LedgerTransaction.objects.exclude(pk__in=SealedTransaction.objects.values("pk")).exists()
+    ledger.expire_grants(now=later)
     assert ledger.verify() == []

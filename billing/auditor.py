@@ -1,0 +1,118 @@
+"""The audit of each night: what is left is sealed, everything is recomputed, and who runs this is told what is wrong.
+
+The chain is held against what the audit before saw: who cuts its end off, or makes all of it again, is found, too.
+Nothing is repaired here. A finding means that somebody wrote into the database past the ledger, or that the ledger has
+a fault: both are for people.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from billing import ledger
+from billing.ledger.audit import Problem
+from billing.models import Audit, Seal
+from marketplace import mail
+from marketplace.models import User
+
+EVERY = timedelta(hours=20)  # a day, less what clocks and restarts shift it by
+LATE = timedelta(hours=50)
+SEAL_EVERY = timedelta(hours=1)
+MOST_KEPT = 100
+MOST_MAILED = 20
+LOCK = 0xA0D17
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the newest audit found, for who looks at it: the first of its problems, and how many there are."""
+
+    finished_at: datetime
+    problem_count: int
+    problems: list[Problem]
+    is_late: bool
+
+
+def newest(*, now: datetime | None = None) -> Audited | None:
+    """The newest audit that came to its end; `is_late` where the next should have long been there."""
+    audit = latest()
+    if audit is None or audit.finished_at is None:
+        return None
+    return Audited(
+        finished_at=audit.finished_at,
+        problem_count=audit.problem_count,
+        problems=[Problem(one["check"], one["detail"]) for one in audit.problems],
+        is_late=(now or timezone.now()) - audit.finished_at > LATE,
+    )
+
+
+def run_if_due(*, now: datetime | None = None) -> Audit | None:
+    """The audit, unless there was one since yesterday or another process is at it."""
+    at = now or timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return None
+        try:
+            if Audit.objects.filter(started_at__gt=at - EVERY, finished_at__isnull=False).exists():
+                return None
+            return run(now=at)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+def run(*, now: datetime | None = None) -> Audit:
+    """Seals, checks, writes down what was found, and alarms: in the log, by mail to all staff, on the console."""
+    at = now or timezone.now()
+    before = latest()
+    audit = Audit.objects.create(started_at=at)
+    ledger.seal(thorough=True, now=at)
+    problems = [*_lost_seals(before), *ledger.verify()]
+    audit.finished_at = now or timezone.now()
+    audit.heads = ledger.heads()
+    audit.problem_count = len(problems)
+    audit.problems = [{"check": problem.check, "detail": problem.detail} for problem in problems[:MOST_KEPT]]
+    with transaction.atomic():
+        audit.save()
+        if problems:
+            _alarm(problems)
+    return audit
+
+
+def latest() -> Audit | None:
+    """The newest audit that came to its end."""
+    return Audit.objects.filter(finished_at__isnull=False).order_by("-started_at", "-pk").first()
+
+
+def _lost_seals(before: Audit | None) -> list[Problem]:
+    if before is None:
+        return []
+    known = Seal.objects.filter(hash__in=before.heads.values()).values_list("hash", flat=True)
+    return [
+        Problem("the chain goes on from where it was", f"seal {head} of {book} is not there any more")
+        for book, head in before.heads.items()
+        if head not in set(known)
+    ]
+
+
+def _alarm(problems: list[Problem]) -> None:
+    lines = [f"{problem.check}: {problem.detail}" for problem in problems]
+    for line in lines[:MOST_KEPT]:
+        log.critical("the ledger does not add up: %s", line)
+    more = f"\n... and {len(lines) - MOST_MAILED} more" if len(lines) > MOST_MAILED else ""
+    body = (
+        f"The audit of {settings.PUBLIC_URL} found {len(lines)} things in the ledger that do not add up:\n\n"
+        + "\n".join(lines[:MOST_MAILED])
+        + more
+        + "\n\n`manage.py ledger verify` lists them. Nothing was changed, and runs go on."
+    )
+    for email in User.objects.filter(is_staff=True, is_active=True).values_list("email", flat=True):
+        mail.post(email, subject="The ledger does not add up", body=body)
