@@ -19,7 +19,11 @@
 | UPLOAD_QUOTA_BYTES | 10737418240 | bytes of uploads that a workspace may keep |
 | UPLOAD_DAYS | 7 | days until an upload expires, from its last use |
 | OUTBOUND_PRIVATE | - | loopback: requests to addresses that users name (input URLs, webhooks) may reach this machine |
-| LEDGER_BOOK | test | the book that money is written to: test or live |
+| LEDGER_BOOK | test; live with a live key | the book that money is written to: test or live |
+| STRIPE_SECRET_KEY | - | sk_test_… or sk_live_… of Stripe; without one, money is play money of the sandbox |
+| STRIPE_WEBHOOK_SECRET | made for the sandbox | whsec_… of Stripe's webhook endpoints, comma-separated |
+| STRIPE_SANDBOX | 1 without a key | the play Stripe of this site; 0: without a key nothing is bought and nobody paid |
+| STRIPE_SANDBOX_URL | http://HOST:PORT | where our own processes reach this site, for the sandbox and its webhooks |
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
 | ENGINE_THREADS | number of cores | torch threads of an engine |
@@ -45,6 +49,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from pathlib import Path
 from typing import Any
@@ -137,9 +142,8 @@ HOST = env("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000)
 # Who listens everywhere is reached on this machine by the loopback name.
 _reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST, HOST)  # noqa: S104 - a comparison, no binding
-PUBLIC_URL = env(
-    "PUBLIC_URL", f"http://{f'[{_reachable}]' if ':' in _reachable else _reachable}:{PORT}"
-).rstrip("/")
+_here = f"{f'[{_reachable}]' if ':' in _reachable else _reachable}:{PORT}"
+PUBLIC_URL = env("PUBLIC_URL", f"http://{_here}").rstrip("/")
 
 SECRET_KEY = env("SECRET_KEY") or places.secret("django")
 DEBUG = env_bool("DEBUG")
@@ -174,6 +178,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "marketplace",
     "billing",
+    "billing.sandbox",
     "playground",
     "workers",
 ]
@@ -350,9 +355,34 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,  # as in the map of the site
 }
 
-LEDGER_BOOK = env("LEDGER_BOOK", "test")
+STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY")
+if STRIPE_SECRET_KEY and not STRIPE_SECRET_KEY.startswith(("sk_test_", "rk_test_", "sk_live_", "rk_live_")):
+    raise ImproperlyConfigured("STRIPE_SECRET_KEY must start with sk_test_, rk_test_, sk_live_ or rk_live_")
+STRIPE_IS_LIVE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+LEDGER_BOOK = env("LEDGER_BOOK", "live" if STRIPE_IS_LIVE else "test")
 if LEDGER_BOOK not in {"test", "live"}:
     raise ImproperlyConfigured("LEDGER_BOOK must be test or live")
+if STRIPE_SECRET_KEY and (LEDGER_BOOK == "live") != STRIPE_IS_LIVE:
+    raise ImproperlyConfigured(
+        "Real and play money never share a book: LEDGER_BOOK must be as STRIPE_SECRET_KEY is"
+    )
+STRIPE_SANDBOX = env_bool("STRIPE_SANDBOX", default=not STRIPE_SECRET_KEY and LEDGER_BOOK == "test")
+if STRIPE_SANDBOX and LEDGER_BOOK == "live":
+    raise ImproperlyConfigured(
+        "STRIPE_SANDBOX sells play money: it must be 0 with a live key or the live book"
+    )
+STRIPE_SANDBOX_URL = env("STRIPE_SANDBOX_URL", f"http://{_here}").rstrip("/")
+STRIPE_WEBHOOK_SECRETS = [one.strip() for one in env("STRIPE_WEBHOOK_SECRET").split(",") if one.strip()]
+if STRIPE_SANDBOX:
+    # Every process knows them without being told; nobody else does, though the sandbox is open to the network.
+    STRIPE_SECRET_KEY = (
+        f"sk_test_sandbox{hmac.digest(SECRET_KEY.encode(), b'sandbox key', 'sha256').hex()[:48]}"
+    )
+    _signing = hmac.digest(SECRET_KEY.encode(), b"sandbox webhooks", "sha256").hex()
+    STRIPE_WEBHOOK_SECRETS = [*STRIPE_WEBHOOK_SECRETS, f"whsec_{_signing}"]
+    # Our own processes ask under that name, which the site's visitors may not know.
+    _near = urlsplit(STRIPE_SANDBOX_URL).hostname or ""
+    ALLOWED_HOSTS = [*ALLOWED_HOSTS, f"[{_near}]" if ":" in _near else _near]
 
 OUTPUT_DAYS = env_int("OUTPUT_DAYS", 30, least=1)
 INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
@@ -396,5 +426,6 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "httpx": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},
     },
 }

@@ -6,8 +6,11 @@ from allauth.account import views as account
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
+from django.conf import settings
 from django.urls import path, re_path
 
+from billing.sandbox import api as sandbox
+from billing.sandbox import pages as hosted
 from playground import docs
 from playground.api import keys as api_keys
 from playground.api import media as api_media
@@ -16,6 +19,7 @@ from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import console as console_pages
 from playground.pages import keys as key_pages
+from playground.pages import sandbox as sandbox_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
@@ -25,7 +29,24 @@ handler404 = "playground.pages.errors.not_found"
 handler429 = "playground.pages.errors.too_many"
 handler500 = "playground.pages.errors.server_error"
 
+# Stripe, as the sandbox plays it: with a key of Stripe's there is nothing of it.
+SANDBOX = [
+    re_path(r"^-/stripe/(?P<path>v[12]/.+)$", sandbox.ask, name="hosted-api"),
+    path("-/stripe", sandbox_pages.sandbox, name="sandbox"),
+    path("-/stripe/act/<slug:act>", sandbox_pages.act, name="sandbox-act"),
+    path("-/stripe/control", sandbox_pages.control, name="hosted-control"),
+    path("-/stripe/checkout/<str:session>", hosted.pay, name="hosted-checkout"),
+    path("-/stripe/authenticate/<str:secret>", hosted.authenticate, name="hosted-authenticate"),
+    path("-/stripe/onboarding/<str:token>", hosted.onboarding, name="hosted-onboarding"),
+    path("-/stripe/onboarding/page/<str:session>", hosted.onboarding_page, name="hosted-onboarding-page"),
+    path("-/stripe/express/<str:token>", hosted.express, name="hosted-express"),
+    path("-/stripe/portal/<str:token>", hosted.billing, name="hosted-portal"),
+    path("-/stripe/receipts/<str:name>", hosted.receipt, name="hosted-receipt"),
+    path("-/stripe/invoices/<str:name>", hosted.invoice, name="hosted-invoice"),
+]
+
 urlpatterns = [
+    *(SANDBOX if settings.STRIPE_SANDBOX else []),
     # Pages
     path("", pages.gallery, name="gallery"),
     path("m/<slug:publisher>/<slug:name>", pages.model, name="model"),

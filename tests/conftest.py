@@ -54,6 +54,10 @@ for _name in (
     "ALLOWED_HOSTS",
     "DEBUG",
     "LEDGER_BOOK",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_SANDBOX",
+    "STRIPE_SANDBOX_URL",
     "VITRINE_LANES",
     "OUTBOUND_PRIVATE",
 ):
@@ -236,3 +240,6 @@ def _fresh_shelf() -> None:
 
     catalog.forget()
     keys.forget()
+
+
+from tests.billing.stripe import stripe_sandbox  # noqa: E402, F401 - a fixture of everybody's

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from celery import signals
+from django.conf import settings
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
@@ -85,6 +86,10 @@ def _ready(**_: Any) -> None:
     if session.is_control():
         threading.Thread(target=_keep_sweeping, name="sweep", daemon=True).start()
         threading.Thread(target=webhooks.keep_delivering, name="postman", daemon=True).start()
+        if settings.STRIPE_SANDBOX:
+            from billing.sandbox import clockwork  # with Stripe's library, which no engine needs
+
+            threading.Thread(target=clockwork.keep_ticking, name="stripe", daemon=True).start()
     for lane in session.lanes_of_process():
         app.send_task("workers.drain", kwargs={"lane": lane}, queue=f"lane.{lane}")
 
@@ -115,6 +120,10 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
             webhooks.tidy()
         if daily:
             predictions.tidy_daily()
+            if settings.STRIPE_SANDBOX:
+                from billing.sandbox import clockwork
+
+                clockwork.forget_old()
     except Exception:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:

@@ -22,6 +22,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from billing.sandbox.api import Lost
 from playground.edge.protocol import Headers, Message, Receive, Scope, Send, while_here
 from playground.pages.streams import Drip
 
@@ -33,9 +34,10 @@ _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="django")
 
 
 class Inner(ASGIHandler):
-    """Django's request cycle, synchronous, in a bounded pool of threads."""
+    """Django's request cycle, synchronous, in a bounded pool of threads: the site's, or one of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: ThreadPoolExecutor = _pool) -> None:
+        self._pool = pool
         self.load_middleware(is_async=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
@@ -46,9 +48,15 @@ class Inner(ASGIHandler):
         scope = _measured(scope, body)
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        status, headers, content = await loop.run_in_executor(_pool, context.run, self._answer, scope, body)
+        status, headers, content = await loop.run_in_executor(
+            self._pool, context.run, self._answer, scope, body
+        )
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        if isinstance(content, bytes):
+        if content is None:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"{", "more_body": True})
+            await send({"type": "http.disconnect"})
+        elif isinstance(content, bytes):
             await send(start)
             await send({"type": "http.response.body", "body": content})
         elif isinstance(content, Drip):
@@ -79,7 +87,7 @@ class Inner(ASGIHandler):
 
     def _answer(
         self, scope: Scope, body: SpooledTemporaryFile[bytes]
-    ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes] | Drip]:
+    ) -> tuple[int, Headers, bytes | SpooledTemporaryFile[bytes] | Drip | None]:
         """The whole request cycle; whatever the request opened is closed when it returns."""
         with body:
             set_script_prefix(get_script_prefix(scope))
@@ -132,9 +140,12 @@ def _next(pieces: Iterator[bytes]) -> bytes | None:
         close_old_connections()
 
 
-def _content(response: HttpResponseBase) -> bytes | SpooledTemporaryFile[bytes] | Drip:
+def _content(response: HttpResponseBase) -> bytes | SpooledTemporaryFile[bytes] | Drip | None:
+    """What to send; None is to break off after the headers."""
     if isinstance(response, Drip):
         return response
+    if isinstance(response, Lost):
+        return None
     if isinstance(response, StreamingHttpResponse):
         spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
         for chunk in response:

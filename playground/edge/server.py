@@ -67,9 +67,13 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         return inlet
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
+        if message["type"] == "http.disconnect":  # an answer that is to break off, after what was sent of it
+            if (channel := _channel_of(protocol)) is not None:
+                channel.loseConnection()
+            return
         await super().handle_reply(protocol, message)
-        channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
-        if isinstance(channel, Channel) and not channel.drained.is_set():
+        channel = _channel_of(protocol)
+        if channel is not None and not channel.drained.is_set():
             try:
                 async with asyncio.timeout(SLOW_READER_SECONDS):
                     await channel.drained.wait()
@@ -93,6 +97,11 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+
+def _channel_of(protocol: Any) -> Channel | None:
+    channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
+    return channel if isinstance(channel, Channel) else None
 
 
 def serve(host: str, port: int, *, has_proxy: bool = False) -> int:

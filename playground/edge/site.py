@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import redis
 from django.db import Error as DatabaseError
@@ -21,6 +22,9 @@ from playground.edge.protocol import Message, Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 PREDICTIONS = "/api/v1/predictions"
+# Asked by our own pages, which hold a thread while they wait: with threads of its own it always gets to answer them.
+STRIPE = re.compile(r"/-/stripe/v[12]/")
+STRIPE_THREADS = 4
 _ONE = re.compile(PREDICTIONS + r"/([^/]{1,64})(/events)?")
 
 
@@ -29,6 +33,7 @@ class Site:
 
     def __init__(self) -> None:
         self._inner = Inner()
+        self._stripe = Inner(ThreadPoolExecutor(STRIPE_THREADS, thread_name_prefix="stripe"))
         self._polls = Polls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +79,8 @@ class Site:
             await media.serve(scope, receive, send)
         elif uploads.is_errand(scope):
             await uploads.serve(self._inner, scope, receive, send)
+        elif STRIPE.match(path):
+            await self._stripe(scope, receive, send)
         elif path.startswith(PREDICTIONS):
             await self._predictions(path, scope, receive, send)
         else:

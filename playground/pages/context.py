@@ -37,6 +37,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "own_places": SimpleLazyObject(lambda: people.memberships_of(cast("User", request.user))),
         "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
         "mail_is_filed": settings.MAIL_IS_FILED,
+        "stripe_is_played": settings.STRIPE_SANDBOX,
         "starter_micros": settings.STARTER_CREDIT_MICROS,
         "now": f"{time.time():.3f}",
     }

@@ -178,6 +178,14 @@ def money(micros: int | None) -> str:
 
 
 @register.filter
+def cents(amount: int | None) -> str:
+    """An amount of whole cents, as Stripe has them: `$25.00`."""
+    if amount is None:
+        return "–"
+    return f"{'−' if amount < 0 else ''}${abs(Decimal(amount)) / 100:,.2f}"
+
+
+@register.filter
 def percent(share: float) -> str:
     """A share of one as `48 %`; what is there but rounds to nothing is `< 1 %`."""
     return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"

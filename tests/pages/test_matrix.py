@@ -36,8 +36,9 @@ OPEN = {
 }
 # For staff of the installation, and whoever sits at the machine.
 STAFF = {"components": 200, "mailbox": 200, "letter": 404}
-# django-allauth's own, and invitations: tested in tests/people.
-ELSEWHERE = ("account", "mfa_", "usersessions_", "invitation")
+# django-allauth's own, and invitations: tested in tests/people; Stripe's pages, as the sandbox has them: in
+# tests/pages/test_sandbox.py.
+ELSEWHERE = ("account", "mfa_", "usersessions_", "invitation", "hosted-")
 # What a member's role must allow. OBJECTS belong to one workspace: for an outsider they are not there.
 LISTS = {
     "balance": None,
@@ -94,7 +95,7 @@ OBJECTS = {
 }
 
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
-OPERATORS = ("engines", "engine-act")
+OPERATORS = ("engines", "engine-act", "sandbox", "sandbox-act")
 
 TOLD_ON_THE_LIST = (
     "member-role",
