@@ -31,6 +31,7 @@ ACTS = {
     "webhooks:write": Act.WEBHOOKS,
     "keys:read": Act.KEYS,
     "keys:write": Act.KEYS,
+    "billing:write": Act.BILLING,
 }
 PRESETS: dict[str, tuple[str, ...]] = {
     "run": (
@@ -42,7 +43,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "billing:read",
     ),
     "read": tuple(scope for scope in keys.SCOPES if scope.endswith(":read")),
-    "everything": tuple(keys.SCOPES),
+    # Of buying credit few programs have to do, and not every role may let them.
+    "everything": tuple(scope for scope in keys.SCOPES if scope != "billing:write"),
 }
 PERIODS = ("day", "month")
 NAME_MAXIMUM = 80

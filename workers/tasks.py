@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import auditor, ledger, low_balance
+from billing import arrivals, auditor, ledger, low_balance
 from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -112,12 +112,14 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
     try:
         predictions.sweep()
         health.note_sweep()
+        arrivals.tick()
         if with_tidy:
             predictions.tidy()
             low_balance.find_low()
             ledger.expire_grants()
             ledger.seal(every=auditor.SEAL_EVERY)
             webhooks.tidy()
+            arrivals.tidy()
         if daily:
             predictions.tidy_daily()
             if settings.STRIPE_SANDBOX:

@@ -36,6 +36,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "key_id": ("a key: `k_…`", ""),
     "asset_id": ("an asset: `a_…`", ""),
     "upload_id": ("an upload: `u_…`", ""),
+    "topup_id": ("a top-up: `tu_…`", ""),
     "number": ("which part, from 1", ""),
 }
 PATH_SCHEMAS: dict[str, Json] = {"number": {"type": "integer", "minimum": 1}}

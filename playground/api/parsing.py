@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from marketplace.schema import FieldError
 from playground import webhooks
 from playground.api.problems import Problem, invalid
-from playground.models import Event
+from playground.models import RUN_EVENTS, Event
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000
@@ -246,7 +246,7 @@ class PredictionRequest(QuoteRequest):
         help_text="an address that is told of the end, signed with the workspace's request secret",
     )
     webhook_events_filter = _Texts(
-        allowed=Event.values,
+        allowed=RUN_EVENTS,
         required=False,
         allow_null=True,
         allow_empty=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace.keys import SCOPES
-from playground.api import schema_keys, schema_media
+from playground.api import schema_billing, schema_keys, schema_media
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
 from playground.api.schema_words import (
@@ -226,8 +226,8 @@ DELIVERY = record(
     payload=ref("WebhookPayload"),
 )
 PAYLOAD = record(
-    "What a webhook receives. `data` is the prediction as the API shows it; `trimmed` names its members that were left "
-    "out because the whole would be above 256 KiB: get them at `data.urls.get`.",
+    "What a webhook receives. `data` is the prediction as the API shows it, in `credit.added` the credit; `trimmed` "
+    "names its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=TIME,
     data=ANYTHING,
@@ -300,6 +300,7 @@ SCHEMAS: dict[str, Schema] = {
     "Delivery": DELIVERY,
     "WebhookPayload": PAYLOAD,
     "Secret": SECRET,
+    **schema_billing.SCHEMAS,
     **schema_keys.SCHEMAS,
     **schema_media.SCHEMAS,
     "ModelPage": page_of("Model"),

@@ -10,9 +10,10 @@ from playground.models.prediction import IdempotencyKey, Prediction
 from playground.models.share import Share
 from playground.models.source import Source
 from playground.models.upload import Upload, UploadPart
-from playground.models.webhook import Delivery, Event, RequestSecret, Webhook
+from playground.models.webhook import RUN_EVENTS, Delivery, Event, RequestSecret, Webhook
 
 __all__ = [
+    "RUN_EVENTS",
     "Asset",
     "Deletion",
     "Delivery",

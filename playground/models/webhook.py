@@ -21,8 +21,10 @@ class Event(models.TextChoices):
     SUCCEEDED = "prediction.succeeded", "Run succeeded"
     FAILED = "prediction.failed", "Run failed"
     CANCELED = "prediction.canceled", "Run canceled"
+    CREDIT = "credit.added", "Credit added"
 
 
+RUN_EVENTS = tuple(one for one in Event.values if one.startswith("prediction."))  # of single runs
 TEST_EVENT = "webhook.test"  # sent by hand only, so it cannot be subscribed to
 
 
@@ -88,7 +90,7 @@ class Webhook(Signing):
 
     @property
     def event_words(self) -> list[str]:
-        """How the runs end that it is told of."""
+        """How the runs end that it is told of, and what else."""
         return [one.removeprefix("prediction.") for one in self.events]
 
 

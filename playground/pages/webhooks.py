@@ -18,7 +18,7 @@ from marketplace.ids import parse
 from marketplace.models import User, Workspace
 from marketplace.people import Act
 from playground import webhooks as book
-from playground.models import Delivery, Event, Webhook
+from playground.models import RUN_EVENTS, Delivery, Event, Webhook
 from playground.pages.access import member
 from playground.pages.context import workspace_of
 
@@ -116,7 +116,7 @@ def _log(request: HttpRequest, source: Webhook | Workspace) -> dict[str, Any]:
     status = request.GET.get("status", "")
     status = status if status in Delivery.Status.values else ""
     # Nobody sends a test to an address that a run names.
-    events = book.EVENTS if isinstance(source, Webhook) else tuple(Event.values)
+    events = book.EVENTS if isinstance(source, Webhook) else RUN_EVENTS
     event = request.GET.get("event", "")
     event = event if event in events else ""
     rows = book.deliveries(source, status=status, event=event)

@@ -18,7 +18,7 @@ from marketplace import catalog, dispatch, schema
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Offer, User, Workspace
 from playground import live
-from playground.models import Event, Prediction
+from playground.models import RUN_EVENTS, Prediction
 from playground.predictions import adapters, idempotency
 from playground.predictions.fetching import hint_on_commit
 from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
@@ -248,4 +248,4 @@ def _row(
 def _webhook(request: Request) -> dict[str, Any] | None:
     if not request.webhook:
         return None
-    return {"url": request.webhook, "events": list(request.webhook_events_filter or Event.values)}
+    return {"url": request.webhook, "events": list(request.webhook_events_filter or RUN_EVENTS)}

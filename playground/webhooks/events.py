@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from marketplace import dispatch
 from marketplace.ids import uuid7
+from marketplace.models import Workspace
 from playground import predictions
 from playground.models import Delivery, Prediction, Webhook
 from playground.models.webhook import TEST_EVENT
@@ -58,6 +59,32 @@ def closed(payload: dispatch.Payload) -> None:
                 created_at=now,
             )
             for webhook, url in wanted
+        ],
+        ignore_conflicts=True,
+    )
+    transaction.on_commit(postman.wake)
+
+
+def tell(workspace: Workspace, event: str, *, event_id: UUID, at: datetime, data: dict[str, Any]) -> None:
+    """Something of the workspace as a whole has happened: a delivery for each webhook that takes it. `event_id` is made
+    from what happened, so that it is one event, however often it is told."""
+    now = timezone.now()
+    body = _envelope(event, at, data, [])
+    hooks = Webhook.objects.filter(workspace=workspace, is_enabled=True, events__contains=[event])
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                workspace=workspace,
+                webhook=one,
+                event_id=event_id,
+                event=event,
+                url=one.url,
+                target=target_of(one, one.url),
+                body=body,
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for one in hooks
         ],
         ignore_conflicts=True,
     )

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from billing import ledger
+from billing import ledger, topups
 from marketplace import keys, people
 from marketplace.ids import encode
 from marketplace.models import ApiKey, Invitation, Membership, User
@@ -32,6 +32,7 @@ OPEN = {
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
+    "stripe-webhook": 405,  # who signs as Stripe does
     "metrics": 404,  # for staff, the machine itself, and a token
 }
 # For staff of the installation, and whoever sits at the machine.
@@ -53,6 +54,13 @@ LISTS = {
     "usage": Act.SEE,
     "usage-csv": Act.SEE,
     "usage-limits": Act.BILLING,
+    "billing": Act.BILLING,
+    "billing-automatic": Act.BILLING,
+    "billing-card": Act.BILLING,
+    "billing-card-remove": Act.BILLING,
+    "billing-coupon": Act.BILLING,
+    "billing-portal": Act.BILLING,
+    "topup-new": Act.BILLING,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -79,6 +87,8 @@ OBJECTS = {
     "prediction-share": Act.RUN,
     "prediction-revoke": Act.RUN,
     "prediction-example": Act.PUBLISH,
+    "topup": Act.BILLING,
+    "topup-refund": Act.BILLING,
     "key": Act.KEYS,
     "key-rotate": Act.KEYS,
     "key-revoke": Act.KEYS,
@@ -121,6 +131,7 @@ class House:
             list(Webhook.objects.order_by("pk").values_list("pk", "secret", "is_enabled")),
             list(Delivery.objects.order_by("pk").values_list("pk", "next_attempt_at")),
             list(Invitation.objects.order_by("pk").values_list("pk", "revoked_at", "token_sha256")),
+            list(topups.TopUp.objects.order_by("pk").values_list("pk", "status", "refunded_micros")),
             list(Membership.objects.order_by("pk").values_list("pk", "role")),
         ]
 
@@ -159,7 +170,9 @@ def house(world):
     invitation = people.invite(
         world.workspace, "new@example.test", "developer", by=owner, link=lambda token: f"/invitations/{token}"
     )
+    top_up = topups.attempt(world.workspace, 5_000_000, by=None)
     arguments = {
+        "<str:topup_id>": top_up.uid,
         "<slug:publisher>/<slug:name>": world.model,
         "<str:prediction_id>": made.uid,
         "<str:token>": link.token,
