@@ -30,6 +30,7 @@ GUIDES = (
     ("authentication", "Authentication"),
     ("waiting", "Waiting, streaming, polling"),
     ("cost", "Cost and caps"),
+    ("credit", "Credit"),
     ("books", "Checking the books"),
     ("idempotency", "Idempotency"),
     ("files", "Files"),
@@ -80,6 +81,7 @@ def facts() -> dict[str, Any]:
         "upload_days": settings.UPLOAD_DAYS,
         "most_open": settings.MAX_OPEN_RUNS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
+        "refund_days": settings.REFUND_DAYS,
         "tries": len(BACKOFF) + 1,
         "most_webhooks": webhooks.MAX_WEBHOOKS,
     }
