@@ -8,6 +8,7 @@ a fault: both are for people.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -21,12 +22,36 @@ from marketplace import mail
 from marketplace.models import User
 
 EVERY = timedelta(hours=20)  # a day, less what clocks and restarts shift it by
+LATE = timedelta(hours=50)
 SEAL_EVERY = timedelta(hours=1)
 MOST_KEPT = 100
 MOST_MAILED = 20
 LOCK = 0xA0D17
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the newest audit found, for who looks at it: the first of its problems, and how many there are."""
+
+    finished_at: datetime
+    problem_count: int
+    problems: list[Problem]
+    is_late: bool
+
+
+def newest(*, now: datetime | None = None) -> Audited | None:
+    """The newest audit that came to its end; `is_late` where the next should have long been there."""
+    audit = latest()
+    if audit is None or audit.finished_at is None:
+        return None
+    return Audited(
+        finished_at=audit.finished_at,
+        problem_count=audit.problem_count,
+        problems=[Problem(one["check"], one["detail"]) for one in audit.problems],
+        is_late=(now or timezone.now()) - audit.finished_at > LATE,
+    )
 
 
 def run_if_due(*, now: datetime | None = None) -> Audit | None:
@@ -64,7 +89,7 @@ def run(*, now: datetime | None = None) -> Audit:
 
 def latest() -> Audit | None:
     """The newest audit that came to its end."""
-    return Audit.objects.filter(finished_at__isnull=False).order_by("-started_at").first()
+    return Audit.objects.filter(finished_at__isnull=False).order_by("-started_at", "-pk").first()
 
 
 def _lost_seals(before: Audit | None) -> list[Problem]:

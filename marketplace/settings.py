@@ -42,6 +42,10 @@
 | EMAIL_FROM | Vitrine at PUBLIC_URL's host | the sender of mails |
 | EMAIL_VERIFICATION | optional; mandatory with smtp | must newcomers prove their address before they are let in |
 | TRUSTED_PROXIES | 0 | proxies in front, whose X-Forwarded-For tells where a visitor comes from |
+| TOPUP_LEAST_MICROS, TOPUP_MOST_MICROS | 5000000, 2000000000 | credit that is bought at once, in micro-dollars |
+| STRIPE_TAX | 0 | Stripe works out tax on the payment page and adds it; nothing is bought by itself then |
+| STRIPE_TAX_CODE | - | what credit is to the tax office, txcd_…; without it Stripe's default |
+| REFUND_DAYS | 14 | days in which a buyer may take unspent credit back; 0: through the operator only |
 | LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
@@ -396,6 +400,11 @@ STARTER_CREDITS_PER_DAY = env_int("STARTER_CREDITS_PER_DAY", 200)
 STARTER_CREDITS_PER_NETWORK = env_int("STARTER_CREDITS_PER_NETWORK", 5)
 MAX_OPEN_RUNS = env_int("MAX_OPEN_RUNS", 5000)
 GRANTED_OPEN_RUNS = env_int("GRANTED_OPEN_RUNS", 0)
+TOPUP_LEAST_MICROS = env_int("TOPUP_LEAST_MICROS", 5_000_000, least=500_000)  # Stripe charges no less
+TOPUP_MOST_MICROS = env_int("TOPUP_MOST_MICROS", 2_000_000_000, least=TOPUP_LEAST_MICROS)
+STRIPE_TAX = env_bool("STRIPE_TAX")
+STRIPE_TAX_CODE = env("STRIPE_TAX_CODE")
+REFUND_DAYS = env_int("REFUND_DAYS", 14)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")

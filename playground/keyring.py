@@ -43,7 +43,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "billing:read",
     ),
     "read": tuple(scope for scope in keys.SCOPES if scope.endswith(":read")),
-    "everything": tuple(keys.SCOPES),
+    # Of buying credit few programs have to do, and not every role may let them.
+    "everything": tuple(scope for scope in keys.SCOPES if scope != "billing:write"),
 }
 PERIODS = ("day", "month")
 NAME_MAXIMUM = 80

@@ -20,9 +20,16 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:{media}; media-src 'self' blob:{media}; style-src 'self'; "
-    "script-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "script-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'self'{forms}; "
     "frame-ancestors 'none'"
 )
+
+
+def policy_with_forms_to(*origins: str) -> str:
+    """The content security policy of a page whose forms lead to other sites: browsers stop a form there, even where
+    it was sent to us and we redirect."""
+    media = f" {settings.MEDIA_ORIGIN}" if settings.MEDIA_ORIGIN else ""
+    return CONTENT_SECURITY_POLICY.format(media=media, forms="".join(f" {one}" for one in origins))
 
 
 class VitrineRequest(HttpRequest):
@@ -57,8 +64,7 @@ class ContentSecurityPolicyMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        media = f" {settings.MEDIA_ORIGIN}" if settings.MEDIA_ORIGIN else ""
-        self.policy = CONTENT_SECURITY_POLICY.format(media=media)
+        self.policy = policy_with_forms_to()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)

@@ -12,17 +12,20 @@ from django.urls import path, re_path
 from billing.sandbox import api as sandbox
 from billing.sandbox import pages as hosted
 from playground import docs
+from playground.api import billing as api_billing
 from playground.api import keys as api_keys
 from playground.api import limits as api_limits
 from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
+from playground.pages import billing as billing_pages
 from playground.pages import console as console_pages
 from playground.pages import keys as key_pages
 from playground.pages import limits as limit_pages
 from playground.pages import prices as price_pages
 from playground.pages import sandbox as sandbox_pages
+from playground.pages import stripe as stripe_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
@@ -88,6 +91,15 @@ urlpatterns = [
         price_pages.preview,
         name="model-prices-preview",
     ),
+    path("dashboard/billing", billing_pages.billing, name="billing"),
+    path("dashboard/billing/automatic", billing_pages.automatic, name="billing-automatic"),
+    path("dashboard/billing/card", billing_pages.card, name="billing-card"),
+    path("dashboard/billing/card/remove", billing_pages.card_remove, name="billing-card-remove"),
+    path("dashboard/billing/coupon", billing_pages.coupon, name="billing-coupon"),
+    path("dashboard/billing/portal", billing_pages.portal, name="billing-portal"),
+    path("dashboard/billing/topups", billing_pages.top_up_new, name="topup-new"),
+    path("dashboard/billing/topups/<str:topup_id>", billing_pages.top_up, name="topup"),
+    path("dashboard/billing/topups/<str:topup_id>/refund", billing_pages.top_up_refund, name="topup-refund"),
     path("dashboard/keys", key_pages.keys, name="keys"),
     path("dashboard/keys/new", key_pages.new, name="key-new"),
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
@@ -183,6 +195,8 @@ urlpatterns = [
     path("-/engines", console_pages.engines, name="engines"),
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
     path("-/metrics", console_pages.metrics, name="metrics"),
+    # What Stripe tells
+    path("stripe/webhook", stripe_pages.webhook, name="stripe-webhook"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
     path("api/v1/models/<slug:publisher>/<slug:name>", api.Model.as_view(), name="api-model"),
@@ -197,6 +211,9 @@ urlpatterns = [
     path("api/v1/predictions/<str:prediction_id>/events", api.Events.as_view(), name="api-prediction-events"),
     path("api/v1/predictions/<str:prediction_id>/cancel", api.Cancel.as_view(), name="api-prediction-cancel"),
     path("api/v1/balance", api.Balance.as_view(), name="api-balance"),
+    path("api/v1/billing", api_billing.Billing.as_view(), name="api-billing"),
+    path("api/v1/billing/topups", api_billing.TopUps.as_view(), name="api-topups"),
+    path("api/v1/billing/topups/<str:topup_id>", api_billing.TopUp.as_view(), name="api-topup"),
     path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
     path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
     path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),

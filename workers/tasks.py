@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import auditor, ledger, limits, low_balance
+from billing import arrivals, auditor, ledger, limits, low_balance
 from marketplace import (
     catalog,
     mail,  # noqa: F401 - registers its handler
@@ -115,6 +115,7 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
     try:
         predictions.sweep()
         health.note_sweep()
+        arrivals.tick()
         if with_tidy:
             predictions.tidy()
             low_balance.find_low()
@@ -123,6 +124,7 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
             ledger.expire_grants()
             ledger.seal(every=auditor.SEAL_EVERY)
             webhooks.tidy()
+            arrivals.tidy()
         if daily:
             predictions.tidy_daily()
             catalog.take_effect(all_of_them=True)

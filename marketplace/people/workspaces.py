@@ -20,7 +20,7 @@ MOST_OWNED = 20  # workspaces that one person may own at a time
 # First parts of addresses that are, or will be, the site's own; a test walks the URL map.
 _RESERVED = """
 accounts admin api assets dashboard docs fal healthz hf invitations library m media models openai
-p publish robots s settings static staff support v1 w workspaces ws www
+p publish robots s settings static staff stripe support v1 w workspaces ws www
 """
 RESERVED = frozenset(_RESERVED.split())
 

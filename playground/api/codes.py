@@ -64,6 +64,12 @@ _ALL = (
         ("quote_micros", "max_cost_micros", "currency"),
     ),
     Code(
+        "topup_refused",
+        409,
+        "Top-up refused",
+        "So much credit cannot be bought at once, or too many payments wait to be paid; `detail` says which.",
+    ),
+    Code(
         "missing_scope",
         403,
         "Missing scope",

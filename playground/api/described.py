@@ -37,6 +37,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "limit_id": ("a spend limit: `l_…`", ""),
     "asset_id": ("an asset: `a_…`", ""),
     "upload_id": ("an upload: `u_…`", ""),
+    "topup_id": ("a top-up: `tu_…`", ""),
     "number": ("which part, from 1", ""),
 }
 PATH_SCHEMAS: dict[str, Json] = {"number": {"type": "integer", "minimum": 1}}

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing import ledger, limits, pricing
+from billing import ledger, limits, pricing, topups
 from marketplace import catalog, keys, outbound, schema
 from playground import assets, examiner, keyring, predictions, statements, webhooks
 from playground.api.codes import CODES
@@ -202,6 +202,10 @@ def _unavailable(error: Exception) -> Problem:
     return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
+def _later(error: Exception) -> Problem:
+    return Problem("unavailable", str(error), headers={"Retry-After": "30"})
+
+
 def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
     return lambda error: Problem(code, detail or str(error) or CODES[code].meaning)
 
@@ -232,7 +236,9 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((uploads.QuotaReached,), _quota),
     ((uploads.TooManyUploads,), _plain("too_many_uploads")),
     ((uploads.Incomplete,), _incomplete),
-    ((uploads.NotFound, statements.NoSuchRun), _plain("not_found")),
+    ((uploads.NotFound, statements.NoSuchRun, topups.NotFound), _plain("not_found")),
+    ((topups.Refused,), _plain("topup_refused")),
+    ((topups.Unavailable,), _later),
     ((uploads.WrongPart,), _plain("malformed_request")),
     ((assets.InUse,), _plain("asset_in_use")),
     ((outbound.Failed,), _not_fetched),

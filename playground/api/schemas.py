@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace.keys import SCOPES
-from playground.api import schema_keys, schema_media
+from playground.api import schema_billing, schema_keys, schema_media
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
 from playground.api.schema_words import (
@@ -237,7 +237,8 @@ DELIVERY = record(
     payload=ref("WebhookPayload"),
 )
 PAYLOAD = record(
-    "What a webhook receives. `data` is the prediction as the API shows it, in `limit.alert` a `LimitAlert`; `trimmed` "
+    "What a webhook receives. `data` is the prediction as the API shows it, in `limit.alert` a `LimitAlert`, in "
+    "`credit.added` the credit; `trimmed` "
     "names its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=TIME,
@@ -312,6 +313,7 @@ SCHEMAS: dict[str, Schema] = {
     "Delivery": DELIVERY,
     "WebhookPayload": PAYLOAD,
     "Secret": SECRET,
+    **schema_billing.SCHEMAS,
     **schema_keys.SCHEMAS,
     **schema_media.SCHEMAS,
     "ModelPage": page_of("Model"),

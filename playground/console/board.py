@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
+from billing import auditor
 from marketplace.models import Offer, Version
 from playground import live
 from playground.models import Fault, Prediction, Quarantine
@@ -92,6 +93,7 @@ class Board:
     lanes: list[LaneLine]
     quarantines: list[Quarantine]
     faults: list[Fault]
+    audit: auditor.Audited | None  # the newest of the ledger
 
 
 def board() -> Board:
@@ -105,6 +107,7 @@ def board() -> Board:
         lanes=_lane_lines(said),
         quarantines=list(faults.quarantined()),
         faults=list(recent[:FAULTS_SHOWN]),
+        audit=auditor.newest(),
     )
 
 

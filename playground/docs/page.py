@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
+from billing import ledger
 from marketplace import catalog, schema
 from marketplace.keys import SCOPES
 from marketplace.models import Listing
@@ -29,6 +30,8 @@ GUIDES = (
     ("authentication", "Authentication"),
     ("waiting", "Waiting, streaming, polling"),
     ("cost", "Cost and caps"),
+    ("credit", "Credit"),
+    ("books", "Checking the books"),
     ("idempotency", "Idempotency"),
     ("files", "Files"),
     ("lists", "Lists and pages"),
@@ -61,6 +64,8 @@ def docs(request: HttpRequest) -> HttpResponse:
         "verify_python": recipes.VERIFY_PYTHON,
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,
         "events_javascript": recipes.EVENTS_JAVASCRIPT,
+        "check_python": recipes.CHECK_PYTHON,
+        "head": ledger.heads().get(settings.LEDGER_BOOK, ""),
     }
     return render(request, "docs/docs.html", context)
 
@@ -76,6 +81,7 @@ def facts() -> dict[str, Any]:
         "upload_days": settings.UPLOAD_DAYS,
         "most_open": settings.MAX_OPEN_RUNS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
+        "refund_days": settings.REFUND_DAYS,
         "tries": len(BACKOFF) + 1,
         "most_webhooks": webhooks.MAX_WEBHOOKS,
     }

@@ -89,3 +89,50 @@ for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
   }
 }
 """
+
+CHECK_PYTHON = """\
+import hashlib, json, sys
+
+
+def h(*pieces: bytes) -> bytes:
+    return hashlib.sha256(b"".join(pieces)).digest()
+
+
+def text(value) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+seals, head, balances = [], "0" * 64, {}
+for line in open(sys.argv[1], encoding="utf-8"):
+    ((kind, it),) = json.loads(line).items()
+    if kind == "export":
+        book, owner = it["book"], it["owner"]
+    elif kind == "seal":
+        link = ["vitrine seal", book, it["number"], head, it["root"], it["count"], it["at"]]
+        head = h(text(link)).hex()
+        seals.append(it)
+        if len(sys.argv) > 2 and head == sys.argv[2]:
+            print("The chain contains", head)
+    elif kind == "transaction":
+        parts = it["parts"]
+        if it["seal"] is not None:
+            seal, at, path = seals[it["seal"] - 1], it["position"], list(it["path"])
+            hashes = [
+                h(bytes.fromhex(part["salt"]), text(part["value"])) if "value" in part else bytes.fromhex(part["hash"])
+                for part in parts
+            ]
+            node, count = h(b"\\0", *hashes), seal["count"]
+            while count > 1:
+                if at ^ 1 < count:  # the last of an odd row moves up as it is
+                    beside = bytes.fromhex(path.pop(0))
+                    node = h(b"\\1", beside, node) if at & 1 else h(b"\\1", node, beside)
+                at, count = at // 2, (count + 1) // 2
+            assert node.hex() == seal["root"], f"not what was sealed: {line}"
+        for part in parts[1:]:
+            if "value" in part and part["value"]["of"] == owner:
+                account = part["value"]["account"]
+                balances[account] = balances.get(account, 0) + part["value"]["amount_micros"]
+    elif kind == "end":
+        assert it["head"] == head, "the chain ends elsewhere"
+        print(head, balances)
+"""

@@ -22,6 +22,7 @@ class Event(models.TextChoices):
     FAILED = "prediction.failed", "Run failed"
     CANCELED = "prediction.canceled", "Run canceled"
     LIMIT = "limit.alert", "Spend limit nearly used"
+    CREDIT = "credit.added", "Credit added"
 
 
 RUN_EVENTS = tuple(one for one in Event.values if one.startswith("prediction."))  # of single runs

@@ -41,11 +41,15 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why a run cannot be paid for: what it needs, what is there, and what is missing. In micro-dollars."""
+    """Why a run cannot be paid for: what it needs, what is there, and what is missing. In micro-dollars.
+
+    `address` is where credit is bought, by somebody who may; it leads back to the form.
+    """
 
     needed: int
     available: int
     held: int
+    address: str = ""
 
     @property
     def missing(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +20,7 @@ from marketplace.people import Act
 from playground import examiner, predictions
 from playground.assets import uploads
 from playground.models import Prediction
-from playground.pages import acts, form, results
+from playground.pages import acts, billing, form, results
 from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
 from playground.pages.files import files_refused, with_files
@@ -123,7 +124,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     except schema.InvalidInput as error:
         return _refused(request, called, given, status=422, errors=error.errors)
     except ledger.InsufficientCredit as error:
-        shortfall = Shortfall(error.needed_micros, error.available_micros, error.held_micros)
+        shortfall = _shortfall(request, called, given, error)
         return _refused(request, called, given, status=402, notice=reason_of(error), shortfall=shortfall)
     except REFUSALS as error:
         status = 402 if isinstance(error, ledger.LimitReached | predictions.CostAboveCap) else 409
@@ -283,12 +284,27 @@ def _refused(
     return _playground(request, called, filled, status=status)
 
 
-def _to_sign_in(request: HttpRequest, called: catalog.Callable, given: Given) -> HttpResponse:
-    """To the sign-in page, and back to the form as it was left, without what is secret in it."""
+def _shortfall(
+    request: HttpRequest, called: catalog.Callable, given: Given, error: ledger.InsufficientCredit
+) -> Shortfall:
+    found = Shortfall(error.needed_micros, error.available_micros, error.held_micros)
+    if not allows(request, Act.BILLING):
+        return found
+    where = billing.address(need_micros=found.missing, back=_as_left(request, called, given))
+    return replace(found, address=where)
+
+
+def _as_left(request: HttpRequest, called: catalog.Callable, given: Given) -> str:
+    """The address of the form as it was left, without what is secret in it."""
     kept = form.public(called.endpoint.input_schema, given, request.POST.dict())
     if called.version.pk != called.listing.default_version_id:
         kept["version"] = called.version.sha256[:12]
-    address = f"{reverse('account_login')}?{urlencode({'next': f'{url_of(called)}?{urlencode(kept)}'})}"
+    return f"{url_of(called)}?{urlencode(kept)}"
+
+
+def _to_sign_in(request: HttpRequest, called: catalog.Callable, given: Given) -> HttpResponse:
+    """To the sign-in page, and back to the form."""
+    address = f"{reverse('account_login')}?{urlencode({'next': _as_left(request, called, given)})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return redirect(address)

@@ -23,6 +23,7 @@ from playground.webhooks.book import (
     rotate_request_secret,
     wrong_with,
 )
+from playground.webhooks.credit import credit_arrived
 from playground.webhooks.events import send_test
 from playground.webhooks.log import EVENTS, deliveries, find_delivery, of_run, redeliver, tidy
 from playground.webhooks.postman import deliver_due, keep_delivering
@@ -36,6 +37,7 @@ __all__ = [
     "TooMany",
     "as_json",
     "change",
+    "credit_arrived",
     "deliver_due",
     "deliveries",
     "delivery_as_json",

@@ -87,25 +87,30 @@ def limit_alert(payload: dispatch.Payload) -> None:
     }
     # From what it tells, so that one alert is one event, however often it is told.
     told = f"limit:{payload['window']}:{payload['limit_micros']}:{payload['percent']}"
-    event_id, now = uuid5(NAMESPACE_URL, told), timezone.now()
-    body = _envelope(Event.LIMIT.value, datetime.fromisoformat(payload["at"]), data, [])
-    wanted = Webhook.objects.filter(
-        workspace=workspace, is_enabled=True, events__contains=[Event.LIMIT.value]
-    )
+    event_id = uuid5(NAMESPACE_URL, told)
+    tell(workspace, Event.LIMIT.value, event_id=event_id, at=datetime.fromisoformat(payload["at"]), data=data)
+
+
+def tell(workspace: Workspace, event: str, *, event_id: UUID, at: datetime, data: dict[str, Any]) -> None:
+    """Something of the workspace as a whole has happened: a delivery for each webhook that takes it. `event_id` is made
+    from what happened, so that it is one event, however often it is told."""
+    now = timezone.now()
+    body = _envelope(event, at, data, [])
+    hooks = Webhook.objects.filter(workspace=workspace, is_enabled=True, events__contains=[event])
     Delivery.objects.bulk_create(
         [
             Delivery(
                 workspace=workspace,
                 webhook=one,
                 event_id=event_id,
-                event=Event.LIMIT.value,
+                event=event,
                 url=one.url,
                 target=target_of(one, one.url),
                 body=body,
                 next_attempt_at=now,
                 created_at=now,
             )
-            for one in wanted
+            for one in hooks
         ],
         ignore_conflicts=True,
     )

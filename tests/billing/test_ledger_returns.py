@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -175,6 +176,22 @@ def test_only_grants_expire_and_never_in_the_past() -> None:
             workspace.pk, 5, source="bought", key="topup:1", expires_at=NOON + timedelta(1), now=NOON
         )
     assert ledger.balance(workspace.pk).balance_micros == 0
+
+
+def test_grants_of_the_past_get_their_rows_with_what_can_be_left_of_them() -> None:
+    workspace, held = new_workspace(bought=500), uuid4()
+    for at, amount in enumerate((100, 50, 30)):
+        ledger.credit(workspace.pk, amount, key=f"promo:{at}")
+    spend(workspace.pk, 110)
+    ledger.hold(workspace_id=workspace.pk, reference=held, amount_micros=15)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE billing_grant DISABLE TRIGGER USER")
+        Grant.objects.all()._raw_delete("default")
+        cursor.execute("ALTER TABLE billing_grant ENABLE TRIGGER USER")
+        cursor.execute(importlib.import_module("billing.migrations.0005_ledger_movements").BACKFILL)
+    rows = Grant.objects.order_by("pk").values_list("origin", "amount_micros", "left_micros")
+    assert sorted(rows) == [("promo", 30, 30), ("promo", 50, 40), ("promo", 100, 0)]
 
 
 def spend(workspace_id: int, amount: int) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from billing.models import Audit
 from marketplace.dispatch import redis_client
 from marketplace.models import User
 from playground import health, live, tally
@@ -78,8 +81,27 @@ def paused(world) -> Quarantine:
     )
 
 
+def test_the_books_are_on_the_board(world, staff):
+    done = timezone.now()
+    Audit.objects.create(started_at=done, finished_at=done)
+    page = seen(staff)
+    assert ">clean</span>" in page
+    assert "audited" in page
+    found = [{"check": "sums agree", "detail": f"<row {at}>"} for at in range(30)]
+    Audit.objects.create(started_at=done, finished_at=done, problem_count=31, problems=found)
+    page = seen(staff)
+    assert ">31 problems</span>" in page
+    assert page.count("sums agree") == 20
+    assert "&lt;row 19&gt;" in page
+    early = done - timedelta(days=3)
+    Audit.objects.all().delete()
+    Audit.objects.create(started_at=early, finished_at=early)
+    assert ">audit overdue</span>" in seen(staff)
+
+
 def test_nothing_is_there_yet(world, staff):
     page = seen(staff)
+    assert "The first audit of the ledger is still to come" in page
     assert "No engine is running" in page
     assert "None in the last thirty days." in page
 

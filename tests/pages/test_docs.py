@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from billing import ledger
 from marketplace.keys import SCOPES
 from playground.api import openapi
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.docs import recipes
 from playground.models import Webhook
 from playground.webhooks import signing
+from tests.billing.cast import new_workspace
 from tests.conftest import free_port
 from tests.pages.test_access import INLINE
 from tests.predictions import cast
@@ -139,3 +141,29 @@ def until_up(port):
             time.sleep(0.1)
         else:
             return
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_program_that_checks_the_books_does(tmp_path, client):
+    workspace = new_workspace(granted=5, bought=1000)
+    noted = ledger.seal()[-1].hash
+    ledger.credit(workspace.pk, 7, key="topup:more", source="bought")
+    new_workspace(bought=99)
+    head = ledger.seal()[-1].hash
+    ledger.credit(workspace.pk, 1, key="topup:unsealed", source="bought")
+    program, file = tmp_path / "check.py", tmp_path / "export.jsonl"
+    program.write_text(recipes.CHECK_PYTHON)
+    lines = list(ledger.export_workspace(workspace.pk, workspace.public_id))
+
+    def check(lines, seal):
+        file.write_text("".join(lines))
+        command = [sys.executable, "-I", str(program), str(file), seal]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    said = check(lines, noted)
+    assert said.returncode == 0, said.stderr
+    assert f"The chain contains {noted}" in said.stdout
+    assert f"{head} {{'workspace_granted': 5, 'workspace_bought': 1008}}" in said.stdout
+    assert "contains" not in check(lines, "1" * 64).stdout
+    assert check([line.replace("1000", "2000") for line in lines], noted).returncode != 0
+    assert head in client.get("/docs").content.decode()

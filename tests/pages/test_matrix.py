@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from billing import ledger, limits
+from billing import ledger, limits, topups
 from marketplace import keys, people
 from marketplace.ids import encode
 from marketplace.models import ApiKey, Invitation, Membership, Price, Publisher, User, Workspace
@@ -32,6 +32,7 @@ OPEN = {
     "healthz": 503,  # no engine and no control here
     "shared": 200,
     "shared-media": 302,
+    "stripe-webhook": 405,  # who signs as Stripe does
     "metrics": 404,  # for staff, the machine itself, and a token
 }
 # For staff of the installation, and whoever sits at the machine.
@@ -55,6 +56,13 @@ LISTS = {
     "usage-limits": Act.BILLING,
     "limits": Act.SEE,
     "publish-prices": Act.PUBLISH,
+    "billing": Act.BILLING,
+    "billing-automatic": Act.BILLING,
+    "billing-card": Act.BILLING,
+    "billing-card-remove": Act.BILLING,
+    "billing-coupon": Act.BILLING,
+    "billing-portal": Act.BILLING,
+    "topup-new": Act.BILLING,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -84,6 +92,8 @@ OBJECTS = {
     "limit": Act.BILLING,
     "model-prices": Act.PUBLISH,
     "model-prices-preview": Act.PUBLISH,
+    "topup": Act.BILLING,
+    "topup-refund": Act.BILLING,
     "key": Act.KEYS,
     "key-rotate": Act.KEYS,
     "key-revoke": Act.KEYS,
@@ -127,6 +137,7 @@ class House:
             list(Webhook.objects.order_by("pk").values_list("pk", "secret", "is_enabled")),
             list(Delivery.objects.order_by("pk").values_list("pk", "next_attempt_at")),
             list(Invitation.objects.order_by("pk").values_list("pk", "revoked_at", "token_sha256")),
+            list(topups.TopUp.objects.order_by("pk").values_list("pk", "status", "refunded_micros")),
             list(Membership.objects.order_by("pk").values_list("pk", "role")),
             list(Price.objects.order_by("pk").values_list("pk", "unit_price", "effective_from")),
             [(one.uid, one.limit_micros) for one in limits.of(self.workspace)],
@@ -169,8 +180,10 @@ def house(world):
     )
     Publisher.objects.update(workspace=world.workspace)  # the model is their own
     limit = limits.put(world.workspace, kind="workspace", period="day", limit_micros=9_000_000)
+    top_up = topups.attempt(world.workspace, 5_000_000, by=None)
     arguments = {
         "<str:limit_id>": limit.uid,
+        "<str:topup_id>": top_up.uid,
         "<slug:publisher>/<slug:name>": world.model,
         "<str:prediction_id>": made.uid,
         "<str:token>": link.token,

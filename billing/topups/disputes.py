@@ -1,0 +1,91 @@
+"""Disputes: what a card's bank takes back leaves the balance as far as it is unspent; the rest is the platform's loss.
+
+Stripe's events about a dispute come in any order. What counts is the list of its movements on our account there: one
+that is negative was a withdrawal, one that is positive gave it back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing import ledger
+from billing.credit_rows import Dispute, TopUp
+from billing.gateway import calls
+from billing.gateway.calls import Json, id_of
+from billing.topups import letters, pausing
+from billing.topups.refunds import share_of
+from billing.topups.settling import Outcome, top_up_of
+
+CLOSED = frozenset({"won", "lost", "warning_closed", "prevented"})
+
+
+def follow_dispute(dispute_id: str, *, now: datetime | None = None) -> Outcome:
+    """Bring our rows up to what a dispute is now. Raises calls.Unreachable, calls.Rejected."""
+    return take_dispute(calls.dispute(dispute_id), now=now)
+
+
+def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
+    """The same for a dispute that was just read."""
+    at = now or timezone.now()
+    intent_id, cents = id_of(dispute.get("payment_intent")), int(dispute.get("amount") or 0)
+    top_up = top_up_of(intent_id, now=at) if intent_id else None
+    if top_up is None or not top_up.is_paid:
+        return Outcome.NOT_OURS
+    moved = [int(one.get("amount") or 0) for one in dispute.get("balance_transactions") or []]
+    is_withdrawn, is_reinstated = any(one < 0 for one in moved), any(one > 0 for one in moved)
+    status = str(dispute.get("status") or "")[:40]
+    with transaction.atomic():
+        locked = (
+            TopUp.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("workspace")
+            .get(pk=top_up.pk)
+        )
+        row, is_new = Dispute.objects.get_or_create(
+            dispute_id=id_of(dispute),
+            defaults={
+                "top_up": locked,
+                "status": status,
+                "reason": str(dispute.get("reason") or "")[:80],
+                "amount_micros": share_of(locked, cents),
+                "created_at": at,
+            },
+        )
+        row.top_up = locked
+        is_changed = is_new or row.status != status
+        row.status = status
+        row.save(update_fields=["status"])
+        if status in CLOSED:
+            pausing.lift_disputed(locked)
+        elif is_new:
+            pausing.pause_disputed(locked, now=at)
+        if is_withdrawn and row.withdrawn_at is None:
+            _withdraw(row, locked, at)
+            is_changed = True
+        if is_reinstated and row.reinstated_at is None:
+            _reinstate(row, locked, at)
+            is_changed = True
+    return Outcome.BOOKED if is_changed else Outcome.NOTHING
+
+
+def _withdraw(row: Dispute, top_up: TopUp, at: datetime) -> None:
+    row.withdrawn_at = at
+    row.save(update_fields=["withdrawn_at"])
+    top_up.disputed_micros += row.amount_micros
+    top_up.save(update_fields=["disputed_micros"])
+    if row.amount_micros:
+        taken = ledger.dispute_withdrawn(
+            row.dispute_id, top_up.workspace_id, row.amount_micros, book=top_up.book, now=at
+        )
+        letters.tell_dispute(row, lost_micros=taken.lost_micros)
+
+
+def _reinstate(row: Dispute, top_up: TopUp, at: datetime) -> None:
+    row.reinstated_at = at
+    row.save(update_fields=["reinstated_at"])
+    top_up.disputed_micros -= row.amount_micros
+    top_up.save(update_fields=["disputed_micros"])
+    if row.amount_micros:
+        ledger.dispute_reinstated(row.dispute_id, book=top_up.book, now=at)

@@ -1,0 +1,192 @@
+"""Credit bought by itself: within what was agreed to, one attempt at a time, never twice, and paused with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing import topups
+from billing.credit_rows import AutoTopUp, TopUp
+from billing.topups import Plan, automatic
+from tests.billing.buyers import (
+    USD,
+    auto,
+    available,
+    bought,
+    clean_books,
+    follow_all,
+    in_parallel,
+    low,
+    mails,
+    refill,
+    spend,
+)
+from tests.billing.cast import new_workspace
+
+
+def test_credit_is_bought_by_itself_below_the_threshold(stripe_sandbox, ada):
+    bought(stripe_sandbox, ada, 5, saves_card=True)
+    card = topups.customers.known(ada)
+    assert (card.card_brand, card.card_last4) == ("visa", "4242")
+    auto(ada, below=5, amount=25, month=60)
+    assert refill(ada) == 0  # five are not less than five
+    spend(ada, 1)
+    assert refill(ada) == 1
+    assert available(ada) == 5 * USD + 25 * USD - 1
+    assert any("was bought automatically" in one for one in mails())
+    assert refill(ada) == 0
+    stripe_sandbox.deliver(copies=3, order="random")
+    follow_all()
+    assert available(ada) == 30 * USD - 1
+    clean_books()
+
+
+def test_the_months_cap_holds_and_is_told_once(stripe_sandbox, ada):
+    low(stripe_sandbox, ada, below=100, amount=25, month=60)
+    assert [refill(ada) for _ in range(4)] == [1, 1, 0, 0]
+    assert available(ada) == 50 * USD
+    later = timezone.now() + timedelta(minutes=10)
+    refill(ada, now=later)
+    assert sum("cap" in one for one in mails()) == 1
+    next_month = (timezone.now().replace(day=1) + timedelta(days=32)).replace(day=2)
+    assert refill(ada, now=next_month) == 1
+
+
+@pytest.mark.parametrize(
+    ("card", "pause"),
+    [("authenticationRequired", "authentication_required"), ("chargeCustomerFail", "declined")],
+)
+def test_a_card_that_does_not_pay_pauses_and_is_told(stripe_sandbox, ada, card, pause):
+    low(stripe_sandbox, ada, card)
+    assert refill(ada) == 1
+    row = AutoTopUp.objects.get()
+    assert row.pause == pause
+    assert TopUp.objects.get().status == "failed"
+    assert any("paused" in one for one in mails())
+    assert refill(ada, now=timezone.now() + timedelta(days=1)) == 0
+    assert available(ada) == 0
+    stripe_sandbox.deliver(order="reversed")
+    follow_all()
+    # The reason ends with another card, and so does the pause.
+    bought(stripe_sandbox, ada, 5, saves_card=True)
+    row.refresh_from_db()
+    assert row.pause == ""
+    assert refill(ada) == 1
+    assert available(ada) == 30 * USD
+    clean_books()
+
+
+def test_one_passing_refusal_waits_and_the_second_pauses(stripe_sandbox, ada):
+    row = low(stripe_sandbox, ada)
+    for expected in ("", "declined"):
+        at = timezone.now() + timedelta(hours=2)
+        top_up = TopUp.objects.create(
+            workspace=ada, book="test", kind="automatic", amount_micros=25 * USD, expires_at=at
+        )
+        topups.settling.fail(top_up, code="try_again_later", message="Later.", now=timezone.now())
+        row.refresh_from_db()
+        assert row.pause == expected
+        assert refill(ada) == 0
+    topups.resume(row)
+    assert refill(ada) == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "late_error", "error", "hang"])
+def test_a_charge_whose_answer_is_lost_is_made_once(stripe_sandbox, ada, fault, monkeypatch):
+    from billing.gateway import client as gateway
+
+    monkeypatch.setattr(automatic, "client", lambda: gateway.client(seconds=0.3, retries=0))
+    low(stripe_sandbox, ada)
+    stripe_sandbox.fault(fault, "post", "/v1/payment_intents", seconds=1)
+    assert refill(ada) == 1
+    row = TopUp.objects.get()
+    assert row.status == "new"
+    assert available(ada) == 0
+    assert refill(ada) == 0  # one attempt at a time, and somebody is at it
+    monkeypatch.undo()
+    assert automatic.charge(row.uid, now=timezone.now() + timedelta(minutes=3))
+    assert available(ada) == 25 * USD
+    assert len(stripe_sandbox.things("charge")) == 1
+    stripe_sandbox.deliver(copies=2)
+    follow_all()
+    assert available(ada) == 25 * USD
+    clean_books()
+
+
+def test_an_attempt_older_than_stripes_memory_is_looked_up(stripe_sandbox, ada, monkeypatch):
+    """Asked again it would charge twice: what its key did is forgotten by then."""
+    low(stripe_sandbox, ada, below=100)
+    automatic.find_low()
+    row = TopUp.objects.get()
+    automatic._ask(row, topups.customers.known(ada))  # and dies here
+    old = timezone.now() + timedelta(days=1)
+    assert automatic.charge(row.uid, now=old)
+    assert available(ada) == 25 * USD
+    automatic.find_low()
+    second = TopUp.objects.get(status="new")
+    assert automatic.charge(second.uid, now=old)  # was never asked for
+    second.refresh_from_db()
+    assert (second.status, second.failure_code) == ("failed", "not_made")
+    assert len(stripe_sandbox.things("charge")) == 1
+
+
+def test_another_card_was_saved_between_the_charge_and_the_books(stripe_sandbox, ada):
+    low(stripe_sandbox, ada)
+    automatic.find_low()
+    row = TopUp.objects.get()
+    automatic._ask(row, topups.customers.known(ada))  # and dies here
+    low(stripe_sandbox, ada, "mastercard")
+    assert automatic.charge(row.uid)
+    row.refresh_from_db()
+    assert row.is_paid
+    assert len(stripe_sandbox.things("charge")) == 1
+    assert available(ada) == 25 * USD
+
+
+def test_ten_clocks_begin_one_attempt(stripe_sandbox, ada):
+    low(stripe_sandbox, ada, below=30)
+    in_parallel([automatic.find_low] * 6)
+    rows = TopUp.objects.filter(kind="automatic")
+    assert rows.count() == 1
+    in_parallel([lambda: automatic.charge(rows[0].uid)] * 4)
+    assert available(ada) == 25 * USD
+    assert len(stripe_sandbox.things("charge")) == 1
+    clean_books()
+
+
+def test_without_a_card_nothing_is_agreed_to(stripe_sandbox, ada):
+    with pytest.raises(topups.Refused, match="Save a card"):
+        auto(ada)
+    low(stripe_sandbox, ada)
+    for plan in (Plan(0, 25 * USD, 25 * USD), Plan(USD, 25 * USD, 24 * USD), Plan(USD, USD, 9 * USD)):
+        with pytest.raises(topups.Refused):
+            automatic.turn_on(ada, plan, by=None)
+    assert topups.forget_card(ada)
+    assert refill(ada) == 1
+    assert AutoTopUp.objects.get().pause == "no_card"
+    automatic.turn_off(ada)
+    assert refill(ada) == 0
+
+
+def test_a_closed_workspace_is_not_charged(stripe_sandbox, ada):
+    low(stripe_sandbox, ada)
+    ada.closed_at = timezone.now()
+    ada.save()
+    assert refill(ada) == 0
+
+
+def test_a_card_is_saved_without_paying_and_taken_away_at_stripe(stripe_sandbox, ada):
+    url = topups.begin_card(ada)
+    session = stripe_sandbox.things("checkout.session")[-1]
+    assert url == session["url"]
+    stripe_sandbox.pay(session["id"], "mastercard")
+    assert not topups.look_card(new_workspace(), session["id"])
+    assert topups.look_card(ada, session["id"])
+    card = topups.customers.known(ada)
+    assert card.card_last4 == "4444"
+    stripe_sandbox.client().v1.payment_methods.detach(card.card_id)
+    stripe_sandbox.deliver()
+    follow_all()
+    assert not topups.customers.known(ada).has_card

@@ -1,0 +1,67 @@
+"""Our rows compared with Stripe's own lists."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing import topups
+from billing.credit_rows import Reconciliation, StripeEvent, TopUp
+from billing.gateway import calls
+from marketplace.models import User
+from tests.billing.buyers import (
+    CENT,
+    USD,
+    available,
+    bought,
+    clean_books,
+    follow_all,
+    mails,
+)
+
+
+def test_the_report_agrees_and_books_fees_once(stripe_sandbox, ada):
+    bought(stripe_sandbox, ada, 25)
+    bought(stripe_sandbox, ada, 10, tell=False)  # nobody told us, nobody came back
+    report = topups.reconcile()
+    assert report.differences == []
+    assert report.figures["payments_mended"] == 1
+    assert available(ada) == 35 * USD
+    at_stripe = stripe_sandbox.client().v1.balance.retrieve()
+    cents = sum(one.amount for one in [*at_stripe.available, *at_stripe.pending])
+    assert report.figures["stripe_clearing_micros"] == cents * CENT
+    again = topups.reconcile()
+    assert again.differences == []
+    assert again.figures["stripe_clearing_micros"] == cents * CENT
+    clean_books()
+
+
+def test_events_that_never_came_are_kept_and_followed(stripe_sandbox, ada):
+    bought(stripe_sandbox, ada, tell=False)
+    report = topups.reconcile()
+    assert report.figures["events_missed"] == StripeEvent.objects.count() > 0
+    follow_all()
+    assert not StripeEvent.objects.filter(handled_at=None).exists()
+    assert topups.reconcile().figures.get("events_missed", 0) == 0
+    assert available(ada) == 25 * USD
+
+
+def test_what_cannot_be_mended_is_told_to_staff(stripe_sandbox, ada):
+    User.objects.update(is_staff=True)
+    row = bought(stripe_sandbox, ada, 25)
+    later = timezone.now() + timedelta(minutes=20)
+    TopUp.objects.filter(pk=row.pk).update(intent_id="pi_nowhere", created_at=timezone.now())
+    report = topups.reconcile(now=later, since=timezone.now() - timedelta(hours=1))
+    assert any(row.uid in one for one in report.differences)
+    assert any("differ from Stripe" in one for one in mails())
+    assert available(ada) == 25 * USD
+    assert Reconciliation.objects.count() == 1
+
+
+def test_a_reconciliation_that_cannot_ask_reports_nothing(stripe_sandbox, ada):
+    stripe_sandbox.fault("error", "get", "/v1/events", times=3)
+    with pytest.raises(calls.Unreachable):
+        topups.reconcile()
+    assert not Reconciliation.objects.exists()
