@@ -87,13 +87,8 @@ def limit_alert(payload: dispatch.Payload) -> None:
     }
     # From what it tells, so that one alert is one event, however often it is told.
     told = f"limit:{payload['window']}:{payload['limit_micros']}:{payload['percent']}"
-    tell(
-        workspace,
-        Event.LIMIT.value,
-        event_id=uuid5(NAMESPACE_URL, told),
-        at=datetime.fromisoformat(payload["at"]),
-        data=data,
-    )
+    event_id = uuid5(NAMESPACE_URL, told)
+    tell(workspace, Event.LIMIT.value, event_id=event_id, at=datetime.fromisoformat(payload["at"]), data=data)
 
 
 def tell(workspace: Workspace, event: str, *, event_id: UUID, at: datetime, data: dict[str, Any]) -> None:
