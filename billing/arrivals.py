@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from billing import topups
+from billing import payouts, topups
 from billing.gateway import calls, events
 from billing.gateway.events import FOLLOW_TASK, Hint
 from marketplace import dispatch
@@ -32,6 +32,11 @@ FOLLOWED: dict[str, Follow] = {
     "charge.refunded": _charge_refunded,
     "charge.refund.": lambda hint: topups.follow_refund(hint.object_id),
     "charge.dispute.": lambda hint: topups.follow_dispute(hint.object_id),
+    "transfer.": lambda hint: payouts.follow_transfer(hint.object_id),
+    "payout.": lambda hint: payouts.follow_arrival(hint.object_id, hint.account),
+    "balance.available": lambda _: payouts.funds_came(),
+    "account.": lambda hint: payouts.follow_account(hint.account or hint.object_id),
+    "v2.core.account": lambda hint: payouts.follow_account(hint.object_id),
 }
 
 
@@ -52,12 +57,14 @@ def tick() -> None:
     topups.automatic.find_low()
     topups.automatic.hint_waiting()
     topups.refunds.hint_waiting()
+    payouts.hint_waiting()
     events.hint_waiting()
 
 
 def tidy() -> None:
     """Every minute: have Stripe asked about what nobody decided, and once an hour about everything."""
     topups.hint_due()
+    payouts.hint_due()
     events.tidy()
 
 

@@ -46,6 +46,11 @@
 | STRIPE_TAX | 0 | Stripe works out tax on the payment page and adds it; nothing is bought by itself then |
 | STRIPE_TAX_CODE | - | what credit is to the tax office, txcd_…; without it Stripe's default |
 | REFUND_DAYS | 14 | days in which a buyer may take unspent credit back; 0: through the operator only |
+| PUBLISHER_SHARE_PERCENT | 80 | what new publishers get of each charge; `manage.py payouts share` changes one's |
+| PAYOUT_METHODS | stripe | how publishers are paid, comma-separated: stripe, manual (the operator pays, and says so) |
+| PAYOUT_DELAY_DAYS | 7 | days until what was earned can be paid out |
+| PAYOUT_DAY | 1 | the day of the month, 1 to 28, of automatic payouts |
+| PAYOUT_LEAST_MICROS | 10000000 | the smallest payout, in micro-dollars |
 | LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
@@ -405,6 +410,17 @@ TOPUP_MOST_MICROS = env_int("TOPUP_MOST_MICROS", 2_000_000_000, least=TOPUP_LEAS
 STRIPE_TAX = env_bool("STRIPE_TAX")
 STRIPE_TAX_CODE = env("STRIPE_TAX_CODE")
 REFUND_DAYS = env_int("REFUND_DAYS", 14)
+PUBLISHER_SHARE_PERCENT = env_int("PUBLISHER_SHARE_PERCENT", 80)
+if PUBLISHER_SHARE_PERCENT > 100:
+    raise ImproperlyConfigured("PUBLISHER_SHARE_PERCENT must be 0 to 100")
+PAYOUT_METHODS = [one.strip() for one in env("PAYOUT_METHODS", "stripe").split(",") if one.strip()]
+if not set(PAYOUT_METHODS) <= {"stripe", "manual"}:
+    raise ImproperlyConfigured("PAYOUT_METHODS must be stripe, manual or both")
+PAYOUT_DELAY_DAYS = env_int("PAYOUT_DELAY_DAYS", 7)
+PAYOUT_DAY = env_int("PAYOUT_DAY", 1, least=1)
+if PAYOUT_DAY > 28:
+    raise ImproperlyConfigured("PAYOUT_DAY must be 1 to 28: not every month has more days")
+PAYOUT_LEAST_MICROS = env_int("PAYOUT_LEAST_MICROS", 10_000_000, least=10_000)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")

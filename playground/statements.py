@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +27,7 @@ from playground.models import Prediction
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
 MICROS = 1_000_000
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # below zero too: no formula
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 CSV_HEAD = (
     "settled_at",
@@ -277,7 +279,7 @@ def csv_name(workspace: Workspace, span: Range) -> str:
 
 def csv_lines(workspace: Workspace, span: Range) -> Iterator[str]:
     """Every settled run of the range as lines of CSV (RFC 4180), newest first, read as they are asked for."""
-    yield _line(CSV_HEAD)
+    yield csv_line(CSV_HEAD)
     keys: dict[Name, Named] = {}
     members: dict[Name, Named] = {}
     for chunk in usage.records(workspace.pk, span.first, span.last):
@@ -289,7 +291,7 @@ def csv_lines(workspace: Workspace, span: Range) -> Iterator[str]:
             known |= dict.fromkeys(new, Named()) | names_of(workspace, group, new)
         for row in chunk:
             key, member = keys[row.key_id or 0], members[row.user_id or 0]
-            yield _line(
+            yield csv_line(
                 (
                     _moment(row.occurred_at),
                     encode(row.reference, "p"),
@@ -308,7 +310,8 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _line(cells: Iterable[str]) -> str:
+def csv_line(cells: Iterable[str]) -> str:
+    """One line of a file (RFC 4180), with cells that no spreadsheet takes for formulas."""
     out = io.StringIO()
     csv.writer(out).writerow([_inert(cell) for cell in cells])
     return out.getvalue()
@@ -316,4 +319,6 @@ def _line(cells: Iterable[str]) -> str:
 
 def _inert(cell: str) -> str:
     """What a spreadsheet would take for a formula begins with an apostrophe, which it takes for text."""
+    if NUMBER.fullmatch(cell):
+        return cell
     return f"'{cell}" if cell.lstrip().startswith(FORMULA) or cell.startswith(FORMULA) else cell

@@ -21,8 +21,10 @@ from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import billing as billing_pages
 from playground.pages import console as console_pages
+from playground.pages import earnings as earning_pages
 from playground.pages import keys as key_pages
 from playground.pages import limits as limit_pages
+from playground.pages import payouts as payout_pages
 from playground.pages import prices as price_pages
 from playground.pages import sandbox as sandbox_pages
 from playground.pages import stripe as stripe_pages
@@ -100,6 +102,18 @@ urlpatterns = [
     path("dashboard/billing/topups", billing_pages.top_up_new, name="topup-new"),
     path("dashboard/billing/topups/<str:topup_id>", billing_pages.top_up, name="topup"),
     path("dashboard/billing/topups/<str:topup_id>/refund", billing_pages.top_up_refund, name="topup-refund"),
+    path("publish/earnings", earning_pages.earnings, name="earnings"),
+    path("publish/earnings.csv", earning_pages.earnings_csv, name="earnings-csv"),
+    path("publish/statements/<str:month>.csv", earning_pages.statement_csv, name="statement-csv"),
+    path("publish/statements/<str:month>", earning_pages.statement, name="statement"),
+    path("publish/payouts", payout_pages.payouts, name="payouts"),
+    path("publish/payouts/request", payout_pages.payout_request, name="payout-request"),
+    path("publish/payouts/settings", payout_pages.payout_wishes, name="payout-wishes"),
+    path("publish/payouts/method", payout_pages.payout_method, name="payout-method"),
+    path("publish/payouts/connect", payout_pages.payout_connect, name="payout-connect"),
+    path("publish/payouts/again", payout_pages.payout_again, name="payout-again"),
+    path("publish/payouts/return", payout_pages.payout_return, name="payout-return"),
+    path("publish/payouts/stripe", payout_pages.payout_dashboard, name="payout-dashboard"),
     path("dashboard/keys", key_pages.keys, name="keys"),
     path("dashboard/keys/new", key_pages.new, name="key-new"),
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
@@ -195,6 +209,8 @@ urlpatterns = [
     path("-/engines", console_pages.engines, name="engines"),
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
     path("-/metrics", console_pages.metrics, name="metrics"),
+    path("-/payouts", payout_pages.console, name="payouts-console"),
+    path("-/payouts/act", payout_pages.console_act, name="payouts-console-act"),
     # What Stripe tells
     path("stripe/webhook", stripe_pages.webhook, name="stripe-webhook"),
     # The API

@@ -221,6 +221,22 @@ _CHECKS = {
                       GROUP BY 1, 2) p USING (workspace_id, book)
          WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
     """,
+    "a payout is what its movements say": """
+        SELECT format('payout %%s (%%s)', p.public_id, p.status)
+          FROM billing_payout p
+          LEFT JOIN billing_ledgertransaction s ON s.book = p.book AND s.key = 'payout:' || p.public_id
+          LEFT JOIN billing_ledgertransaction d ON d.book = p.book AND d.key = 'payout_done:' || p.public_id
+          LEFT JOIN billing_ledgeraccount a ON a.book = p.book AND a.code = 'publisher_in_transit:' || p.publisher_id
+          LEFT JOIN billing_ledgerentry e ON e.transaction_id = s.id AND e.account_id = a.id
+          LEFT JOIN (SELECT t.book, t.reference, sum(e.amount_micros) AS total
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind = 'payout_returned' AND a.kind = 'publisher_payable'
+                      GROUP BY 1, 2) b ON b.book = p.book AND b.reference = p.public_id
+         WHERE e.amount_micros IS DISTINCT FROM p.amount_micros OR coalesce(b.total, 0) <> p.returned_micros
+            OR coalesce(d.kind, 'none') <> CASE p.status WHEN 'new' THEN 'none' WHEN 'failed' THEN 'payout_failed'
+                                                         ELSE 'paid_out' END
+    """,
     "no more came back of a payout than was paid": """
         SELECT format('payout %%s: paid %%s, back %%s', t.reference,
                       sum(e.amount_micros) FILTER (WHERE t.kind = 'payout'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing import credit_rows  # noqa: F401 - Django looks for rows here only
+from billing import credit_rows, payout_rows  # noqa: F401 - Django looks for rows here only
 from billing.models.books import (
     CACHED_KINDS,
     PUBLISHER_KINDS,

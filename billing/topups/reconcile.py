@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from billing import ledger
+from billing import ledger, payouts
 from billing.credit_rows import CENT_MICROS, Dispute, Reconciliation, TopUp, TopUpRefund
 from billing.gateway import calls, events
 from billing.gateway.calls import Json, id_of, said
@@ -142,6 +142,7 @@ def reconcile(*, since: datetime | None = None, now: datetime | None = None) -> 
         report.refunds()
         report.disputes()
         report.movements()
+    report.payouts()
     report.unpaid()
     report.stuck()
     row = Reconciliation.objects.create(
@@ -265,6 +266,12 @@ class _Report:
             self.differences.append(f"{row.uid}: {cents} cents came at Stripe, the row is {row.status}")
         elif row.paid_cents != cents:
             self.differences.append(f"{row.uid}: {cents} cents came at Stripe, {row.paid_cents} in the row")
+
+    def payouts(self) -> None:
+        """What went out to publishers."""
+        counts, differences = payouts.compare(self.since, self.at)
+        self.counts.update(counts)
+        self.differences += differences
 
     def unpaid(self) -> None:
         """The other way round: what we credited and Stripe has no payment for."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Self
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -17,6 +19,11 @@ UNPRICED = 2**62  # micro-dollars: behind everything that has a price
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{1,38}$"
 
 
+def usual_share() -> Decimal:
+    """What a new publisher gets of each charge, in percent. A later change of the setting changes nobody's share."""
+    return Decimal(settings.PUBLISHER_SHARE_PERCENT)
+
+
 class Publisher(models.Model):
     """A workspace's public face: the first half of `publisher/name`."""
 
@@ -24,7 +31,9 @@ class Publisher(models.Model):
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="publishers")
     name = models.CharField(max_length=39, unique=True)
     title = models.CharField(max_length=80, blank=True)
-    share_percent = models.DecimalField(max_digits=5, decimal_places=2, default=80)
+    share_percent = models.DecimalField(
+        max_digits=5, decimal_places=2, default=usual_share, help_text="of each charge; changed by the operator"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
+from django.utils import timezone
 
 from billing import ledger, limits, topups
 from marketplace import keys, people
@@ -63,6 +64,18 @@ LISTS = {
     "billing-coupon": Act.BILLING,
     "billing-portal": Act.BILLING,
     "topup-new": Act.BILLING,
+    "earnings": Act.SEE,
+    "earnings-csv": Act.SEE,
+    "statement": Act.SEE,
+    "statement-csv": Act.SEE,
+    "payouts": Act.BILLING,
+    "payout-request": Act.BILLING,
+    "payout-wishes": Act.BILLING,
+    "payout-method": Act.BILLING,
+    "payout-connect": Act.BILLING,
+    "payout-again": Act.BILLING,
+    "payout-return": Act.BILLING,
+    "payout-dashboard": Act.BILLING,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -110,7 +123,7 @@ OBJECTS = {
 }
 
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
-OPERATORS = ("engines", "engine-act", "sandbox", "sandbox-act")
+OPERATORS = ("engines", "engine-act", "payouts-console", "payouts-console-act", "sandbox", "sandbox-act")
 
 TOLD_ON_THE_LIST = (
     "member-role",
@@ -195,6 +208,7 @@ def house(world):
         "<str:invitation_id>": encode(invitation.public_id, "i"),
         "<str:form>": "csv",
         "<slug:act>/<str:target>": "drain/nobody",
+        "<str:month>": f"{timezone.now():%Y-%m}",
     }
     found = {}
     for pattern in get_resolver().url_patterns:

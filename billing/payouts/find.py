@@ -1,0 +1,45 @@
+"""Looking payouts up."""
+
+from __future__ import annotations
+
+from billing.ledger.accounts import current_book
+from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from marketplace.ids import parse
+from marketplace.models import Publisher
+
+
+def of(publisher: Publisher, *, limit: int, book: str | None = None) -> list[Payout]:
+    """A publisher's payouts, the newest first."""
+    rows = Payout.objects.filter(publisher=publisher, book=current_book(book)).select_related("by")
+    return list(rows.order_by("-created_at", "-pk")[:limit])
+
+
+def arrivals_of(publisher: Publisher, *, limit: int, book: str | None = None) -> list[BankArrival]:
+    """What Stripe sent on to a publisher's bank, the newest first."""
+    rows = BankArrival.objects.filter(publisher=publisher, book=current_book(book))
+    return list(rows.order_by("-created_at", "-pk")[:limit])
+
+
+def find(uid: str, *, book: str | None = None) -> Payout | None:
+    """A payout by any spelling of its id, with its publisher; None for none. Whose it is, the caller asks."""
+    number = parse(uid, "po")
+    rows = Payout.objects.filter(public_id=number, book=current_book(book)) if number is not None else None
+    return rows.select_related("publisher__workspace").first() if rows is not None else None
+
+
+def open_by_hand(*, book: str | None = None) -> list[Payout]:
+    """What the operator is to pay by hand, the oldest first."""
+    rows = Payout.objects.filter(method=Method.MANUAL, status=Payout.Status.NEW, book=current_book(book))
+    return list(rows.select_related("publisher__workspace").order_by("created_at"))
+
+
+def under_way(*, book: str | None = None) -> list[Payout]:
+    """All payouts that are not decided, the oldest first."""
+    rows = Payout.objects.filter(status=Payout.Status.NEW, book=current_book(book))
+    return list(rows.select_related("publisher__workspace").order_by("created_at"))
+
+
+def held(*, book: str | None = None) -> list[PayoutAccount]:
+    """Whose payouts are on hold, the oldest hold first."""
+    rows = PayoutAccount.objects.filter(held_at__isnull=False, book=current_book(book))
+    return list(rows.select_related("publisher__workspace", "held_by").order_by("held_at"))

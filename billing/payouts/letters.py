@@ -1,0 +1,162 @@
+"""Mails about payouts, to those of a publisher's workspace who look after its money and to the installation's staff.
+
+Each is an outbox row in the transaction that causes it, and so is sent once.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.urls import reverse
+
+from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from marketplace import mail, people
+from marketplace.models import Publisher, User
+from marketplace.people import Act
+
+MICROS = 1_000_000
+
+
+def tell_paid(row: Payout) -> None:
+    """A payout was made."""
+    amount = dollars(row.amount_micros)
+    if row.method == Method.STRIPE:
+        how = "It is in your balance at Stripe, which sends it on to your bank."
+    else:
+        how = "The operator of this installation has paid it to the account that you gave."
+        how += f" Reference: {row.transfer_id}" if row.transfer_id else ""
+    _mail(
+        row.publisher,
+        f"{row.publisher.name}: {amount} was paid out",
+        f"{amount} of what {row.publisher.name} earned was paid out.\n\n{how}\n",
+    )
+
+
+def tell_failed(row: Payout) -> None:
+    """A payout was not made."""
+    amount = dollars(row.amount_micros)
+    _mail(
+        row.publisher,
+        f"{row.publisher.name}: a payout of {amount} failed",
+        f"{amount} could not be paid out: {row.failure}\n\n"
+        "Nothing is lost: it can be paid out again as soon as that is settled.\n",
+    )
+
+
+def tell_returned(row: Payout, amount_micros: int) -> None:
+    """Money that had been paid out came back."""
+    amount = dollars(amount_micros)
+    _mail(
+        row.publisher,
+        f"{row.publisher.name}: {amount} of a payout came back",
+        f"Of the payout of {dollars(row.amount_micros)} on {row.created_at:%-d %B %Y}, {amount} came back. It counts "
+        "as not paid, and goes into the next payout.\n",
+    )
+
+
+def tell_bank_failed(row: BankArrival) -> None:
+    """The publisher's bank sent money back, which waits at Stripe."""
+    _mail(
+        row.publisher,
+        f"{row.publisher.name}: your bank sent money back to Stripe",
+        f"Stripe sent {row.amount / 100:,.2f} {row.currency.upper()} to your bank, which sent it back"
+        f"{f': {row.failure}' if row.failure else '.'}\n\n"
+        "It waits in your balance at Stripe. Correct the bank account there, and Stripe sends it again.\n",
+    )
+
+
+def tell_account(account: PayoutAccount) -> None:
+    """Where money goes to cannot be paid to any more, or can be again."""
+    name = account.publisher.name
+    if account.is_connected:
+        _mail(
+            account.publisher,
+            f"{name}: payouts are set up",
+            f"What {name} earns can be paid out now.\n",
+        )
+    else:
+        _mail(
+            account.publisher,
+            f"{name}: payouts have to wait",
+            f"Stripe says of the account that {name} is paid to: {account.get_state_display().lower()}. Until that is "
+            "settled nothing can be paid out; what is earned is kept for you.\n",
+        )
+
+
+def tell_changed(account: PayoutAccount, by: User | None, what: str) -> None:
+    """Where money goes to was changed: whoever did not do that should know at once."""
+    name = account.publisher.name
+    _mail(
+        account.publisher,
+        f"{name}: {what}",
+        f"{by.email if by else 'The operator'} changed where or how {name} is paid: {what}.\n\n"
+        "If that is not right, tell the operator of this installation at once.\n",
+    )
+
+
+def tell_hold(account: PayoutAccount) -> None:
+    """The operator holds payouts back, or does not any more."""
+    name = account.publisher.name
+    if account.is_held:
+        _mail(
+            account.publisher,
+            f"{name}: payouts are on hold",
+            f"The operator of this installation holds back what {name} earned: {account.hold_reason}\n\n"
+            "Earnings are counted as before. They are paid out once the hold is lifted.\n",
+        )
+    else:
+        _mail(
+            account.publisher,
+            f"{name}: payouts go on",
+            f"The operator has lifted the hold on the payouts of {name}.\n",
+        )
+
+
+def tell_share(publisher: Publisher, before: str) -> None:
+    """The publisher keeps another share from now on."""
+    now = f"{publisher.share_percent.normalize():f} %"
+    _mail(
+        publisher,
+        f"{publisher.name}: your share is {now} from now on",
+        f"Of each charge {publisher.name} gets {now}, and got {before} so far. Runs that have ended keep the old "
+        "share.\n",
+    )
+
+
+def tell_waiting(row: Payout) -> None:
+    """To staff: the platform's balance does not cover a payout."""
+    amount = dollars(row.amount_micros)
+    _mail_staff(
+        f"The balance at Stripe does not cover a payout of {amount}",
+        f"{row.publisher.name} is to get {amount}, and the platform's available balance at Stripe is lower. What is "
+        "pending there becomes available by itself; else add funds. The payout is tried again every quarter of an "
+        "hour.\n",
+    )
+
+
+def tell_manual(row: Payout) -> None:
+    """To staff: somebody is to be paid by hand."""
+    amount = dollars(row.amount_micros)
+    _mail_staff(
+        f"{row.publisher.name} is to be paid {amount}",
+        f"{row.publisher.name} is to be paid {amount} by hand.\n\n"
+        f"Where to, and saying that it was done: {settings.PUBLIC_URL}{reverse('payouts-console')}\n",
+    )
+
+
+def dollars(micros: int) -> str:
+    """`$12.50`; as many decimals as there are, two at least."""
+    places = 2 if micros % 10_000 == 0 else 6
+    return f"{'-' if micros < 0 else ''}${abs(micros) / MICROS:,.{places}f}"
+
+
+def _mail(publisher: Publisher, subject: str, text: str) -> None:
+    page = f"\nPayouts: {settings.PUBLIC_URL}{reverse('payouts')}?publisher={publisher.name}\n"
+    members = publisher.workspace.memberships.select_related("user").filter(user__is_active=True)
+    for member in members:
+        if people.may(member.role, Act.BILLING):
+            mail.post(member.user.email, subject=subject, body=text + page)
+
+
+def _mail_staff(subject: str, text: str) -> None:
+    for user in User.objects.filter(is_staff=True, is_active=True):
+        mail.post(user.email, subject=subject, body=text)
