@@ -198,7 +198,7 @@ class BankArrival(models.Model):
         IN_TRANSIT = "in_transit", "On its way"
         PAID = "paid", "At the bank"
         CANCELED = "canceled", "Canceled"
-        FAILED = "failed", "Sent back by the bank"
+        FAILED = "failed", "Sent back"
 
     payout_id = models.CharField(max_length=255, unique=True, help_text="Stripe's, po_…")
     publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")

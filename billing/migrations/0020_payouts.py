@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                             ("in_transit", "On its way"),
                             ("paid", "At the bank"),
                             ("canceled", "Canceled"),
-                            ("failed", "Sent back by the bank"),
+                            ("failed", "Sent back"),
                         ],
                         max_length=10,
                     ),

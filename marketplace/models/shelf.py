@@ -32,7 +32,10 @@ class Publisher(models.Model):
     name = models.CharField(max_length=39, unique=True)
     title = models.CharField(max_length=80, blank=True)
     share_percent = models.DecimalField(
-        max_digits=5, decimal_places=2, default=usual_share, help_text="of each charge; changed by the operator"
+        max_digits=5,
+        decimal_places=2,
+        default=usual_share,
+        help_text="of each charge; changed by the operator",
     )
     created_at = models.DateTimeField(default=timezone.now)
 

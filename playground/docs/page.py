@@ -39,6 +39,7 @@ GUIDES = (
     ("browsers", "Browsers"),
     ("webhooks", "Webhooks"),
     ("errors", "Errors"),
+    ("paid", "Being paid"),
 )
 
 
@@ -82,6 +83,10 @@ def facts() -> dict[str, Any]:
         "most_open": settings.MAX_OPEN_RUNS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
         "refund_days": settings.REFUND_DAYS,
+        "share_percent": settings.PUBLISHER_SHARE_PERCENT,
+        "payout_delay": settings.PAYOUT_DELAY_DAYS,
+        "payout_day": settings.PAYOUT_DAY,
+        "payout_least": settings.PAYOUT_LEAST_MICROS,
         "tries": len(BACKOFF) + 1,
         "most_webhooks": webhooks.MAX_WEBHOOKS,
     }

@@ -28,7 +28,7 @@ from playground.statements import Range
 
 MICROS = 1_000_000
 TABS = {Group.MODEL: "By model", Group.UNIT: "By unit"}
-ROWS_SHOWN, LINES_SHOWN, RIPENING_SHOWN = 50, 100, 31
+ROWS_SHOWN, LINES_SHOWN, RIPENING_SHOWN = 50, 50, 31
 MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 KINDS = {
     "capture": "Run",

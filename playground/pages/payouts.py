@@ -34,7 +34,7 @@ ASKED = {
     "identity": "who you are",
     "identity.individual": "your name and address",
     "identity.business_details": "your company",
-    "identity.attestations": "agreeing to Stripe's terms",
+    "identity.attestations": "agreeing to Stripe’s terms",
     "configuration.recipient.default_outbound_destination": "a bank account",
     "contact": "how to reach you",
 }

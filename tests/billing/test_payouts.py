@@ -321,10 +321,16 @@ def test_paid_once_whatever_becomes_of_the_answer(stripe_sandbox, pia, fault):
     clean_books()
 
 
-def test_paid_once_although_we_died_after_stripe_had_done_it(stripe_sandbox, pia, monkeypatch):
+@pytest.mark.parametrize("point", ["_made_before", "_ask", "take_transfer", "_done"])
+def test_paid_once_although_we_died_on_the_way(stripe_sandbox, pia, monkeypatch, point):
     connected(stripe_sandbox, pia)
     rich(stripe_sandbox, pia)
     row = payouts.start(pia, by=None)
+    now = timezone.now()
+    if point == "_made_before":  # is asked at the second try only
+        stripe_sandbox.fault("late_error", "post", "/v1/transfers", times=3)
+        assert not sending.send(row.uid, now=now)
+        now += timedelta(hours=1)
 
     class Killed(BaseException):
         pass
@@ -333,12 +339,12 @@ def test_paid_once_although_we_died_after_stripe_had_done_it(stripe_sandbox, pia
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(sending, "take_transfer", die)
+        patch.setattr(sending, point, die)
         with pytest.raises(Killed):
-            sending.send(row.uid)
+            sending.send(row.uid, now=now)
     assert balance(pia)[2] == 80 * USD
-    assert not sending.send(row.uid)  # somebody may still be at it
-    assert sending.send(row.uid, now=timezone.now() + timedelta(days=3))  # when Stripe has forgotten the key
+    assert not sending.send(row.uid, now=now)  # somebody may still be at it
+    assert sending.send(row.uid, now=now + timedelta(days=3))  # when Stripe has forgotten the key
     assert len(stripe_sandbox.things("transfer")) == 1
     assert balance(pia) == (0, 0, 0, 80 * USD)
     clean_books()
@@ -444,6 +450,48 @@ def test_transfers_that_are_not_ours_or_do_not_fit_are_reported(stripe_sandbox, 
     assert [one for one in differences if row.uid in one] == differences != []
     row.refresh_from_db()
     assert row.status == "new"
+
+
+def test_no_two_movements_without_their_row_and_no_row_without_them(stripe_sandbox, pia, monkeypatch):
+    """What is in the middle of a transaction when the process dies never was."""
+    connected(stripe_sandbox, pia)
+    rich(stripe_sandbox, pia)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_, **__):
+        raise Killed
+
+    for name, act in (
+        ("payout_started", lambda: payouts.start(pia, by=None)),
+        ("payout_done", lambda: sending.send(Payout.objects.get().uid)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, name, die)
+            with pytest.raises(Killed):
+                act()
+        clean_books()
+        if name == "payout_started":
+            assert not Payout.objects.exists()
+            payouts.start(pia, by=None)
+    row = Payout.objects.get()
+    assert (row.status, balance(pia)[2]) == ("new", 80 * USD)
+    assert sending.send(row.uid, now=timezone.now() + timedelta(hours=1))
+    assert len(stripe_sandbox.things("transfer")) == 1
+    clean_books()
+
+
+def test_the_audit_sees_a_payout_that_its_movements_do_not_tell_of(by_hand):
+    earn(by_hand, 100 * USD, now=timezone.now() - LATER)
+    row = payouts.start(by_hand, by=None)
+    clean_books()
+    Payout.objects.filter(pk=row.pk).update(amount_micros=row.amount_micros - CENT)
+    assert "a payout is what its movements say" in {one.check for one in ledger.verify()}
+    Payout.objects.filter(pk=row.pk).update(
+        amount_micros=row.amount_micros, status="paid", settled_at=timezone.now()
+    )
+    assert "a payout is what its movements say" in {one.check for one in ledger.verify()}
 
 
 # Claw-back
