@@ -262,22 +262,31 @@ def months(publisher_id: int, *, book: str | None = None, now: datetime | None =
     return found[::-1]
 
 
+# One walk over the publisher's entries for all of them: who reads on for minutes reads what there was at the beginning.
+_IDS = """
+SELECT coalesce(array_agg(id ORDER BY created_at, id), '{}'::bigint[])
+  FROM (SELECT DISTINCT t.id, t.created_at
+          FROM billing_ledgeraccount a
+          JOIN billing_ledgerentry e ON e.account_id = a.id
+          JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+         WHERE a.book = %(book)s AND a.code = ANY(%(codes)s)
+           AND t.kind IN ('capture', 'refund', 'paid_out', 'payout_returned')
+           AND t.created_at >= %(since)s AND t.created_at < %(until)s) AS found
+"""
 _LINES = """
-SELECT t.id, t.kind, t.reference, t.created_at, coalesce(u.model, ''), coalesce(u.units, '{}'::jsonb)::text,
+SELECT t.kind, t.reference, t.created_at, coalesce(u.model, ''), coalesce(u.units, '{}'::jsonb)::text,
        coalesce(f.reason, ''),
        CASE t.kind WHEN 'capture' THEN coalesce(u.amount_micros, 0) WHEN 'refund' THEN -coalesce(f.amount_micros, 0)
                    ELSE 0 END,
        coalesce(sum(e.amount_micros) FILTER (WHERE a.code = %(unpayable)s), 0)::bigint,
        coalesce(sum(e.amount_micros) FILTER (WHERE a.code <> %(unpayable)s), 0)::bigint
-  FROM billing_ledgeraccount a
-  JOIN billing_ledgerentry e ON e.account_id = a.id
-  JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+  FROM billing_ledgertransaction t
+  JOIN billing_ledgerentry e ON e.transaction_id = t.id
+  JOIN billing_ledgeraccount a ON a.id = e.account_id
   LEFT JOIN billing_usagerecord u ON u.reference = t.reference AND t.kind IN ('capture', 'refund')
   LEFT JOIN billing_refund f ON f.transaction_id = t.id
- WHERE a.book = %(book)s AND a.code = ANY(%(codes)s)
-   AND t.kind IN ('capture', 'refund', 'paid_out', 'payout_returned')
-   AND t.created_at >= %(since)s AND t.created_at < %(until)s AND (t.created_at, t.id) > (%(after)s, %(last)s)
- GROUP BY t.id, u.id, f.id ORDER BY t.created_at, t.id LIMIT %(limit)s
+ WHERE t.id = ANY(%(ids)s) AND a.book = %(book)s AND a.code = ANY(%(codes)s)
+ GROUP BY t.id, u.id, f.id ORDER BY t.created_at, t.id
 """
 
 
@@ -286,18 +295,15 @@ def lines(
 ) -> Iterator[list[Line]]:
     """Every movement behind the statement of these days, the oldest first, so many at a time: there may be millions."""
     names = _names(publisher_id, book) | _span(first, last)
-    after, last_id = datetime.min.replace(tzinfo=UTC), 0
-    while True:
+    with connection.cursor() as cursor:
+        cursor.execute(_IDS, names)
+        (ids,) = cursor.fetchone()
+    for start in range(0, len(ids), chunk):
         with connection.cursor() as cursor:
-            cursor.execute(_LINES, names | {"after": after, "last": last_id, "limit": chunk})
-            rows = cursor.fetchall()
-        if rows:
-            yield [_line(row) for row in rows]
-            after, last_id = rows[-1][3], rows[-1][0]
-        if len(rows) < chunk:
-            return
+            cursor.execute(_LINES, names | {"ids": ids[start : start + chunk]})
+            yield [_line(row) for row in cursor.fetchall()]
 
 
 def _line(row: tuple[Any, ...]) -> Line:
-    _, kind, reference, at, model, units, reason, charged, unpayable, change = row
+    kind, reference, at, model, units, reason, charged, unpayable, change = row
     return Line(kind, reference, at, model, json.loads(units), reason, charged, unpayable, change)
