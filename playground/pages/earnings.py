@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
 from typing import cast
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from marketplace.people import Act
 from playground import statements
 from playground.middleware import VitrineRequest
 from playground.pages.access import allows, member
-from playground.pages.usage_chart import chart_of
+from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
 
 MICROS = 1_000_000
@@ -72,7 +72,9 @@ def earnings(request: HttpRequest) -> HttpResponse:
     group = _group(request)
     found = books.by_day(publisher.pk, group, span.first, span.last)
     chart = chart_of(
-        span.days, _sums(found), {name: (name or "–", "") for some in found.values() for name in some}
+        span.days,
+        _sums(span.days, found),
+        {name: (name or "–", "") for some in found.values() for name in some},
     )
     totals = _totals(found)
     account = payouts.account_of(publisher)
@@ -186,11 +188,15 @@ def _ripening(publisher: Publisher, account: payouts.PayoutAccount) -> list[tupl
     return [(day, micros, day <= now) for day, micros in sorted(days)[:RIPENING_SHOWN]]
 
 
-def _sums(found: Mapping[date, Mapping[str, Earned]]) -> dict[date, dict[Name, Sums]]:
-    return {
-        day: {name: Sums(runs=one.runs, amount_micros=one.share_micros) for name, one in groups.items()}
-        for day, groups in found.items()
-    }
+def _sums(days: Sequence[date], found: Mapping[date, Mapping[str, Earned]]) -> dict[date, dict[Name, Sums]]:
+    """As the chart takes it: by day, or by the Monday of its week where there are many."""
+    by_week = is_by_week(days)
+    sums: dict[date, dict[Name, Sums]] = {}
+    for day, groups in found.items():
+        into = sums.setdefault(day - timedelta(day.weekday()) if by_week else day, {})
+        for name, one in groups.items():
+            into[name] = into.get(name, Sums()).plus(Sums(runs=one.runs, amount_micros=one.share_micros))
+    return sums
 
 
 def _totals(found: Mapping[date, Mapping[str, Earned]]) -> dict[str, Earned]:
