@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 State = PayoutAccount.State
 INCLUDE = ["configuration.recipient", "requirements"]
-LOOK_AGAIN = timedelta(seconds=20)  # a page that is opened again and again does not ask each time
 CHECK_WAITING, CHECK_ALL = timedelta(minutes=10), timedelta(days=1)
 AT_ONCE = 40
 CHECK_TASK = "billing.check_payout_accounts"
@@ -162,7 +161,7 @@ def dashboard(publisher: Publisher) -> str:
 def look(row: PayoutAccount, *, now: datetime | None = None) -> PayoutAccount:
     """The row as Stripe has it now, or as it was where Stripe does not answer. Outside of transactions."""
     at = now or timezone.now()
-    if not row.account_id or (row.checked_at and row.checked_at > at - LOOK_AGAIN and now is None):
+    if not row.account_id:
         return row
     try:
         follow_account(row.account_id, now=at)
