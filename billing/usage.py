@@ -18,12 +18,13 @@ from django.db.models import F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import current_book
-from billing.models import Hold, UsageDay, UsageRecord
+from billing.models import Hold, Refund, UsageDay, UsageRecord
 
 AVERAGE_DAYS = 7
 ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
 CHUNK = 2000
 RECENT = ("-occurred_at", "-id")
+SUMS = (Sum("runs"), Sum("not_charged"), Sum("amount_micros"), Sum("refunded_micros"))
 
 
 class Group(StrEnum):
@@ -39,11 +40,15 @@ COLUMNS = {Group.DAY: "day", Group.MODEL: "model", Group.KEY: "key_id", Group.ME
 
 
 class Sums(NamedTuple):
-    """Runs, those of them that cost nothing as they failed or were canceled, and what the others cost."""
+    """Runs, those of them that cost nothing as they failed or were canceled, and what the others cost.
+
+    `refunded_micros` was given back in that time, of whatever runs: it is not taken off the amount.
+    """
 
     runs: int = 0
     not_charged: int = 0
     amount_micros: int = 0
+    refunded_micros: int = 0
 
     def plus(self, other: Sums) -> Sums:
         return Sums(*(a + b for a, b in zip(self, other, strict=True)))
@@ -103,10 +108,11 @@ def by_day(
         _days(workspace_id, book)
         .filter(day__range=(first, last))
         .values_list("day", *([column] if group is not Group.DAY else []))
-        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"))
+        .annotate(*SUMS)
     )
-    for day, *name, runs, not_charged, amount in sums:
-        found.setdefault(day, {})[name[0] if name else day] = Sums(runs, not_charged, amount)
+    for day, *found_as, runs, not_charged, amount, refunded in sums:
+        name = found_as[0] if found_as else day
+        found.setdefault(day, {})[name] = Sums(runs, not_charged, amount, refunded)
     return found
 
 
@@ -115,10 +121,7 @@ def by(
 ) -> dict[Name, Sums]:
     """What was used from `first` to `last` by the group's names: days in order, all else by what it cost."""
     rows = (
-        _days(workspace_id, book)
-        .filter(day__range=(first, last))
-        .values_list(COLUMNS[group])
-        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"))
+        _days(workspace_id, book).filter(day__range=(first, last)).values_list(COLUMNS[group]).annotate(*SUMS)
     )
     order = [COLUMNS[group]] if group is Group.DAY else ["-amount_micros__sum", "-runs__sum", COLUMNS[group]]
     return {name: Sums(*sums) for name, *sums in rows.order_by(*order)}
@@ -213,6 +216,12 @@ def settled(
         )
         for row in UsageRecord.objects.filter(**books)
     }
+
+
+def refunds(workspace_id: int, references: Collection[UUID], *, book: str | None = None) -> dict[UUID, int]:
+    """What was given back of the charges of these runs; those of which nothing was are missing."""
+    rows = Refund.objects.filter(workspace_id=workspace_id, book=current_book(book), reference__in=references)
+    return dict(rows.values_list("reference").annotate(total=Sum("amount_micros")))
 
 
 def _midnight(day: date) -> datetime:

@@ -1,19 +1,50 @@
-"""The ledger: credit goes in, is held before a run, and is captured or released after it. Nothing else moves
-money.
+"""The ledger: credit goes in, is held before a run, and is captured or released after it; what was captured can be
+refunded, what was earned matures and is paid out, what was bought can be given back. Nothing else moves money.
 
 Every function is synchronous and belongs inside the caller's `transaction.atomic()`, as its last statements:
 the row of a workspace's credit is locked from the call until the commit, so what follows a call makes other
-runs of the workspace wait. Amounts are integer micro-dollars. One transaction settles one hold: a second would ask
-for its limits behind the first one's credit, the other way round than a hold does.
+runs of the workspace wait. Amounts are integer micro-dollars. One transaction settles or refunds one hold: a second
+would ask for its limits behind the first one's credit, the other way round than a hold does.
+
+Each movement has a key and happens once: a repeated call changes nothing and says so, a call with the same key and
+other amounts raises. None of these functions knows Stripe; they write down what somebody else did or is about to do.
 """
 
 from __future__ import annotations
 
-from billing.ledger.accounts import Balance, balance, open_workspace
+from billing.ledger.accounts import Balance, KeyReused, balance, legs_of, open_workspace, totals
 from billing.ledger.audit import Problem, verify
-from billing.ledger.crediting import KeyReused, credit
+from billing.ledger.crediting import credit, fee
+from billing.ledger.earning import (
+    Earnings,
+    InsufficientEarnings,
+    NoSuchPayout,
+    PayoutSettled,
+    mature,
+    maturing,
+    payout_done,
+    payout_failed,
+    payout_returned,
+    payout_started,
+    publisher_balance,
+)
+from billing.ledger.granting import expire_grants
 from billing.ledger.holding import AlreadyHeld, InsufficientCredit, LimitReached, hold
 from billing.ledger.limits import Limit, SpendScope, limits_of, set_limit
+from billing.ledger.refunding import Refunded, RefundExceedsCharge, refund
+from billing.ledger.returning import (
+    NoSuchDispute,
+    NoSuchTopupRefund,
+    RefundExceedsCredit,
+    TopupRefundSettled,
+    Withdrawn,
+    dispute_reinstated,
+    dispute_withdrawn,
+    topup_refund_done,
+    topup_refund_failed,
+    topup_refund_returned,
+    topup_refund_started,
+)
 from billing.ledger.settling import (
     AlreadySettled,
     CaptureExceedsHold,
@@ -24,6 +55,7 @@ from billing.ledger.settling import (
     capture,
     release,
 )
+from billing.models import RefundReason, RefundSide
 
 __all__ = [
     "AlreadyHeld",
@@ -31,22 +63,53 @@ __all__ = [
     "Balance",
     "CaptureExceedsHold",
     "Charge",
+    "Earnings",
     "InsufficientCredit",
+    "InsufficientEarnings",
     "KeyReused",
     "Limit",
     "LimitReached",
+    "NoSuchDispute",
     "NoSuchHold",
+    "NoSuchPayout",
+    "NoSuchTopupRefund",
+    "PayoutSettled",
     "Problem",
+    "RefundExceedsCharge",
+    "RefundExceedsCredit",
+    "RefundReason",
+    "RefundSide",
+    "Refunded",
     "Share",
     "SpendScope",
+    "TopupRefundSettled",
     "Usage",
+    "Withdrawn",
     "balance",
     "capture",
     "credit",
+    "dispute_reinstated",
+    "dispute_withdrawn",
+    "expire_grants",
+    "fee",
     "hold",
+    "legs_of",
     "limits_of",
+    "mature",
+    "maturing",
     "open_workspace",
+    "payout_done",
+    "payout_failed",
+    "payout_returned",
+    "payout_started",
+    "publisher_balance",
+    "refund",
     "release",
     "set_limit",
+    "topup_refund_done",
+    "topup_refund_failed",
+    "topup_refund_returned",
+    "topup_refund_started",
+    "totals",
     "verify",
 ]

@@ -11,11 +11,16 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Sum
 from django.utils import timezone
 
-from billing.models import CACHED_KINDS, LedgerAccount, LedgerTransaction
+from billing.models import CACHED_KINDS, LedgerAccount, LedgerEntry, LedgerTransaction
 
 Kind = LedgerAccount.Kind
+
+
+class KeyReused(ValueError):
+    """The key was used before for something else: another owner, amount or source."""
 
 
 class AccountName(NamedTuple):
@@ -118,11 +123,11 @@ def post(
     reference: UUID | None = None,
     note: str = "",
     at: datetime | None = None,
-) -> bool:
+) -> int | None:
     """Writes one movement under its key, moves the cached balances with it, and opens accounts that are
     missing.
 
-    False when the key was used before: then nothing was written. Legs of zero are left out.
+    Returns its row id; None when the key was used before: then nothing was written. Legs of zero are left out.
     """
     wanted = {name: amount for name, amount in legs.items() if amount}
     parameters = (
@@ -142,4 +147,52 @@ def post(
             open_accounts(wanted, book=book)
             cursor.execute(_POST, parameters)
             posted, found = cursor.fetchone()
-    return posted is not None
+    return None if posted is None else int(posted)
+
+
+def post_once(
+    *,
+    book: str,
+    key: str,
+    kind: LedgerTransaction.Kind,
+    legs: Mapping[AccountName, int],
+    reference: UUID | None = None,
+    note: str = "",
+    at: datetime | None = None,
+) -> bool:
+    """`post`, which may be repeated: False where the same was posted before, `KeyReused` where something else was."""
+    if post(book=book, key=key, kind=kind, legs=legs, reference=reference, note=note, at=at) is not None:
+        return True
+    if legs_of(key, book=book) != {name.code: amount for name, amount in legs.items() if amount}:
+        raise KeyReused(f"the key {key!r} was used for another movement")
+    return False
+
+
+def legs_of(key: str, *, book: str) -> dict[str, int] | None:
+    """The amounts of the movement under a key by the codes of its accounts; None where there is none."""
+    posted = LedgerTransaction.objects.filter(book=book, key=key).values_list("pk", flat=True).first()
+    if posted is None:
+        return None
+    return dict(LedgerEntry.objects.filter(transaction=posted).values_list("account__code", "amount_micros"))
+
+
+def lock_credit(workspace_id: int, *, book: str) -> tuple[int, int]:
+    """Locks a workspace's spendable credit until the commit; what is available of granted and of bought credit."""
+    codes = [f"{kind}:{workspace_id}" for kind in CACHED_KINDS]
+    found = dict(
+        LedgerAccount.objects.select_for_update(no_key=True)
+        .filter(book=book, code__in=codes)
+        .order_by("pk")
+        .values_list("kind", "balance_micros")
+    )
+    return found.get(Kind.WORKSPACE_GRANTED.value, 0), found.get(Kind.WORKSPACE_BOUGHT.value, 0)
+
+
+def totals(*, book: str | None = None) -> dict[str, int]:
+    """The sum of every kind of account in the book. Minus `stripe_clearing` is what should be at Stripe."""
+    rows = (
+        LedgerEntry.objects.filter(account__book=current_book(book))
+        .values_list("account__kind")
+        .annotate(total=Sum("amount_micros"))
+    )
+    return {kind.value: 0 for kind in Kind} | dict(rows)

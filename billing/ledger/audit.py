@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from django.db import connection, transaction
+
+from billing.models import LedgerAccount, LedgerTransaction
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,35 @@ class Problem:
     check: str
     detail: str
 
+
+Kind, K = LedgerTransaction.Kind, LedgerAccount.Kind
+_CREDIT = (K.WORKSPACE_GRANTED, K.WORKSPACE_BOUGHT)
+_EARNED = (K.PUBLISHER_PENDING, K.PUBLISHER_UNPAYABLE, K.PLATFORM_REVENUE)
+_OUTSIDE = (K.STRIPE_CLEARING, K.PLATFORM_BANK)
+_DISPUTED = (*_CREDIT, K.PLATFORM_LOSSES, K.STRIPE_CLEARING)
+
+# The accounts that a movement of each kind may touch.
+ACCOUNTS = {
+    Kind.GRANT: (K.WORKSPACE_GRANTED, K.PLATFORM_PROMO),
+    Kind.PURCHASE: (K.WORKSPACE_BOUGHT, K.STRIPE_CLEARING),
+    Kind.HOLD: (*_CREDIT, K.WORKSPACE_HELD),
+    Kind.RELEASE: (*_CREDIT, K.WORKSPACE_HELD),
+    Kind.CAPTURE: (*_CREDIT, K.WORKSPACE_HELD, *_EARNED),
+    Kind.REFUND: (*_CREDIT, *_EARNED, K.PUBLISHER_PAYABLE),
+    Kind.MATURE: (K.PUBLISHER_PENDING, K.PUBLISHER_PAYABLE),
+    Kind.PAYOUT: (K.PUBLISHER_PAYABLE, K.PUBLISHER_IN_TRANSIT),
+    Kind.PAID_OUT: (K.PUBLISHER_IN_TRANSIT, *_OUTSIDE),
+    Kind.PAYOUT_FAILED: (K.PUBLISHER_IN_TRANSIT, K.PUBLISHER_PAYABLE),
+    Kind.PAYOUT_RETURNED: (K.PUBLISHER_PAYABLE, *_OUTSIDE),
+    Kind.TOPUP_REFUND: (K.WORKSPACE_BOUGHT, K.WORKSPACE_REFUNDING),
+    Kind.TOPUP_REFUNDED: (K.WORKSPACE_REFUNDING, K.STRIPE_CLEARING),
+    Kind.TOPUP_REFUND_FAILED: (K.WORKSPACE_BOUGHT, K.WORKSPACE_REFUNDING, K.STRIPE_CLEARING),
+    Kind.DISPUTE: _DISPUTED,
+    Kind.REINSTATED: _DISPUTED,
+    Kind.EXPIRED: (K.WORKSPACE_GRANTED, K.PLATFORM_PROMO),
+    Kind.FEE: (K.PLATFORM_FEES, K.STRIPE_CLEARING),
+}
+_ALLOWED = json.dumps({kind.value: [account.value for account in may] for kind, may in ACCOUNTS.items()})
 
 # Each check lists what is wrong, one row each, as one text column; no rows is good.
 _CHECKS = {
@@ -95,7 +127,7 @@ _CHECKS = {
         SELECT format('day %%s of workspace %%s, %%s', day, workspace_id, model)
           FROM (SELECT workspace_id, book, day, model, key_id, user_id, sum(runs) AS runs,
                        sum(not_charged) AS not_charged, sum(amount_micros) AS amount_micros
-                  FROM billing_usageday GROUP BY 1, 2, 3, 4, 5, 6) d
+                  FROM billing_usageday GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(runs) > 0) d
           FULL JOIN (SELECT workspace_id, book, (occurred_at AT TIME ZONE 'UTC')::date AS day, model,
                             coalesce(key_id, 0) AS key_id, coalesce(user_id, 0) AS user_id, count(*) AS counted,
                             count(*) FILTER (WHERE amount_micros = 0 AND status <> 'succeeded') AS free,
@@ -103,6 +135,161 @@ _CHECKS = {
                        FROM billing_usagerecord GROUP BY 1, 2, 3, 4, 5, 6) r
          USING (workspace_id, book, day, model, key_id, user_id)
          WHERE (d.runs, d.not_charged, d.amount_micros) IS DISTINCT FROM (r.counted, r.free, r.total)
+    """,
+    "a day of usage is the sum of its refunds": """
+        SELECT format('day %%s of workspace %%s, %%s', day, workspace_id, model)
+          FROM (SELECT workspace_id, book, day, model, key_id, user_id, sum(refunded_micros) AS refunded
+                  FROM billing_usageday WHERE refunded_micros > 0 GROUP BY 1, 2, 3, 4, 5, 6) d
+          FULL JOIN (SELECT u.workspace_id, u.book, (f.occurred_at AT TIME ZONE 'UTC')::date AS day, u.model,
+                            coalesce(u.key_id, 0) AS key_id, coalesce(u.user_id, 0) AS user_id,
+                            sum(f.amount_micros) AS total
+                       FROM billing_refund f JOIN billing_usagerecord u ON u.reference = f.reference
+                      GROUP BY 1, 2, 3, 4, 5, 6) r
+         USING (workspace_id, book, day, model, key_id, user_id)
+         WHERE d.refunded IS DISTINCT FROM r.total
+    """,
+    "no more was refunded than was charged": """
+        SELECT format('run %%s: charged %%s, refunded %%s', f.reference, h.captured_micros, f.total)
+          FROM (SELECT reference, book, workspace_id, sum(amount_micros) AS total, sum(granted_micros) AS granted,
+                       sum(pending_micros + payable_micros) AS payable, sum(unpayable_micros) AS unpayable
+                  FROM billing_refund GROUP BY 1, 2, 3) f
+          LEFT JOIN billing_hold h ON h.reference = f.reference AND h.book = f.book
+                                  AND h.workspace_id = f.workspace_id AND h.state = 'captured'
+          LEFT JOIN (SELECT t.book, t.reference, sum(e.amount_micros) FILTER (WHERE a.kind = 'publisher_pending')
+                            AS payable, sum(e.amount_micros) FILTER (WHERE a.kind = 'publisher_unpayable') AS unpayable
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind = 'capture' GROUP BY 1, 2) c ON c.reference = f.reference AND c.book = f.book
+         WHERE h.id IS NULL OR f.total > h.captured_micros
+            OR f.granted > least(h.granted_micros, h.captured_micros)
+            OR f.total - f.granted > h.captured_micros - least(h.granted_micros, h.captured_micros)
+            OR f.payable > coalesce(c.payable, 0) OR f.unpayable > coalesce(c.unpayable, 0)
+    """,
+    "a refund is what its movement moved": """
+        SELECT format('transaction %%s (%%s)', coalesce(m.id, f.transaction_id), m.key)
+          FROM (SELECT t.id, t.key, t.reference, t.book, min(a.workspace_id) AS workspace,
+                       min(a.publisher_id) AS publisher,
+                       coalesce(sum(e.amount_micros) FILTER (WHERE a.kind = 'workspace_granted'), 0) AS granted,
+                       coalesce(sum(e.amount_micros) FILTER (WHERE a.kind = 'workspace_bought'), 0) AS bought,
+                       coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'publisher_pending'), 0) AS pending,
+                       coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'publisher_payable'), 0) AS payable,
+                       coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'publisher_unpayable'), 0) AS unpayable
+                  FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                  JOIN billing_ledgeraccount a ON a.id = e.account_id
+                 WHERE t.kind = 'refund' GROUP BY t.id) m
+          FULL JOIN billing_refund f ON f.transaction_id = m.id
+         WHERE (m.reference, m.book, m.workspace, m.granted, m.bought, m.pending, m.payable, m.unpayable)
+               IS DISTINCT FROM (f.reference, f.book::varchar, f.workspace_id, f.granted_micros,
+                                 f.amount_micros - f.granted_micros, f.pending_micros, f.payable_micros,
+                                 f.unpayable_micros)
+            OR m.publisher IS NOT NULL AND m.publisher IS DISTINCT FROM f.publisher_id
+    """,
+    "pending, in transit, unpayable and refunding are never below zero": """
+        SELECT format('account %%s: %%s', a.code, sum(e.amount_micros))
+          FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+         WHERE a.kind IN ('publisher_pending', 'publisher_in_transit', 'publisher_unpayable', 'workspace_refunding')
+         GROUP BY a.id HAVING sum(e.amount_micros) < 0
+    """,
+    "in transit is what payouts under way amount to": """
+        SELECT format('publisher %%s, book %%s: entries %%s, payouts %%s', publisher_id, book,
+                      coalesce(e.total, 0), coalesce(p.total, 0))
+          FROM (SELECT a.publisher_id, a.book, sum(e.amount_micros) AS total
+                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+                 WHERE a.kind = 'publisher_in_transit' GROUP BY 1, 2) e
+          FULL JOIN (SELECT a.publisher_id, a.book, sum(e.amount_micros) AS total
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind = 'payout' AND a.kind = 'publisher_in_transit'
+                        AND NOT EXISTS (SELECT 1 FROM billing_ledgertransaction d
+                                         WHERE d.book = t.book AND d.key = 'payout_done:' || t.reference)
+                      GROUP BY 1, 2) p USING (publisher_id, book)
+         WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
+    """,
+    "refunding is what refunds of credit under way amount to": """
+        SELECT format('workspace %%s, book %%s: entries %%s, refunds %%s', workspace_id, book,
+                      coalesce(e.total, 0), coalesce(p.total, 0))
+          FROM (SELECT a.workspace_id, a.book, sum(e.amount_micros) AS total
+                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+                 WHERE a.kind = 'workspace_refunding' GROUP BY 1, 2) e
+          FULL JOIN (SELECT a.workspace_id, a.book, sum(e.amount_micros) AS total
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind = 'topup_refund' AND a.kind = 'workspace_refunding'
+                        AND NOT EXISTS (SELECT 1 FROM billing_ledgertransaction d
+                                         WHERE d.book = t.book AND d.key = 'topup_refund_done:' || t.reference)
+                      GROUP BY 1, 2) p USING (workspace_id, book)
+         WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
+    """,
+    "no more came back of a payout than was paid": """
+        SELECT format('payout %%s: paid %%s, back %%s', t.reference,
+                      sum(e.amount_micros) FILTER (WHERE t.kind = 'payout'),
+                      sum(e.amount_micros) FILTER (WHERE t.kind = 'payout_returned'))
+          FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+          JOIN billing_ledgeraccount a ON a.id = e.account_id
+         WHERE t.kind = 'payout' AND a.kind = 'publisher_in_transit'
+            OR t.kind = 'payout_returned' AND a.kind = 'publisher_payable'
+         GROUP BY t.book, t.reference
+        HAVING coalesce(sum(e.amount_micros) FILTER (WHERE t.kind = 'payout_returned'), 0)
+               > coalesce(sum(e.amount_micros) FILTER (WHERE t.kind = 'payout'), 0)
+            OR bool_or(t.kind = 'payout_returned') AND NOT EXISTS (
+               SELECT 1 FROM billing_ledgertransaction d WHERE d.book = t.book
+                  AND d.key = 'payout_done:' || t.reference AND d.kind = 'paid_out')
+    """,
+    "a dispute that was won gave back what it had taken": """
+        SELECT format('transaction %%s (%%s)', r.id, r.key)
+          FROM billing_ledgertransaction r
+          LEFT JOIN billing_ledgertransaction w
+                 ON w.book = r.book AND w.key = regexp_replace(r.key, ':reinstated$', ':withdrawn')
+         WHERE r.kind = 'reinstated'
+           AND (w.id IS NULL OR EXISTS (SELECT 1 FROM billing_ledgerentry e
+                                         WHERE e.transaction_id IN (r.id, w.id)
+                                         GROUP BY e.account_id HAVING sum(e.amount_micros) <> 0))
+    """,
+    "granted credit comes from grants": """
+        SELECT format('workspace %%s, book %%s: granted %%s, left of grants %%s', a.workspace_id, a.book,
+                      a.balance_micros + coalesce(h.held, 0), coalesce(g.left_micros, 0))
+          FROM billing_ledgeraccount a
+          LEFT JOIN (SELECT workspace_id, book, sum(granted_micros) AS held
+                       FROM billing_hold WHERE state = 'open' GROUP BY 1, 2) h
+                 ON h.workspace_id = a.workspace_id AND h.book = a.book
+          LEFT JOIN (SELECT workspace_id, book, sum(left_micros) AS left_micros
+                       FROM billing_grant GROUP BY 1, 2) g
+                 ON g.workspace_id = a.workspace_id AND g.book = a.book
+         WHERE a.kind = 'workspace_granted' AND a.balance_micros + coalesce(h.held, 0) > coalesce(g.left_micros, 0)
+    """,
+    "a grant is what its movement added": """
+        SELECT format('transaction %%s (%%s)', coalesce(m.id, g.transaction_id), m.key)
+          FROM (SELECT t.id, t.key, t.book, a.workspace_id, e.amount_micros
+                  FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                  JOIN billing_ledgeraccount a ON a.id = e.account_id
+                 WHERE t.kind IN ('grant', 'refund', 'reinstated') AND a.kind = 'workspace_granted') m
+          FULL JOIN billing_grant g ON g.transaction_id = m.id
+         WHERE (m.book::varchar, m.workspace_id, m.amount_micros)
+               IS DISTINCT FROM (g.book, g.workspace_id, g.amount_micros)
+    """,
+    "movements have the accounts of their kind": """
+        SELECT format('transaction %%s (%%s): entry on %%s', t.id, t.key, a.code)
+          FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+          JOIN billing_ledgeraccount a ON a.id = e.account_id
+         WHERE NOT coalesce(%(allowed)s::jsonb -> t.kind ? a.kind, false)
+    """,
+    "what matured was earned before and not refunded": """
+        SELECT format('publisher %%s, book %%s: pending %%s, too young %%s', a.publisher_id, a.book, a.total, y.total)
+          FROM (SELECT a.publisher_id, a.book, sum(e.amount_micros) AS total,
+                       coalesce(max(m.matured_until), '-infinity') AS until
+                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+                  LEFT JOIN billing_maturity m ON m.publisher_id = a.publisher_id AND m.book = a.book
+                 WHERE a.kind = 'publisher_pending' GROUP BY 1, 2) a
+          CROSS JOIN LATERAL (
+               SELECT coalesce((SELECT sum(e.amount_micros) FROM billing_ledgeraccount p
+                                  JOIN billing_ledgerentry e ON e.account_id = p.id
+                                  JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+                                 WHERE p.kind = 'publisher_pending' AND p.publisher_id = a.publisher_id
+                                   AND p.book = a.book AND t.kind = 'capture' AND t.created_at > a.until), 0)
+                    - coalesce((SELECT sum(f.pending_micros) FROM billing_refund f
+                                 WHERE f.publisher_id = a.publisher_id AND f.book = a.book
+                                   AND f.earned_at > a.until), 0) AS total) y
+         WHERE a.total < y.total
     """,
 }
 
@@ -118,6 +305,6 @@ def verify() -> list[Problem]:
         if is_own_transaction:  # one snapshot for all checks, whatever is committed meanwhile
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for check, query in _CHECKS.items():
-            cursor.execute(query, [])
+            cursor.execute(query, {"allowed": _ALLOWED})
             problems += [Problem(check, row[0]) for row in cursor.fetchall()]
     return problems

@@ -1,0 +1,38 @@
+"""The rows of the money. Only `billing.ledger` writes them; everything else reads."""
+
+from __future__ import annotations
+
+from billing.models.books import (
+    CACHED_KINDS,
+    PUBLISHER_KINDS,
+    Book,
+    Hold,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+)
+from billing.models.limits import LowBalance, Period, ScopeKind, SpendLimit, SpendWindow
+from billing.models.movements import Grant, Maturity, Refund, RefundReason, RefundSide
+from billing.models.usage import UsageDay, UsageRecord
+
+__all__ = [
+    "CACHED_KINDS",
+    "PUBLISHER_KINDS",
+    "Book",
+    "Grant",
+    "Hold",
+    "LedgerAccount",
+    "LedgerEntry",
+    "LedgerTransaction",
+    "LowBalance",
+    "Maturity",
+    "Period",
+    "Refund",
+    "RefundReason",
+    "RefundSide",
+    "ScopeKind",
+    "SpendLimit",
+    "SpendWindow",
+    "UsageDay",
+    "UsageRecord",
+]

@@ -1,0 +1,116 @@
+"""What is known of movements beyond their entries: refunds, grants, and how far earnings have matured."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from billing.models.books import Book, LedgerTransaction
+
+
+class RefundReason(models.TextChoices):
+    """Why a charge was given back. A closed list: it is counted, and told to the buyer."""
+
+    BAD_OUTPUT = "bad_output", "The output was not what was asked for"
+    FAULT = "fault", "Something broke although the run succeeded"
+    DUPLICATE = "duplicate", "The same run was charged twice"
+    OVERCHARGED = "overcharged", "The price or the quantity was wrong"
+    WITHDRAWN = "withdrawn", "The output had to be taken away"
+    GOODWILL = "goodwill", "Goodwill"
+
+
+class RefundSide(models.TextChoices):
+    """Who gave a charge back."""
+
+    OPERATOR = "operator"
+    PUBLISHER = "publisher"
+    SYSTEM = "system"
+
+
+class Refund(models.Model):
+    """A part of a charge that was given back after the capture: what each of those got or lost by it."""
+
+    transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
+    reference = models.UUIDField()  # the prediction's public id, as of the hold
+    workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
+    publisher = models.ForeignKey(
+        "marketplace.Publisher", on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    book = models.CharField(max_length=4, choices=Book.choices)
+    amount_micros = models.BigIntegerField()
+    granted_micros = models.BigIntegerField()  # the part of it that went back to granted credit
+    pending_micros = models.BigIntegerField()  # what the publisher lost, by the account it was taken from
+    payable_micros = models.BigIntegerField()
+    unpayable_micros = models.BigIntegerField()
+    reason = models.CharField(max_length=12, choices=RefundReason.choices)
+    side = models.CharField(max_length=10, choices=RefundSide.choices)
+    note = models.CharField(max_length=500, blank=True)
+    by_user_id = models.BigIntegerField(null=True, blank=True)
+    earned_at = models.DateTimeField()  # when the charge was captured
+    occurred_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="refund_amounts",
+                condition=Q(amount_micros__gt=0, granted_micros__gte=0, pending_micros__gte=0)
+                & Q(payable_micros__gte=0, unpayable_micros__gte=0)
+                & Q(granted_micros__lte=F("amount_micros"))
+                & Q(amount_micros__gte=F("pending_micros") + F("payable_micros") + F("unpayable_micros")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["reference"], name="refund_reference"),
+            models.Index(fields=["workspace", "-occurred_at"], name="refund_workspace"),
+            models.Index(fields=["publisher", "earned_at"], name="refund_publisher"),
+        ]
+
+    def __str__(self) -> str:
+        return f"refund of {self.amount_micros} for {self.reference}"
+
+
+class Grant(models.Model):
+    """Credit that was given and not bought: where it came from, and until when it can be spent.
+
+    `left_micros` is what can be left of it, as of the workspace's latest grant or expiry: spending does not touch it.
+    """
+
+    workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
+    book = models.CharField(max_length=4, choices=Book.choices)
+    transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
+    origin = models.CharField(max_length=40)
+    amount_micros = models.BigIntegerField()
+    left_micros = models.BigIntegerField()
+    expires_at = models.DateTimeField(null=True, blank=True)  # null is never
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="grant_amounts",
+                condition=Q(amount_micros__gt=0, left_micros__gte=0) & Q(left_micros__lte=F("amount_micros")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "book"], name="grant_left", condition=Q(left_micros__gt=0)),
+            models.Index(fields=["expires_at"], name="grant_due", condition=Q(left_micros__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"grant of {self.amount_micros} from {self.origin}"
+
+
+class Maturity(models.Model):
+    """Until when a publisher's earnings have matured. Its lock puts in order whatever takes from the publisher."""
+
+    publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")
+    book = models.CharField(max_length=4, choices=Book.choices)
+    matured_until = models.DateTimeField()
+    times = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["publisher", "book"], name="maturity_once")]
+
+    def __str__(self) -> str:
+        return f"maturity of publisher {self.publisher_id} in {self.book}"
