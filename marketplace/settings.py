@@ -35,6 +35,8 @@
 | EMAIL_VERIFICATION | optional; mandatory with smtp | must newcomers prove their address before they are let in |
 | TRUSTED_PROXIES | 0 | proxies in front, whose X-Forwarded-For tells where a visitor comes from |
 | LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
+| PUBLISHER_REFUNDS_MICROS | 50000000 | what a publisher may give back a day; beyond it the operator does |
+| INVOICE_FROM | Vitrine at PUBLIC_URL's host | who issues invoices: name; address; tax number, a line each |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 | ADAPTERS_MB | 4096 | disk for the files of adapters beside an engine |
@@ -359,6 +361,8 @@ INPUT_DAYS = env_int("INPUT_DAYS", 30, least=1)
 FREE_CANCELS_PER_DAY = env_int("FREE_CANCELS_PER_DAY", 20)
 STARTER_CREDIT_MICROS = env_int("STARTER_CREDIT_MICROS", 5_000_000)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
+INVOICE_FROM = env("INVOICE_FROM", f"Vitrine at {urlsplit(PUBLIC_URL).hostname}")
+PUBLISHER_REFUNDS_MICROS = env_int("PUBLISHER_REFUNDS_MICROS", 50_000_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)

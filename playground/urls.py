@@ -9,13 +9,16 @@ from allauth.mfa.totp import views as totp
 from django.urls import path, re_path
 
 from playground import docs
+from playground.api import invoices as api_invoices
 from playground.api import keys as api_keys
 from playground.api import media as api_media
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import console as console_pages
+from playground.pages import invoices as invoice_pages
 from playground.pages import keys as key_pages
+from playground.pages import refunds as refund_pages
 from playground.pages import usage as usage_pages
 from playground.pages import views as pages
 
@@ -55,6 +58,10 @@ urlpatterns = [
     path("dashboard/usage", usage_pages.usage, name="usage"),
     path("dashboard/usage.csv", usage_pages.usage_csv, name="usage-csv"),
     path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
+    path("dashboard/invoices", invoice_pages.invoices, name="invoices"),
+    path("dashboard/invoices/recipient", invoice_pages.invoice_recipient, name="invoice-recipient"),
+    path("dashboard/invoices/<str:month>", invoice_pages.invoice, name="invoice"),
+    path("dashboard/invoices/<str:month>/pdf", invoice_pages.invoice_pdf, name="invoice-pdf"),
     path("dashboard/keys", key_pages.keys, name="keys"),
     path("dashboard/keys/new", key_pages.new, name="key-new"),
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
@@ -82,6 +89,8 @@ urlpatterns = [
     path(
         "dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>/again", pages.redeliver, name="redeliver"
     ),
+    path("publish/runs/<str:prediction_id>", refund_pages.publisher_run, name="publisher-run"),
+    path("publish/runs/<str:prediction_id>/refund", refund_pages.publisher_refund, name="publisher-refund"),
     path("docs", docs.docs, name="docs"),
     path("llms.txt", docs.llms, name="llms"),
     path("llms-full.txt", docs.llms_full, name="llms-full"),
@@ -149,6 +158,8 @@ urlpatterns = [
     path("-/mail/<str:name>", pages.letter, name="letter"),
     path("-/engines", console_pages.engines, name="engines"),
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
+    path("-/refunds", refund_pages.refunds, name="refunds"),
+    path("-/refunds/<str:prediction_id>", refund_pages.refund, name="refund"),
     path("-/metrics", console_pages.metrics, name="metrics"),
     # The API
     path("api/v1/models", api.Models.as_view(), name="api-models"),
@@ -172,6 +183,9 @@ urlpatterns = [
     path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
     path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),
     path("api/v1/receipts/<str:prediction_id>", api_usage.Receipt.as_view(), name="api-receipt"),
+    path("api/v1/invoices", api_invoices.Invoices.as_view(), name="api-invoices"),
+    path("api/v1/invoices/<str:month>", api_invoices.Invoice.as_view(), name="api-invoice"),
+    path("api/v1/invoices/<str:month>/pdf", api_invoices.InvoicePdf.as_view(), name="api-invoice-pdf"),
     path("api/v1/assets", api_media.Assets.as_view(), name="api-assets"),
     path("api/v1/assets/uploads", api_media.Uploads.as_view(), name="api-uploads"),
     path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),

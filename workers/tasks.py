@@ -17,7 +17,7 @@ from celery import signals
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import low_balance
+from billing import invoices, low_balance
 from marketplace import mail  # noqa: F401 - registers its handler
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
@@ -111,6 +111,7 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
             webhooks.tidy()
         if daily:
             predictions.tidy_daily()
+            invoices.find_due()
     except Exception:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:

@@ -226,7 +226,8 @@ DELIVERY = record(
     payload=ref("WebhookPayload"),
 )
 PAYLOAD = record(
-    "What a webhook receives. `data` is the prediction as the API shows it; `trimmed` names its members that were left "
+    "What a webhook receives. `data` is the prediction as the API shows it, or of `prediction.refunded` its receipt "
+    "with the `refund` that it is about; `trimmed` names its members that were left "
     "out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=TIME,

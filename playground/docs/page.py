@@ -21,6 +21,7 @@ from playground import webhooks
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.examples import PREDICTION_REQUEST, PROMPT
 from playground.docs import recipes, reference
+from playground.refunds import RULES
 from playground.snippets import WAIT_SECONDS, snippets
 from playground.webhooks.outcome import BACKOFF
 
@@ -29,6 +30,7 @@ GUIDES = (
     ("authentication", "Authentication"),
     ("waiting", "Waiting, streaming, polling"),
     ("cost", "Cost and caps"),
+    ("refunds", "Refunds and invoices"),
     ("idempotency", "Idempotency"),
     ("files", "Files"),
     ("lists", "Lists and pages"),
@@ -57,6 +59,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "codes": [(one, reference.words(one.meaning)) for one in CODES.values()],
         "field_codes": FIELD_CODES,
         "failures": FAILURES.values(),
+        "refund_rules": [(one, reference.words(one.means)) for one in RULES],
         "scopes": SCOPES,
         "verify_python": recipes.VERIFY_PYTHON,
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,

@@ -21,6 +21,7 @@ class Event(models.TextChoices):
     SUCCEEDED = "prediction.succeeded", "Run succeeded"
     FAILED = "prediction.failed", "Run failed"
     CANCELED = "prediction.canceled", "Run canceled"
+    REFUNDED = "prediction.refunded", "Charge given back"
 
 
 TEST_EVENT = "webhook.test"  # sent by hand only, so it cannot be subscribed to
@@ -88,7 +89,7 @@ class Webhook(Signing):
 
     @property
     def event_words(self) -> list[str]:
-        """How the runs end that it is told of."""
+        """How the runs end that it is told of, and what of them besides."""
         return [one.removeprefix("prediction.") for one in self.events]
 
 

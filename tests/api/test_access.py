@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from django.utils import timezone
 
 from marketplace import keys
 from marketplace.ids import encode, uuid7
@@ -32,6 +33,9 @@ ROUTES = [
     ("get", "usage.csv", "usage:read", False, 200),
     ("get", "receipts", "usage:read", False, 200),
     ("get", "receipts/{id}", "usage:read", False, 200),
+    ("get", "invoices", "usage:read", False, 200),
+    ("get", "invoices/{month}", "usage:read", False, 200),
+    ("get", "invoices/{month}/pdf", "usage:read", False, 200),
     ("get", "assets", "assets:read", False, 200),
     ("post", "assets", "assets:write", False, 503),  # the edge brings the file, see tests/edge
     ("post", "assets/uploads", "assets:write", False, 201),
@@ -60,7 +64,7 @@ def route(request):
 
 def ask(who: Caller, route, run):
     method, path, *_ = route
-    path = path.format(id=run.uid if run else "none")
+    path = path.format(id=run.uid if run else "none", month=f"{timezone.now():%Y-%m}")
     if method == "get":
         return who.get(path)
     if method == "delete":
@@ -69,7 +73,7 @@ def ask(who: Caller, route, run):
 
 
 def text_of(answer) -> str:
-    return answer.getvalue().decode() if answer.streaming else answer.text
+    return (answer.getvalue() if answer.streaming else answer.content).decode(errors="replace")
 
 
 def test_the_owner_may(world, route):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
+from django.utils import timezone
 
 from billing import ledger
 from marketplace import keys, people
@@ -52,6 +53,10 @@ LISTS = {
     "usage": Act.SEE,
     "usage-csv": Act.SEE,
     "usage-limits": Act.BILLING,
+    "invoices": Act.SEE,
+    "invoice": Act.SEE,
+    "invoice-pdf": Act.SEE,
+    "invoice-recipient": Act.BILLING,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -78,6 +83,8 @@ OBJECTS = {
     "prediction-share": Act.RUN,
     "prediction-revoke": Act.RUN,
     "prediction-example": Act.PUBLISH,
+    "publisher-run": Act.SEE,
+    "publisher-refund": Act.BILLING,
     "key": Act.KEYS,
     "key-rotate": Act.KEYS,
     "key-revoke": Act.KEYS,
@@ -94,7 +101,7 @@ OBJECTS = {
 }
 
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
-OPERATORS = ("engines", "engine-act")
+OPERATORS = ("engines", "engine-act", "refunds", "refund")
 
 TOLD_ON_THE_LIST = (
     "member-role",
@@ -169,6 +176,7 @@ def house(world):
         "<str:member_id>": encode(rows["billing"].user.public_id, "u"),
         "<str:invitation_id>": encode(invitation.public_id, "i"),
         "<str:form>": "csv",
+        "<str:month>": f"{timezone.now():%Y-%m}",
         "<slug:act>/<str:target>": "drain/nobody",
     }
     found = {}

@@ -15,6 +15,7 @@ DASHBOARD = (
     "history",
     "history/all",
     "usage",
+    "invoices",
     "keys",
     "keys/new",
     "webhooks",
