@@ -329,14 +329,10 @@ def _moved(workspace_id: int, first: date, book: str) -> tuple[int, dict[str, in
     """What came and went other than by runs: in all before the month, and by kind within. Less what is on its way
     back to who bought it."""
     kinds = (Kind.WORKSPACE_GRANTED, Kind.WORKSPACE_BOUGHT, Kind.WORKSPACE_HELD)
-    wanted = {
-        "book": book,
-        "start": _midnight(first),
-        "end": _midnight(following(first)),
-        "codes": [AccountName(kind, workspace_id).code for kind in kinds],
-    }
+    codes = [AccountName(kind, workspace_id).code for kind in kinds]
+    start, end = _midnight(first), _midnight(following(first))
     with connection.cursor() as cursor:
-        cursor.execute(_MOVED, wanted)
+        cursor.execute(_MOVED, {"book": book, "start": start, "end": end, "codes": codes})
         rows = cursor.fetchall()
     return sum(before for _, before, _ in rows), {kind: within for kind, _, within in rows}
 
@@ -354,14 +350,9 @@ SELECT r.model, line ->> 'unit', sum((line ->> 'quantity')::numeric), line ->> '
 
 def _lines(workspace_id: int, first: date, book: str, charged_micros: int) -> Sequence[Line]:
     """What was charged by model, unit and price; they add up to the charge."""
-    wanted = {
-        "workspace": workspace_id,
-        "book": book,
-        "start": _midnight(first),
-        "end": _midnight(following(first)),
-    }
+    start, end = _midnight(first), _midnight(following(first))
     with connection.cursor() as cursor:
-        cursor.execute(_LINES, wanted)
+        cursor.execute(_LINES, {"workspace": workspace_id, "book": book, "start": start, "end": end})
         rows = cursor.fetchall()
     lines = [Line(model, unit, _plain(quantity), *rest) for model, unit, quantity, *rest in rows]
     missing = charged_micros - sum(line.amount_micros for line in lines)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
@@ -24,7 +25,6 @@ AVERAGE_DAYS = 7
 ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
 CHUNK = 2000
 RECENT = ("-occurred_at", "-id")
-SUMS = (Sum("runs"), Sum("not_charged"), Sum("amount_micros"), Sum("refunded_micros"))
 
 
 class Group(StrEnum):
@@ -88,17 +88,33 @@ def by_day(
     workspace_id: int, group: Group, first: date, last: date, *, book: str | None = None
 ) -> dict[date, dict[Name, Sums]]:
     """What was used on each day from `first` to `last`, by the group's names; days without usage are missing."""
+    return _by_step("day", workspace_id, group, first, last, book)
+
+
+def by_week(
+    workspace_id: int, group: Group, first: date, last: date, *, book: str | None = None
+) -> dict[date, dict[Name, Sums]]:
+    """What was used in each week, by its Monday, as `by_day` says it of days; only days from `first` to `last` count,
+    so that the weeks at both ends may be parts of one."""
+    # 1900 began on a Monday.
+    return _by_step("day - (day - date '1900-01-01') %% 7", workspace_id, group, first, last, book)
+
+
+def _by_step(
+    step: str, workspace_id: int, group: Group, first: date, last: date, book: str | None
+) -> dict[date, dict[Name, Sums]]:
+    """Summed up by the database, which has ten thousands of rows for a busy year, and told past the ORM, which takes
+    longer to hand the sums over than the database to find them."""
     found: dict[date, dict[Name, Sums]] = {}
-    column = COLUMNS[group]
-    sums = (
-        _days(workspace_id, book)
-        .filter(day__range=(first, last))
-        .values_list("day", *([column] if group is not Group.DAY else []))
-        .annotate(*SUMS)
-    )
-    for day, *found_as, runs, not_charged, amount, refunded in sums:
-        name = found_as[0] if found_as else day
-        found.setdefault(day, {})[name] = Sums(runs, not_charged, amount, refunded)
+    query = f"""
+        SELECT {step}, {COLUMNS[group] if group is not Group.DAY else step},
+               sum(runs)::bigint, sum(not_charged)::bigint, sum(amount_micros)::bigint,
+               sum(refunded_micros)::bigint
+          FROM billing_usageday WHERE workspace_id = %s AND book = %s AND day BETWEEN %s AND %s GROUP BY 1, 2"""  # noqa: S608 - made of constants
+    with connection.cursor() as cursor:
+        cursor.execute(query, [workspace_id, current_book(book), first, last])
+        for day, name, *sums in cursor:
+            found.setdefault(day, {})[name] = Sums(*sums)
     return found
 
 
@@ -107,7 +123,10 @@ def by(
 ) -> dict[Name, Sums]:
     """What was used from `first` to `last` by the group's names: days in order, all else by what it cost."""
     rows = (
-        _days(workspace_id, book).filter(day__range=(first, last)).values_list(COLUMNS[group]).annotate(*SUMS)
+        _days(workspace_id, book)
+        .filter(day__range=(first, last))
+        .values_list(COLUMNS[group])
+        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"), Sum("refunded_micros"))
     )
     order = [COLUMNS[group]] if group is Group.DAY else ["-amount_micros__sum", "-runs__sum", COLUMNS[group]]
     return {name: Sums(*sums) for name, *sums in rows.order_by(*order)}

@@ -29,7 +29,9 @@ from psycopg import sql
 
 from marketplace.host import embedded
 from marketplace.host.places import ROLE, SUPERUSER, Places
+from tests.leftovers import pytest_sessionfinish, pytest_terminal_summary, pytest_warning_recorded
 
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_recorded"]
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
 OURS = (

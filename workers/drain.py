@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0  # then the task ends and sends itself again, so that a stop or an update finds a gap
 LINGER_SECONDS = 2.0  # for which an engine with nothing to do listens before it ends its task
+PASS_SECONDS = 0.1  # before a hint that an engine may not follow is given to the others again
 STOP_SECONDS = 0.25  # between looks, while it listens, at whether the process shall stop
 MAX_TRIES = 3  # of processes that end while they make a version ready
 TRIES_SECONDS = 1800  # for which they are remembered
@@ -59,11 +60,22 @@ def drain_lane(lane: str) -> None:
 
                 while _work_off(me, lane, ends_at, heard) and heard(time.monotonic() + LINGER_SECONDS):
                     pass
-        if not _work_off(me, lane, ends_at) and _may_take():
-            dispatch.send_wake(lane)
+        if not _work_off(me, lane, ends_at):
+            if _may_take():
+                dispatch.send_wake(lane)
+            else:
+                _pass_on(me, lane)
     finally:
         _finisher.rest()
         Telling.rest()
+
+
+def _pass_on(me: session.Session, lane: str) -> None:
+    """The hint that came here is for whoever may take what it is about: engines that rest or stop do not keep it."""
+    others = [one for one in live.engines(lane) if one["worker"] != me.worker and not one["draining"]]
+    if others and work.is_waited_for(lane):
+        time.sleep(PASS_SECONDS)  # in which the others hear of it first, or it comes back here
+        dispatch.wake_now(lane)
 
 
 def _may_take() -> bool:

@@ -19,11 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
 from django.db import OperationalError, close_old_connections, connections
 
+from marketplace import dispatch
 from playground import live
 from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
@@ -40,6 +42,7 @@ LOCKED_GRACE_SECONDS = (
     5  # beyond that, for code that hangs with Python's own lock, when no thread of ours can act
 )
 KEEP_SECONDS = 600  # in which made results are stored; a disk that hangs longer ends the process
+LAST_WORDS_SECONDS = 10.0  # in which a process that hangs says so before it ends
 EXIT_HUNG = 70
 # A server that vanishes without a word is noticed by the lock's connection within seconds, not within hours.
 LOCK_CONNECTION: dict[str, Any] = {
@@ -92,6 +95,16 @@ def drain_left_s() -> float:
 def is_resting() -> bool:
     """Whether the operator asked this engine to take nothing new; what runs finishes."""
     return _resting.is_set()
+
+
+def note_rest(shall_rest: bool, *, lanes: Iterable[str]) -> None:  # noqa: FBT001 - what `live.shall_rest` says
+    """Rest, or work again: then at once, as who came meanwhile has been hinted at already."""
+    if shall_rest:
+        _resting.set()
+    elif is_resting():
+        _resting.clear()
+        for lane in lanes:
+            dispatch.wake_now(lane)
 
 
 class Session:
@@ -189,12 +202,32 @@ class Session:
         if time.monotonic() > min(self._ends_at, self._kept_until):
             log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
             os._exit(EXIT_HUNG)
+        if said := self.engine.pulse.hangs():
+            self._end_hung(said)
         try:
             self._connection.execute("SELECT 1")
         except psycopg.OperationalError:
             log.warning("the lock's connection broke; taking the lock again")
             self._connection.close()
             self._take_lock()
+
+    def _end_hung(self, said: str) -> None:
+        """End the process, and say before it of what: its runs need not be missed first, and try elsewhere."""
+        log.error("%s Ending the process %s", said, os.getpid())
+        threading.Timer(LAST_WORDS_SECONDS, os._exit, [EXIT_HUNG]).start()  # where the database says nothing
+        with self._guard:
+            jobs = dict(self._jobs)
+        for one, fence in jobs.items():
+            try:
+                seen = live.read(UUID(one))
+                logs = seen["logs"] if seen is not None and seen["attempt"] == fence else ()
+                message = f"{said} Its worker was ended for it, and nothing was charged."
+                work.fail(
+                    id=one, fence=fence, code="hung", message=message, retryable=True, logs=logs, killed=True
+                )
+            except Exception:
+                log.exception("of %s nothing could be told; it comes back by the end of the process", one)
+        os._exit(EXIT_HUNG)
 
     def _renew(self) -> None:
         with self._guard:
@@ -232,10 +265,7 @@ class Session:
                     "evictions": self.engine.residents.evictions,
                 }
             )
-        if live.shall_rest(self.worker):
-            _resting.set()
-        elif is_resting():
-            _resting.clear()
+        note_rest(live.shall_rest(self.worker), lanes=self.lanes)
 
 
 def _keep_doing(beat: Callable[[], None], seconds: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -12,6 +13,16 @@ from marketplace import schema
 from marketplace.models import Endpoint, Listing, Price, Version
 
 MAX_REVISIONS = 100
+MAX_VALUE = 200  # characters of one value that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of how it runs that changed, by its dotted name; None before it was there and when it is no more."""
+
+    name: str
+    before: str | None
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +33,8 @@ class Revision:
     endpoint: Endpoint | None
     is_default: bool
     is_first: bool
-    recipe: tuple[str, ...]
+    weights_changed: int  # files
+    settings: tuple[Setting, ...]
     changes: tuple[schema.Change, ...]
     prices: tuple[tuple[datetime, tuple[Price, ...]], ...]
 
@@ -46,7 +58,8 @@ def revisions(listing: Listing) -> list[Revision]:
                 endpoint=endpoint,
                 is_default=version.pk == listing.default_version_id,
                 is_first=before is None,
-                recipe=tuple(_recipe(before.manifest, version.manifest)) if before is not None else (),
+                weights_changed=_weights_changed(before.recipe, version.recipe) if before is not None else 0,
+                settings=tuple(_settings(before.manifest, version.manifest)) if before is not None else (),
                 changes=tuple(_changes(earlier, endpoint)) if both and earlier and endpoint else (),
                 prices=_prices(endpoint),
             )
@@ -72,25 +85,46 @@ def _changes(old: Endpoint, new: Endpoint) -> list[schema.Change]:
     return found
 
 
-def _recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What changed in how it runs, in words."""
-    before, after = old.get("recipe", {}), new.get("recipe", {})
-    said = []
-    hashes, others = before.get("hashes", {}), after.get("hashes", {})
-    if hashes != others:
-        changed = sum(hashes.get(name) != digest for name, digest in others.items())
-        changed += sum(name not in others for name in hashes)
-        said.append(f"new weights: {changed} file{'' if changed == 1 else 's'} changed")
-    said += [
-        f"{name} {before.get(name, 'unset')} → {after.get(name, 'unset')}"
-        for name in sorted({*before, *after} - {"hashes"})
-        if before.get(name) != after.get(name)
-    ]
-    limits, now = old.get("endpoint", {}), new.get("endpoint", {})
-    for name, label in (("max_seconds", "time limit"), ("start_within_seconds", "starts within")):
-        if limits.get(name) != now.get(name):
-            said.append(f"{label} {limits.get(name)} s → {now.get(name)} s")
-    return said
+def _weights_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+    """How many files are new, others or no more."""
+    before, after = old.get("hashes", {}), new.get("hashes", {})
+    return sum(before.get(name) != after.get(name) for name in {*before, *after})
+
+
+def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Setting]:
+    """What changed in how it runs, value by value: the recipe but for its hashes, and the endpoint's times."""
+    before, after = (dict(_flat(_ran_by(manifest))) for manifest in (old, new))
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield Setting(name, _shown(before.get(name)), _shown(after.get(name)))
+
+
+def _ran_by(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = {name: value for name, value in manifest.get("recipe", {}).items() if name != "hashes"}
+    limits = {
+        f"endpoint.{name}": f"{value} s"
+        for name in ("max_seconds", "start_within_seconds")
+        if (value := manifest.get("endpoint", {}).get(name)) is not None
+    }
+    return recipe | limits
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every value of a table and of those within by its dotted name."""
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _worded(value)
+
+
+def _worded(value: Any) -> str:
+    """A value as people read it: texts bare, all else as JSON says it."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _shown(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
 
 
 def _prices(endpoint: Endpoint | None) -> tuple[tuple[datetime, tuple[Price, ...]], ...]:

@@ -279,6 +279,7 @@ _FAILURES = (
     Failure("start_deadline", "The run did not start within the time it was given."),
     Failure("timeout", "The run took longer than its endpoint allows."),
     Failure("worker_lost", "The run was lost several times with its worker.", is_retried=True),
+    Failure("hung", "A step of it came to no end, several times.", is_retried=True),
     Failure("out_of_memory", "The memory of the worker was too small for it.", is_retried=True),
     Failure("engine_failed", "The engine failed while making it.", is_retried=True),
     Failure("not_started", "The worker could not start it.", is_retried=True),

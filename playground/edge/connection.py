@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +19,8 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
+
+from playground.edge.overlong import Rest, path_of
 
 HEADER_BYTES = 32 * 1024
 HEAD_SECONDS = 20  # from the first byte of a request to the end of its headers
@@ -64,6 +66,8 @@ class Channel(http.HTTPChannel):
         self._head_end: asyncio.TimerHandle | None = None
         self._end: asyncio.TimerHandle | None = None
         self._is_deaf = False
+        self._line = b""  # the last of the head
+        self._too_long: tuple[Any, Rest] | None = None  # what will be said of it, and what decides how
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
@@ -138,11 +142,12 @@ class Channel(http.HTTPChannel):
             super().timeoutConnection()  # type: ignore[no-untyped-call]
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._turn_away(is_line=True)
+        self._turn_away(line, is_line=True)
 
     def lineReceived(self, line: bytes) -> None:
+        self._line = line
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
-            self._turn_away(is_line=False)
+            self._turn_away(self._unread(), is_line=False)
         else:
             super().lineReceived(line)  # type: ignore[no-untyped-call]
 
@@ -174,35 +179,79 @@ class Channel(http.HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderCount > self.maxHeaders:
-            self._turn_away(is_line=False)
+            self._turn_away(self._unread(), is_line=False)
         else:
             self._refuse("malformed_request", "This is no HTTP that can be read.")
 
-    def _turn_away(self, *, is_line: bool) -> None:
+    def _unread(self) -> bytes:
+        """What has come from the line on at which the head became too much."""
+        return self._line + b"\r\n" + self._buffer
+
+    def _turn_away(self, unread: bytes, *, is_line: bool) -> None:
         """There is more before the body than fits: of the address if that is not over, else of the headers."""
+        from playground.api.problems import Problem
+        from playground.pages import errors
+
         in_address = bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
         limit = self.MAX_LENGTH if is_line else self.totalHeadersSize
         code, what = ("uri_too_long", "address") if in_address else ("headers_too_large", "headers")
-        self._refuse(code, f"The {what} may have at most {limit:,} bytes.", max_bytes=limit)
+        detail = f"The {what} may have at most {limit:,} bytes."
+        problem = Problem(code, detail, members={"max_bytes": limit})
+        first: bytes = unread if in_address else b"- " + self._path  # type: ignore[operator]
+        if not errors.is_page(path_of(first)):
+            self._say(problem)
+            return
+        self._too_long = problem, Rest()
+        self._deafen(self._read_on)
+        if self._head_end is None:
+            self._head_end = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up_head)
+        self._read_on(b"" if in_address else self._headers_so_far())
+        self._read_on(unread)
+
+    def _headers_so_far(self) -> bytes:
+        """What the headers that were read say of who asks; the last of them, which might go on, as it came."""
+        accepted = self.requests[-1].requestHeaders.getRawHeaders(b"Accept", [])
+        lines = [*(b"Accept: " + value for value in accepted), self._HTTPChannel__header]  # type: ignore[attr-defined]
+        return b"".join(line + b"\r\n" for line in lines if line)
+
+    def _read_on(self, data: bytes) -> None:
+        """More of a head that is too long, until it is known whether to answer with a page."""
+        if self._too_long is not None:
+            problem, rest = self._too_long
+            as_page = rest.asks_for_page(data)
+            if as_page is not None:
+                self._say(problem, as_page=as_page)
 
     def _give_up_head(self) -> None:
+        if self._too_long is not None:
+            self._say(self._too_long[0])
+            return
         detail = f"The headers did not come within {HEAD_SECONDS} s. Send the request again."
         self._refuse("request_timeout", detail)
 
-    def _refuse(self, code: str, detail: str, **members: Any) -> None:
-        """Answer with an error, and listen no more."""
+    def _refuse(self, code: str, detail: str) -> None:
         from playground.api.problems import Problem
 
+        self._say(Problem(code, detail))
+
+    def _say(self, problem: Any, *, as_page: bool = False) -> None:
+        """Answer with an error, and listen no more."""
         self.factory.wake(self)
         self._end_head()
-        self._is_deaf = True
-        self.dataReceived = lambda *_: None  # type: ignore[method-assign]
-        self.lineReceived = lambda *_: None  # type: ignore[method-assign]
+        self._too_long = None
+        self._deafen(lambda _: None)
         request = self.requests[-1] if self.requests else None
         if request is None or not request.is_refused:  # else it has its answer
-            refuse(self.transport, Problem(code, detail, members=members))
+            refuse(self.transport, problem, as_page=as_page)
         if request is not None:
             request.is_refused = True
+
+    def _deafen(self, hear: Callable[[bytes], None]) -> None:
+        """Take what still comes for no request."""
+        self._is_deaf = True
+        self._buffer = b""
+        self.dataReceived = hear  # type: ignore[method-assign,assignment]
+        self.lineReceived = lambda *_: None  # type: ignore[method-assign]
 
     def _end_head(self) -> None:
         if self._head_end is not None:

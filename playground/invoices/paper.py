@@ -11,12 +11,12 @@ import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import weblate_fonts
 from fontTools.ttLib import TTFont
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, WrapMode, XPos, YPos
 
 from billing.invoices import Month
 from billing.receipts import dollars
@@ -28,6 +28,7 @@ PLAIN, STRONG = (FONTS / "source-sans/ttf" / f"SourceSans3-{cut}.ttf" for cut in
 OTHERS: Final = ("KurintoSans", "KurintoSansJP", "KurintoSansSC", "KurintoSansKR")
 JOINERS: Final = ("\u200c", "\u200d")
 MARGIN, LEAD = 20, 5.2  # mm
+LONG = 40  # characters of a word that fit a line of any column
 INK, SOFT, LINE = 24, 110, 200  # greys
 UNITS = {
     "image": "images",
@@ -84,9 +85,9 @@ class _Paper(FPDF):
     def broken(self, text: str, width: float) -> list[str]:
         """The text in lines of at most this width, in the present font; to be `put` one by one."""
         found = self.multi_cell(
-            width, LEAD, text, dry_run=True, output="LINES", align="L", wrapmode=_wrap(text)
+            width, LEAD, text, dry_run=True, output=MethodReturnValue.LINES, align="L", wrapmode=_wrap(text)
         )
-        return [str(line) for line in found] or [""]
+        return cast("list[str]", found) or [""]
 
     def rule(self) -> None:
         """A thin line across."""
@@ -199,9 +200,9 @@ def _price(text: str) -> str:
     return f"${int(whole):,}.{decimals:0<4}" if whole else ""
 
 
-def _wrap(text: str) -> str:
+def _wrap(text: str) -> WrapMode:
     """By words, where there are such that fit a line."""
-    return "WORD" if all(len(word) <= 40 for word in text.split()) else "CHAR"
+    return WrapMode.WORD if all(len(word) <= LONG for word in text.split()) else WrapMode.CHAR
 
 
 def _needed(letters: set[int]) -> list[str]:

@@ -88,9 +88,17 @@ class Accounts(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         super().login(request, user)
         made, granted = arrivals.welcome(cast("User", user))
-        if made is not None and granted:
-            text = f"Welcome. {dollars(granted)} of credit is yours to start with."
-            self.add_message(request, messages.SUCCESS, message=text)
+        if made is None:
+            return
+        told = ["Welcome."]
+        if granted:
+            told.append(f"{dollars(granted)} of credit is yours to start with.")
+        if not EmailAddress.objects.filter(user_id=user.pk, verified=True).exists():
+            told.append(
+                f"A link went to {cast('User', user).email}: open it, so that we know the address is yours."
+            )
+        if len(told) > 1:
+            self.add_message(request, messages.SUCCESS, message=" ".join(told))
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         others = User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id)

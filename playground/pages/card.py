@@ -27,6 +27,7 @@ ADVICE = {
     "timeout": "Fewer steps or a smaller picture take less time.",
     "start_deadline": "No worker was free in time. Try again later.",
     "worker_lost": "Try again; if it stays, tell whoever runs this site.",
+    "hung": "Another input may work; if it stays, tell whoever runs this site.",
     "not_stored": "Try again later; if it stays, tell whoever runs this site that its disk may be full.",
     "ended_by_operator": "Ask whoever runs this site why, or run it again.",
     "bad_weights": "The model itself is damaged. Its publisher has to mend it.",

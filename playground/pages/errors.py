@@ -86,6 +86,14 @@ NO_SUCH_ACT = Trouble(
     "It does something when a form is sent to it, and has nothing to show. Nothing was done.",
     ("Go back to the page with the form, and use its button.",),
 )
+TOO_SLOW = Trouble(
+    408,
+    "request_timeout",
+    "The request did not come to its end",
+    "It came so slowly, or stopped for so long, that this server no longer waited. Nothing was kept or charged.",
+    ("Look whether your connection is well, then send it again.",),
+    is_plain=True,
+)
 TOO_LARGE = Trouble(
     413,
     "body_too_large",
@@ -94,6 +102,28 @@ TOO_LARGE = Trouble(
     (
         "Choose a smaller file, or fewer at once.",
         "With JavaScript on, large files are uploaded in parts; a field takes the address of a file too.",
+    ),
+    is_plain=True,
+)
+ADDRESS_TOO_LONG = Trouble(
+    414,
+    "uri_too_long",
+    "That address is too long",
+    "With all that it asks for it is longer than this server reads. Nothing was changed.",
+    (
+        "Begin from the page itself, and ask for less at once: fewer words in a search, fewer filters.",
+        "If you followed a link, look whether it is whole.",
+    ),
+    is_plain=True,
+)
+HEADERS_TOO_LARGE = Trouble(
+    431,
+    "headers_too_large",
+    "Your browser sent too much along",
+    "What goes with every request, its cookies above all, is larger than this server reads. Nothing was changed.",
+    (
+        "Delete the cookies of this site, then load the page again.",
+        "If an extension or a proxy adds headers, try without it.",
     ),
     is_plain=True,
 )
@@ -124,7 +154,10 @@ BACK_SOON = Trouble(
     is_plain=True,
     is_again=True,
 )
-EDGE = {one.code: one for one in (DAMAGED, MISSING, TOO_LARGE, BROKEN, BACK_SOON)}
+EDGE = {
+    one.code: one
+    for one in (DAMAGED, MISSING, TOO_SLOW, TOO_LARGE, ADDRESS_TOO_LONG, HEADERS_TOO_LARGE, BROKEN, BACK_SOON)
+}
 # Said to whoever opens a fresh install by another name of its machine; they can mend it.
 OTHER_HOST = (
     "This server answers only for the names in its setting ALLOWED_HOSTS; add this one there to use it."

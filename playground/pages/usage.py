@@ -22,7 +22,7 @@ from playground import predictions, statements
 from playground.middleware import VitrineRequest
 from playground.pages.access import allows, member
 from playground.pages.key_forms import Dollars, written
-from playground.pages.usage_chart import chart_of
+from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
 
 TABS = {Group.MODEL: "By model", Group.KEY: "By key", Group.MEMBER: "By member"}
@@ -121,7 +121,9 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
 
 
 def _spent(workspace: Workspace, span: Range, group: Group) -> tuple[spent.Days, spent.Projection]:
-    """What was spent on the days of the range, and what this month comes to: mostly one question."""
+    """What was spent on the days of the range, or in its weeks, and what this month comes to: mostly one question."""
+    if is_by_week(span.days):
+        return spent.by_week(workspace.pk, group, span.first, span.last), spent.projection(workspace.pk)
     first, last = spent.reach()
     if span.last < first:
         return spent.by_day(workspace.pk, group, span.first, span.last), spent.projection(workspace.pk)

@@ -1,16 +1,21 @@
-"""Spending by day as a chart of stacked bars and the tables that say the same: what is drawn, in numbers and words."""
+"""Spending as a chart of stacked bars and the tables that say the same: what is drawn, in numbers and words. A bar is
+a day, or a week where there are many days."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from html import escape
+
+from django.utils.safestring import SafeString, mark_safe
 
 from billing.usage import Name, Sums
 from playground.pages.tags import dollars
 
 TOP = 3  # series of their own; the rest is one
-WIDTH, HEIGHT, BAR = 10.0, 120.0, 7.0  # of a day, in units of the drawing
+WIDTH, HEIGHT, BAR = 10.0, 120.0, 7.0  # of a bar, in units of the drawing
+MOST_DAYS = 100  # that have a bar each
 LINES = 4
 LABELS = 5
 GAP = 0.6  # between parts of a bar
@@ -36,32 +41,12 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One rectangle."""
-
-    fill: str
-    x: str
-    y: str
-    height: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One day: its parts, and the words for who points at it or reads the table."""
-
-    day: date
-    title: str
-    parts: list[Part]
-    amounts: list[int]
-    sums: Sums
-    x: str
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
     """All that the page draws."""
 
-    bars: list[Bar]
+    unit: str  # of a bar: day or week
+    bars: SafeString  # of the drawing
+    lines_of_table: SafeString  # the same in numbers
     legend: list[Series]  # the series of the chart, the rest as the last one
     rows: list[Series]  # all of them
     total: Sums
@@ -71,14 +56,17 @@ class Chart:
     width: str
 
 
+def is_by_week(days: Sequence[date]) -> bool:
+    """Whether a bar is a week, from Monday on: so many days could be told apart by nobody."""
+    return len(days) > MOST_DAYS
+
+
 def chart_of(
     days: Sequence[date], found: Mapping[date, Mapping[Name, Sums]], labels: Mapping[Name, tuple[str, str]]
 ) -> Chart:
-    """The chart of what was found on `days`; `labels` has a name and a detail for each group."""
-    totals: dict[Name, Sums] = {}
-    for groups in found.values():
-        for name, sums in groups.items():
-            totals[name] = totals.get(name, Sums()).plus(sums)
+    """The chart of what was found on `days`, or in their weeks by their Mondays where `is_by_week`; `labels` has a name
+    and a detail for each group."""
+    totals = _totals(found)
     order = sorted(
         totals, key=lambda name: (-totals[name].amount_micros, -totals[name].runs, labels[name][0])
     )
@@ -94,59 +82,131 @@ def chart_of(
     if rest:
         sums = _sum(totals[name] for name in rest)
         legend.append(Series(f"{len(rest)} others", "", sums, _share(sums, total), "f4", is_rest=True))
-    day_sums = {day: _sum(found.get(day, {}).values()) for day in days}
-    step = _step(max((sums.amount_micros for sums in day_sums.values()), default=0))
-    bars = [
-        _bar(place, day, found.get(day, {}), top, day_sums[day], legend, step * LINES)
-        for place, day in enumerate(days)
-    ]
+    spans = _weeks(days) if is_by_week(days) else {day: (day, day) for day in days}
+    sums_of = {start: _sum(found.get(start, {}).values()) for start in spans}
+    step = _step(max((sums.amount_micros for sums in sums_of.values()), default=0))
+    bars = [_bar(span, found.get(start, {}), top, sums_of[start], legend) for start, span in spans.items()]
     return Chart(
-        bars=bars,
+        unit="week" if is_by_week(days) else "day",
+        bars=_drawn(bars, legend, step * LINES),
+        lines_of_table=_listed(bars),
         legend=legend,
         rows=rows,
         total=total,
         scale=[_scale(step, step * n) for n in range(LINES, -1, -1)],
         lines=[f"{min(HEIGHT - 0.5, max(0.5, HEIGHT * n / LINES)):.1f}" for n in range(LINES + 1)],
         labels=_labels(days),
-        width=f"{WIDTH * len(days):.0f}",
+        width=f"{WIDTH * len(bars):.0f}",
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """One day or week: its first and last day, the amounts of the series as numbers and in words, and what all of it
+    comes to."""
+
+    first: date
+    last: date
+    amounts: list[int]
+    said: list[str]
+    sums: Sums
+    title: str
+
+
 def _bar(
-    place: int,
-    day: date,
+    span: tuple[date, date],
     groups: Mapping[Name, Sums],
     top: Sequence[Name],
     sums: Sums,
     legend: Sequence[Series],
-    whole: int,
-) -> Bar:
+) -> _Bar:
     amounts = [groups[name].amount_micros if name in groups else 0 for name in top]
     if len(legend) > len(top):
         amounts.append(sums.amount_micros - sum(amounts))
-    x, y, parts = place * WIDTH + (WIDTH - BAR) / 2, HEIGHT - 0.6, []
+    said = [dollars(amount) for amount in amounts]
+    parts = [
+        f"{series.label} {words}"
+        for series, words, amount in zip(legend, said, amounts, strict=True)
+        if amount
+    ]
+    runs = f"{sums.runs:,} run{'' if sums.runs == 1 else 's'}"
+    title = f"{_span(*span)}: {dollars(sums.amount_micros)}, {runs}"
+    if len(parts) > 1:
+        title = "\n".join([title, *parts])
+    return _Bar(*span, amounts, said, sums, title)
+
+
+def _drawn(bars: Iterable[_Bar], legend: Sequence[Series], whole: int) -> SafeString:
+    """Bars as SVG. Here and not in a template, which takes longer for this than for all the rest of the page."""
+    return mark_safe(  # noqa: S308 - titles are escaped, all else is numbers
+        "".join(
+            f'<g><title>{escape(bar.title)}</title><rect class="day" x="{place * WIDTH:.0f}" y="0" width="{WIDTH:.0f}" '
+            f'height="{HEIGHT:.0f}"/>{_parts(place, bar.amounts, legend, whole)}</g>'
+            for place, bar in enumerate(bars)
+        )
+    )
+
+
+def _parts(place: int, amounts: Sequence[int], legend: Sequence[Series], whole: int) -> str:
+    """The rectangles of one bar, from the ground up."""
+    x, y, parts = f"{place * WIDTH + (WIDTH - BAR) / 2:.1f}", HEIGHT - 0.6, ""
     for series, amount in zip(legend, amounts, strict=True):
         height = (HEIGHT - 1) * amount / whole if whole else 0.0
         if height > 0:
             y -= height
             shown = max(height - GAP, 0.4)
-            parts.append(Part(series.fill, f"{x:.1f}", f"{y:.2f}", f"{shown:.2f}"))
-    said = [
-        f"{series.label} {dollars(amount)}" for series, amount in zip(legend, amounts, strict=True) if amount
-    ]
-    title = (
-        f"{day.day} {day:%b}: {dollars(sums.amount_micros)}, {sums.runs:,} run{'' if sums.runs == 1 else 's'}"
+            parts += (
+                f'<rect class="{series.fill}" x="{x}" y="{y:.2f}" width="{BAR:.0f}" height="{shown:.2f}"/>'
+            )
+    return parts
+
+
+def _listed(bars: Iterable[_Bar]) -> SafeString:
+    """Bars as lines of a table."""
+    return mark_safe(  # noqa: S308 - days and numbers
+        "".join(
+            f'<tr><th scope="row">{_span(bar.first, bar.last, year=True)}</th>{_cells(bar)}'
+            f'<td class="num soft">{bar.sums.runs:,}</td><td class="num">{dollars(bar.sums.amount_micros)}</td></tr>'
+            for bar in bars
+        )
     )
-    if len(said) > 1:
-        title += "\n" + "\n".join(said)
-    return Bar(day, title, parts, amounts, sums, f"{place * WIDTH:.0f}")
+
+
+def _cells(bar: _Bar) -> str:
+    return "".join(
+        f'<td class="num">{words}</td>' if amount else '<td class="num quiet">–</td>'
+        for words, amount in zip(bar.said, bar.amounts, strict=True)
+    )
+
+
+def _span(first: date, last: date, *, year: bool = False) -> str:
+    said = f"{last.day} {last:%b %Y}" if year else f"{last.day} {last:%b}"
+    return said if first == last else f"{first.day} {first:%b} to {said}"
+
+
+def _weeks(days: Sequence[date]) -> dict[date, tuple[date, date]]:
+    """The first and the last of these days in each week, by its Monday."""
+    weeks: dict[date, tuple[date, date]] = {}
+    for day in days:
+        monday = day - timedelta(day.weekday())
+        weeks[monday] = (weeks.get(monday, (day, day))[0], day)
+    return weeks
+
+
+def _totals(found: Mapping[date, Mapping[Name, Sums]]) -> dict[Name, Sums]:
+    names: dict[Name, list[Sums]] = {}
+    for groups in found.values():
+        for name, sums in groups.items():
+            names.setdefault(name, []).append(sums)
+    return {name: _sum(several) for name, several in names.items()}
 
 
 def _sum(several: Iterable[Sums]) -> Sums:
-    total = Sums()
+    runs = not_charged = amount = refunded = 0
     for one in several:
-        total = total.plus(one)
-    return total
+        runs, not_charged = runs + one[0], not_charged + one[1]
+        amount, refunded = amount + one[2], refunded + one[3]
+    return Sums(runs, not_charged, amount, refunded)
 
 
 def _share(sums: Sums, total: Sums) -> float:

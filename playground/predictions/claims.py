@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from django.db import connection
 from django.utils import timezone
 
 from playground.models import Prediction
 from playground.predictions.find import attach_model
+from playground.predictions.places import MAY_RUN
 
 WINDOW = 64  # how far down the queue a worker looks for what it has loaded
 HEAD_START = timedelta(
@@ -28,13 +30,6 @@ _PICTURES = (
     "CASE jsonb_typeof(q.input -> 'num_images') WHEN 'number' THEN (q.input ->> 'num_images')::numeric ELSE 1"
     " END"
 )
-
-# Whether an engine may take a queued row now: its pause after a fault is over, and its version is in no quarantine.
-MAY_RUN = """
-(q.not_before IS NULL OR q.not_before <= statement_timestamp()) AND NOT EXISTS (
-    SELECT 1 FROM playground_quarantine z WHERE z.version_id = q.version_id AND z.until > statement_timestamp()
-       AND (z.workspace_id IS NULL OR z.workspace_id = q.workspace_id))
-"""
 
 # The head of the queue, and behind it those that may share its batch, as many as have room in it by their pictures;
 # rows that another engine takes are passed over. What is loaded goes up to a head start before what came earlier, as
@@ -151,6 +146,19 @@ def take(
         "lock": worker_lock,
     }
     return sorted(Prediction.objects.raw(_TAKE, parameters), key=lambda row: (-row.priority, row.fair_at))
+
+
+_ARE_THERE = """
+SELECT EXISTS (SELECT 1 FROM playground_prediction q
+                WHERE q.status = 'queued' AND q.lane = %s AND q.start_by > now() AND {may_run})
+""".replace("{may_run}", MAY_RUN)
+
+
+def are_there(lane: str) -> bool:
+    """Whether `take` would find any row of `lane`, for an engine that has nothing loaded."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ARE_THERE, [lane])
+        return bool(cursor.fetchone()[0])
 
 
 # More for a batch that was claimed a moment ago, while it has not begun.

@@ -13,6 +13,7 @@ from marketplace.ids import parse
 from marketplace.models import ApiKey, Workspace
 from playground.models import Prediction
 from playground.models.prediction import PredictionQuerySet
+from playground.predictions.places import MAY_RUN
 from playground.predictions.present import PredictionJson, as_json
 
 
@@ -50,12 +51,12 @@ def documents(public_ids: Collection[UUID]) -> dict[UUID, PredictionJson]:
     return {row.public_id: as_json(attach_model(row)) for row in rows}
 
 
+# Who is ahead and may not run, for a pause or for a time to start that is over, is passed by.
 _POSITIONS = """
 SELECT me.public_id, (
-    SELECT count(*) FROM playground_prediction other
-    WHERE other.status = 'queued' AND other.lane = me.lane
-      AND (other.not_before IS NULL OR other.not_before <= statement_timestamp())
-      AND (other.priority > me.priority OR (other.priority = me.priority AND other.fair_at < me.fair_at))
+    SELECT count(*) FROM playground_prediction q
+    WHERE q.status = 'queued' AND q.lane = me.lane AND q.start_by > statement_timestamp() AND {may_run}
+      AND (q.priority > me.priority OR (q.priority = me.priority AND q.fair_at < me.fair_at))
 ), me.lane, e.typical_ms,
    extract(epoch FROM me.not_before - statement_timestamp())::float8,
    extract(epoch FROM paused.until - statement_timestamp())::float8
@@ -66,7 +67,7 @@ LEFT JOIN LATERAL (
        AND (z.workspace_id IS NULL OR z.workspace_id = me.workspace_id)
 ) paused ON true
 WHERE me.public_id = ANY(%s) AND me.status = 'queued'
-"""
+""".replace("{may_run}", MAY_RUN)
 
 
 class Place(NamedTuple):

@@ -1,4 +1,4 @@
-"""A run's place in its lane: how far back, and with whom it may share a batch."""
+"""A run's place in its lane: how far back, with whom it may share a batch, and whether it is anybody's turn at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
 
 from marketplace.models import Endpoint
+
+# Whether an engine may take a queued row now: its pause after a fault is over, and its version is in no quarantine.
+MAY_RUN = """
+(q.not_before IS NULL OR q.not_before <= statement_timestamp()) AND NOT EXISTS (
+    SELECT 1 FROM playground_quarantine z WHERE z.version_id = q.version_id AND z.until > statement_timestamp()
+       AND (z.workspace_id IS NULL OR z.workspace_id = q.workspace_id))
+"""
 
 # The status is written out: with a parameter there, a plan that is kept could not use the index of what is queued.
 _FAIR_AT = """

@@ -110,6 +110,11 @@ def join(*, beside: str, worker: str, lane: str, room: int, worker_lock: int | N
     return _taken(rows)
 
 
+def is_waited_for(lane: str) -> bool:
+    """Whether anything waits on `lane` that an engine may take now."""
+    return claims.are_there(lane)
+
+
 def _taken(rows: Sequence[Prediction]) -> list[Job]:
     try:
         jobs = [_job(attach_model(row)) for row in rows]
@@ -232,10 +237,19 @@ def made(stored: Sequence[assets.Stored], metrics: Mapping[str, Any]) -> dict[st
     return found
 
 
-def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs: Sequence[str] = ()) -> bool:
+def fail(
+    *,
+    id: str,
+    fence: int,
+    code: str,
+    message: str,
+    retryable: bool,
+    logs: Sequence[str] = (),
+    killed: bool = False,
+) -> bool:
     """Close as failed and release the hold; a retryable one goes back to the queue while it has attempts left.
 
-    `message` is for the user. False: too late.
+    `message` is for the user; `killed` says that the worker ends with it. False: too late.
     """
     message = storable(message)
     with transaction.atomic():
@@ -244,7 +258,7 @@ def fail(*, id: str, fence: int, code: str, message: str, retryable: bool, logs:
             return False
         row.logs = kept_log(logs)
         if code not in NO_FAULTS:
-            faults.note(row, code=code, message=message)
+            faults.note(row, code=code, message=message, killed=killed)
         if retryable and row.faults + 1 < MAX_FAULTS:
             requeue(row, note=f"{message} Trying again.", code=code)
         else:

@@ -162,9 +162,10 @@ class Bench:
             # The days are counted at once and not record by record: this is about reading.
             connection.execute("ALTER TABLE billing_usagerecord DISABLE TRIGGER usage_record_counted")
             connection.execute(_MANY_RECORDS, values)
+            connection.execute(_THEIR_HOLDS, values)
             connection.execute(_THEIR_DAYS, values)
             connection.execute("ALTER TABLE billing_usagerecord ENABLE TRIGGER usage_record_counted")
-            connection.execute("VACUUM ANALYZE billing_usagerecord, billing_usageday, playground_prediction")
+            connection.execute("VACUUM ANALYZE billing_usagerecord, billing_usageday, billing_hold")
         paths = {
             "/dashboard/usage": "usage page",
             "/dashboard/usage?by=key": "usage page, by key",
@@ -221,6 +222,16 @@ SELECT gen_random_uuid(), w.id, 'test', 'vitrine/model-' || floor(random() * 12)
        CASE WHEN n %% 20 = 0 THEN 'failed' ELSE 'succeeded' END, '{}', '{}',
        CASE WHEN n %% 20 = 0 THEN 0 ELSE 1000 + n %% 977 END, now() - n * interval '365 days' / %(count)s
   FROM marketplace_workspace w, generate_series(0, %(count)s - 1) n WHERE w.slug = %(slug)s
+"""
+# What the books keep of a run is its record and its hold, from which a receipt is told when the run itself is gone.
+_THEIR_HOLDS = """
+INSERT INTO billing_hold (reference, workspace_id, book, granted_micros, bought_micros, captured_micros, state,
+                          window_ids, opened_by_id, opened_at, closed_at)
+SELECT r.reference, r.workspace_id, r.book, 2000, 0, r.amount_micros,
+       CASE WHEN r.status = 'failed' THEN 'released' ELSE 'captured' END, '{}',
+       (SELECT min(id) FROM billing_ledgertransaction), r.occurred_at - interval '5 s', r.occurred_at
+  FROM billing_usagerecord r JOIN marketplace_workspace w ON w.id = r.workspace_id
+ WHERE w.slug = %(slug)s AND r.model LIKE 'vitrine/model-%%'
 """
 _THEIR_DAYS = """
 INSERT INTO billing_usageday (workspace_id, book, day, model, key_id, user_id, runs, not_charged, amount_micros)

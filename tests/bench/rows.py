@@ -191,8 +191,8 @@ async def page_ms(url: str, path: str, key: str, count: int = 40, *, extra: str 
         await wire.raw("GET", path, extra=extra)
     for _ in range(count):
         begun = time.perf_counter()
-        status, _ = await wire.raw("GET", path, extra=extra)
-        assert status == 200
+        status, answer = await wire.raw("GET", path, extra=extra)
+        assert status == 200, f"{path} answered {status}: {answer[:500]!r}"
         taken.append(time.perf_counter() - begun)
     return quantiles(taken, n=20)[18] * 1000
 

@@ -59,6 +59,33 @@ def test_days_are_the_sums_of_their_records():
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("first", [date(2026, 5, 13), date(2000, 2, 27), date(2024, 12, 28)])
+def test_weeks_are_the_sums_of_those_of_their_days_that_are_asked_for(first):
+    workspace = new_workspace()
+    rows = [
+        UsageDay(
+            workspace=workspace,
+            book="test",
+            day=first + timedelta(n),
+            model="m",
+            runs=1,
+            not_charged=0,
+            amount_micros=2**n,
+        )
+        for n in range(30)
+    ]
+    UsageDay.objects.bulk_create(rows)
+    first, last = first + timedelta(3), first + timedelta(25)
+    weeks: dict[date, int] = {}
+    for row in rows[3:26]:
+        monday = row.day - timedelta(row.day.weekday())
+        weeks[monday] = weeks.get(monday, 0) + row.amount_micros
+    found = usage.by_week(workspace.pk, Group.MODEL, first, last)
+    assert {day: names["m"].amount_micros for day, names in found.items()} == weeks
+    assert usage.by_week(workspace.pk, Group.DAY, first, last).keys() == weeks.keys()
+
+
+@pytest.mark.django_db
 def test_a_repeated_capture_is_counted_once_and_a_rolled_back_one_never():
     workspace, reference = new_workspace(bought=1_000), uuid4()
     said = ledger.Usage(model="maker/vase", status="succeeded")

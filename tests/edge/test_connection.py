@@ -166,6 +166,24 @@ def test_a_head_that_does_not_end_is_given_up(monkeypatch):
         assert is_ended
 
 
+def test_who_may_be_a_browser_and_falls_silent_amid_a_long_address_is_told_all_the_same(monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+
+    async def story():
+        channel, wire = connect()
+        channel.dataReceived(b"GET /?q=" + b"x" * 20_000)
+        is_patient = not wire.value()
+        await do(until, lambda: wire.value())
+        channel.dataReceived(b" HTTP/1.1\r\nAccept: text/html\r\n\r\n")
+        return is_patient, wire.value()
+
+    is_patient, said = run(story())
+    assert is_patient
+    assert said.startswith(b"HTTP/1.1 414 ")
+    assert said.count(b"HTTP/1.1") == 1
+    assert b"problem+json" in said
+
+
 def test_an_answer_that_is_not_taken_to_its_end_is_cut(monkeypatch):
     monkeypatch.setattr(connection, "SLOW_READER_SECONDS", 0.05)
 

@@ -26,16 +26,18 @@ def head(world, length: int, *more: str, key: str | None = None) -> bytes:
 
 
 def test_a_large_file_streams_to_the_disk(world, web):
-    status, _, body = web.ask("POST", PATH, files.picture(), **world.headers())
-    assert status == 201, body  # what the first file of a process loads is not what a large one takes
+    for n in range(4):  # what the first files of a process load is not what a large one takes
+        status, _, body = web.ask("POST", PATH, files.wav(20 + n), **world.headers())
+        assert status == 201, body
     sound = files.wav(SIZE / 16000)
     with web.open() as line:
         line.sendall(head(world, len(sound)))
         before, spooled = web.memory_kb(), web.files()
+        web.forget_peak()
         line.sendall(sound[:-1])
         until(lambda: Upload.objects.filter(size=len(sound)).exists())
         time.sleep(0.5)
-        assert web.memory_kb() - before < SIZE / 1024 / 2
+        assert web.peak_kb() - before < 20_000
         assert web.files() == spooled  # nothing is kept back beside the file itself
         line.sendall(sound[-1:])
         answer = line.recv(65536)

@@ -31,8 +31,18 @@ class Web:
         return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
     def memory_kb(self) -> int:
-        (line,) = (one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in one)
+        return self._status_kb("VmRSS")
+
+    def _status_kb(self, name: str) -> int:
+        (line,) = (one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if name in one)
         return int(line.split()[1])
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_kb(self) -> int:
+        """The most memory that it had at once since `forget_peak`."""
+        return self._status_kb("VmHWM")
 
     def files(self) -> list[str]:
         """What it has open that was deleted: bodies that wait on disk."""

@@ -70,4 +70,10 @@ class Listener:
         return told[1:] if told[:2] == [1, 1] else told
 
     def of(self, id: str) -> list[StepReport]:
-        return [report for report in self.reports if report.id == id and report.step > 0]
+        """What was told of the steps, without what was only told again because files took their time."""
+        told = [report for report in self.reports if report.id == id and report.step > 0]
+        return [
+            report
+            for before, report in zip([None, *told], told, strict=False)
+            if before is None or report.preview or report.logs or report.step != before.step
+        ]

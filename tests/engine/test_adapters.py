@@ -64,7 +64,7 @@ def test_each_adapter_makes_another_picture_and_the_base_is_exactly_the_base_aga
     engine: Engine, job: Make, sd: Recipe, red: Adapter, blue: Adapter
 ) -> None:
     base = picture(engine, job())
-    loads = engine.loaded()
+    loads = engine.residents.loads
     with_red, with_blue, with_both = (picture(engine, job(), *worn) for worn in ([red], [blue], [red, blue]))
     assert len({base, with_red, with_blue, with_both}) == 4
     assert picture(engine, job()) == base
@@ -73,7 +73,7 @@ def test_each_adapter_makes_another_picture_and_the_base_is_exactly_the_base_aga
     assert picture(engine, job(), replace(red, weight=0.4)) not in {base, with_red}
     assert picture(engine, job(), replace(red, weight=0.0)) == base
     assert picture(engine, job()) == base
-    assert engine.loaded() == loads
+    assert engine.residents.loads == loads
     assert set(opened(engine, sd)._adapters.kept) == {red.sha256, blue.sha256}
 
 
@@ -179,6 +179,50 @@ def test_those_unused_longest_make_room(
     picture(engine, job(), loras.save(folder / "last.safetensors", loras.tensors(unet, seed=5)))
     assert picture(engine, job(), red) == with_red  # what a run needs has room, whatever there is
     assert kept.kept == [red.sha256]
+    assert picture(engine, job()) == base
+
+
+def test_what_is_kept_beside_a_base_counts_and_goes_before_any_base_does(
+    weights: Path, job: Make, sd: Recipe, red: Adapter, blue: Adapter
+) -> None:
+    flux: Recipe = {"family": "diffusers", "weights": "flux", "defaults": {"num_inference_steps": 1}}
+    measured = Engine(device="cpu", threads=1, weights_folder=weights)
+    size, other = measured.open(sd).bytes, measured.open(flux).bytes
+
+    def held(engine: Engine) -> dict[str, int]:
+        return {one.key: one.bytes for one in engine.loaded()}
+
+    picture(measured, job(), red)
+    reds = held(measured)[recipe_key(sd)] - size
+    picture(measured, job(), blue)
+    blues = held(measured)[recipe_key(sd)] - size - reds
+    assert (reds, blues) == tuple(
+        sum(4 * tensor.numel() for tensor in load_file(one.path).values()) for one in (red, blue)
+    )
+
+    budget = size + other + blues  # and so for both bases with one of the adapters
+    assert reds < other
+    engine = Engine(device="cpu", threads=1, weights_folder=weights, memory_budget_bytes=budget)
+    engine.residents.learn = lambda *_: None  # what a run needs beyond that is another story
+    picture(engine, job(), red)
+    picture(engine, job(), blue)
+    assert opened(engine, sd)._adapters.kept == [red.sha256, blue.sha256]
+    engine.open(flux)
+    assert held(engine).keys() == {recipe_key(sd), recipe_key(flux)}
+    assert red.sha256 not in opened(engine, sd)._adapters.kept
+    assert engine.residents.evictions == 0
+    assert sum(held(engine).values()) <= budget
+
+
+def test_an_adapter_that_has_no_room_beside_its_base_stays_for_its_run_alone(
+    weights: Path, job: Make, sd: Recipe, red: Adapter
+) -> None:
+    size = Engine(device="cpu", threads=1, weights_folder=weights).open(sd).bytes
+    engine = Engine(device="cpu", threads=1, weights_folder=weights, memory_budget_bytes=size)
+    base = picture(engine, job())
+    assert picture(engine, job(), red) != base
+    assert [one.bytes for one in engine.loaded()] == [size]
+    assert opened(engine, sd)._adapters.kept == []
     assert picture(engine, job()) == base
 
 

@@ -6,14 +6,18 @@ import base64
 import io
 import json
 import struct
+import threading
+import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from playground import examiner
+from tests.examiner import files
 from workers.engine import EngineError, ffmpeg, films, meshes, pictures, sounds
 from workers.engine.families.diffusers import inputs, outputs, traits
 
@@ -60,6 +64,81 @@ def test_a_film_with_ten_bits_a_colour_comes_back_with_eight() -> None:
     deep = ffmpeg.encode(arguments, feed=scene().tobytes(), suffix=".mp4")
     frames = films.decode(deep, "video/mp4", most=3)
     assert [(one.mode, one.size) for one in frames] == [("RGB", (48, 32))] * 3
+
+
+def running() -> list[int]:
+    """The programs of that name that this thread has started and that live."""
+    found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return [int(one) for one in found if Path(f"/proc/{one}/comm").read_text().startswith("ffmpeg")]
+
+
+def test_no_more_of_a_film_is_held_than_is_kept_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = films.encode(scene(9), fps=8, seed=0)
+    monkeypatch.setattr(films, "MAX_FILM_PIXELS", 9 * 24 * 16)
+    seen: list[int] = []
+
+    def small(frame: Image.Image) -> Image.Image:
+        seen.append(len(seen))
+        return frame.resize((24, 16))
+
+    assert [one.size for one in films.decode(made.data, "video/mp4", most=9, shape=small)] == [(24, 16)] * 9
+    assert len(seen) == 9
+    with pytest.raises(EngineError, match="too long or too large") as caught:
+        films.decode(made.data, "video/mp4", most=9)
+    assert caught.value.code == "invalid_input"
+    assert len(films.decode(made.data, "video/mp4", most=2)) == 2
+    assert running() == []
+
+
+class Enough(Exception):
+    """Whoever waited does not any more."""
+
+
+@pytest.mark.parametrize("goes_on", ["-f null", "-f rawvideo -pix_fmt rgb24"])
+def test_reading_a_film_ends_at_once_when_nobody_waits_for_it(goes_on: str) -> None:
+    """Frames in a circle, for ever: once in silence, once more than anybody reads."""
+    made = films.encode(scene(3), fps=8, seed=0)
+    beats: list[list[int]] = []
+
+    def beat() -> None:
+        beats.append(running())
+        if len(beats) == 2:
+            raise Enough
+
+    arguments = ["-vf", "loop=loop=-1:size=3:start=0", *goes_on.split()]
+
+    def read() -> None:
+        with ffmpeg.decoding(made.data, "video/mp4", arguments, beat=beat) as output:
+            while output.read(48 * 32 * 3):
+                pass
+
+    with pytest.raises(Enough):
+        read()
+    assert [len(one) for one in beats] == [1, 1]
+    assert running() == []
+
+
+def test_writing_a_film_ends_at_once_when_nobody_waits_for_it() -> None:
+    def beat() -> None:
+        raise Enough
+
+    endless = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-c:v", "libx264"]
+    with pytest.raises(Enough):
+        ffmpeg.encode(endless, feed=b"", suffix=".mp4", beat=beat)
+    assert running() == []
+
+
+def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = films.encode(scene(3), fps=8, seed=0)
+    monkeypatch.setattr(ffmpeg, "SECONDS", 0.1)
+    with pytest.raises(EngineError, match="too long"):
+        ffmpeg.decode(
+            made.data, "video/mp4", ["-vf", "loop=loop=-1:size=3:start=0", "-f", "null"], most_bytes=9
+        )
+    endless = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-c:v", "libx264"]
+    with pytest.raises(EngineError, match="took too long"):
+        ffmpeg.encode(endless, feed=b"", suffix=".mp4")
+    assert running() == []
 
 
 def test_a_film_of_odd_size_loses_its_last_row_and_column() -> None:
@@ -145,6 +224,94 @@ def test_a_picture_comes_upright_and_of_an_animation_the_first_frame() -> None:
     assert first.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
     glass = pictures.decode(file("PNG", Image.new("RGBA", (8, 8), (0, 0, 0, 0))))
     assert glass.mode == "RGBA"
+
+
+def broad_frame() -> bytes:
+    """A GIF of one pixel, whose frame is gigantic."""
+    data = bytearray(file("GIF", Image.new("P", (4, 4))))
+    at = data.index(b",\0\0\0\0\4\0\4\0")
+    data[6:10], data[at + 5 : at + 9] = struct.pack("<HH", 1, 1), struct.pack("<HH", 9000, 9000)
+    return bytes(data)
+
+
+def broad_canvas() -> bytes:
+    """An animated WebP that says that its canvas is gigantic."""
+    still = Image.new("RGB", (8, 8))
+    data = bytearray(file("WEBP", still, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")]))
+    at = data.index(b"VP8X")
+    data[at + 12 : at + 18] = struct.pack("<I", 8999)[:3] * 2
+    return bytes(data)
+
+
+HOSTILE = {
+    "a bomb": (lambda: files.bomb(), "megapixels"),
+    "a bomb with a warning": (lambda: files.bomb(9000), "megapixels"),
+    "a broad frame": (broad_frame, "megapixels"),
+    "a broad canvas": (broad_canvas, "megapixels"),
+    "a gigabyte of text": (lambda: files.text_bomb(), "cannot be decoded"),
+    "half a PNG": (lambda: half(file("PNG", NOISE)), "cut off"),
+    "half a JPEG": (lambda: half(file("JPEG", NOISE)), "cut off"),
+    "half a WebP": (lambda: half(file("WEBP", NOISE)), "cannot be decoded"),
+    "half a GIF": (lambda: half(file("GIF", NOISE)), "cut off"),
+    "a TIFF": (lambda: file("TIFF", NOISE), "cannot be decoded"),
+    "a program of PostScript": (
+        lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "cannot be decoded",
+    ),
+    "a drawing": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "cannot be decoded"),
+}
+NOISE = Image.effect_noise((160, 120), 60).convert("RGB")
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_picture_is_refused_with_its_reason_before_it_costs_anything(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, says = HOSTILE[name]
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as a library might
+    data = make()
+    tracemalloc.start()
+    try:
+        with pytest.raises(EngineError, match=says) as caught:
+            pictures.decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "invalid_input"
+
+
+def test_a_file_of_more_bytes_than_are_taken_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inputs, "MAX_FILE_BYTES", 300)
+    assert inputs.contents(address(bytes(300)))[1] == bytes(300)
+    with pytest.raises(EngineError, match="larger than"):
+        inputs.contents(address(bytes(400)))
+
+
+def test_a_film_of_frames_that_are_too_large_is_refused_by_its_decoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = films.encode(scene(3), fps=8, seed=0)
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", 48 * 32 - 1)
+    with pytest.raises(EngineError) as caught:
+        films.decode(made.data, "video/mp4", most=3)
+    assert caught.value.code == "invalid_input"
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "png"])
+def test_a_film_of_another_codec_is_refused(codec: str) -> None:
+    arguments = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "48x32", "-r", "8", "-i", "pipe:0"]
+    arguments += ["-c:v", codec, "-f", "matroska"]
+    made = ffmpeg.encode(arguments, feed=scene(3).tobytes(), suffix=".webm")
+    with pytest.raises(EngineError) as caught:
+        films.decode(made, "video/webm", most=3)
+    assert caught.value.code == "invalid_input"
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, PLAYLIST])

@@ -246,6 +246,21 @@ def test_a_batch_that_does_not_fit_is_halved_at_once(three: Path, job: Make, err
     assert {outcome.metrics.batch for outcome in again if outcome.metrics} == {2}  # remembered
 
 
+def test_what_a_batch_may_have_is_learnt_in_pictures(three: Path, job: Make) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    engine.open(recipe("a"))
+    exhaust(engine, "a", MemoryError())
+    pairs = [job(str(n), recipe("a"), seed=n, num_images=2) for n in range(3)]
+    sizes = [one.metrics.batch for one in engine.run(pairs, Listener()) if one.metrics]
+    assert sizes == [4, 4, 2]  # of the six that were too many, by whole jobs
+    singles = [job(str(n), recipe("a"), seed=n) for n in range(4)]
+    assert [one.metrics.batch for one in engine.run(singles, Listener()) if one.metrics] == [3, 3, 3, 1]
+    assert [one.metrics.batch for one in engine.run(pairs, Listener()) if one.metrics] == [2, 2, 2]
+    [alone] = engine.run([job("alone", recipe("a"), num_images=4)], Listener())
+    assert alone.metrics is not None
+    assert alone.metrics.batch == 4  # it may be too many, but nobody can take fewer of it
+
+
 def test_what_does_not_fit_by_itself_fails_and_may_come_back(
     three: Path, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

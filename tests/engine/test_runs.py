@@ -221,3 +221,26 @@ def test_the_sketch_is_learnt_and_resembles_the_picture(weights, sd: Recipe, job
     assert all(outcome.status == "succeeded" for outcome in outcomes)
     assert view._learnt == 24
     assert view.can_sketch
+
+
+@pytest.mark.parametrize(("decode_s", "decodes"), [(0.0001, STEPS * 4 // 5 + 1), (10.0, 1)])
+def test_one_alone_sees_sketches_where_decoding_would_double_the_wait(
+    weights,  # type: ignore[no-untyped-def]
+    sd: Recipe,
+    job: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    decode_s: float,
+    decodes: int,
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
+    for start in range(0, 24, 8):
+        engine.run([job(str(n), seed=start + n) for n in range(8)], Listener())
+    opened = next(iter(engine.residents.holdings.values())).opened
+    opened._costs.decode, opened._costs.step = decode_s, 1.0  # type: ignore[attr-defined]
+    vae, made = opened._pipe.vae, []  # type: ignore[attr-defined]
+    decode = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda *args, **kwargs: (made.append(1), decode(*args, **kwargs))[1])
+    listener = Listener()
+    engine.run([job(seed=7)], listener)
+    assert len(made) == decodes
+    assert sum(report.preview is not None for report in listener.of("one")) == STEPS * 4 // 5

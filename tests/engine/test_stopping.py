@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.engine.conftest import STEPS, Listener
 from workers.engine import Engine, Job, StepReport
+from workers.engine.families.diffusers import outputs
 from workers.engine.latents import SchedulerTap
 
 Make = Callable[..., Job]
@@ -26,7 +29,7 @@ def test_one_of_a_batch_is_stopped_and_the_others_finish_as_if_it_had_stayed(
     assert [outcome.status for outcome in outcomes] == ["succeeded", "stopped", "succeeded"]
     assert outcomes[1].outputs == ()
     assert listener.steps("b") == [1, 2, 3, 4]
-    assert len(listener.of("a")) == STEPS
+    assert listener.steps("a") == list(range(1, STEPS + 1))
     for place in (0, 2):
         assert outcomes[place].outputs[0].data == undisturbed[place].outputs[0].data
 
@@ -61,6 +64,51 @@ def test_draining_hands_back_what_runs_and_what_waits(weights: Path, job: Make) 
     assert [outcome.status for outcome in outcomes] == ["stopped", "released", "released"]
     assert max(steps) == 3
     assert [outcome.status for outcome in engine.run([job()], Listener())] == ["released"]
+
+
+@pytest.fixture
+def slow_files(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is written before the event, and then only what is still wanted."""
+    write, may_end = outputs.write, threading.Event()
+
+    def slowly(made: outputs.Made, *args: object, **named: Any) -> object:
+        while not may_end.wait(0.01):
+            named["beat"]()
+        return write(made, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(outputs, "write", slowly)
+    return may_end
+
+
+def test_who_is_stopped_while_files_are_written_waits_for_none(
+    engine: Engine, job: Make, slow_files: threading.Event
+) -> None:
+    told: list[StepReport] = []
+
+    def on_step(reports: Sequence[StepReport]) -> list[str]:
+        again = [one for one in reports if told and one.step == one.steps and one in told]
+        told.extend(reports)
+        if any(one.id == "stays" for one in again) and not any(one.id == "goes" for one in again):
+            slow_files.set()  # the one that goes was heard of and is not asked for any more
+        return ["goes"] if again else []
+
+    outcomes = engine.run([job("goes"), job("stays", seed=2)], on_step)
+    assert [outcome.status for outcome in outcomes] == ["stopped", "succeeded"]
+    assert all(not one.preview and not one.logs for one in told if one.step == one.steps)
+
+
+def test_draining_hands_back_what_is_being_written(
+    weights: Path, job: Make, slow_files: threading.Event
+) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=weights)
+
+    def drain_at_last(reports: Sequence[StepReport]) -> list[str]:
+        if all(one.step == one.steps for one in reports):
+            threading.Timer(0.01, engine.drain).start()
+        return []
+
+    [outcome] = engine.run([job()], drain_at_last)
+    assert outcome.status == "released"
 
 
 def test_what_the_caller_raises_comes_through_and_the_pipeline_stays_usable(

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import Listener
-from workers.engine import Engine, EngineError, Job, Recipe
+from workers.engine import Engine, EngineError, Job, Recipe, weights
 
 Make = Callable[..., Job]
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -100,6 +103,39 @@ def test_only_classes_of_the_libraries_are_opened(folder: Path, changes: dict[st
 def test_remote_code_is_refused(folder: Path) -> None:
     edit(folder / "text_encoder" / "config.json", auto_map={"AutoModel": "mine.Model"})
     assert "auto_map" in refusal(folder).sentence
+
+
+def test_a_file_is_read_for_its_hash_once_until_it_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    really = hashlib.file_digest
+
+    def counting(stream: Any, name: str) -> Any:
+        read.append(Path(stream.name).name)
+        return really(stream, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counting)
+    file = folder / UNET
+    right = hashlib.sha256(file.read_bytes()).hexdigest()
+    for _ in range(3):
+        assert "on this machine" in refusal(folder, hashes={UNET: "0" * 64}).sentence
+    assert read == [file.name]
+    good: Recipe = {"family": "diffusers", "weights": folder.name, "hashes": {UNET: right}}
+    weights.check(good, folder)
+    assert read == [file.name]
+    # One bit of it is another one now, and its length and the moment of its change are made to say that it is not.
+    told, data = file.stat(), bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns))
+    for _ in range(2):
+        assert "not the one" in refusal(folder, hashes={UNET: right}).sentence
+    assert read == [file.name] * 2
+    data[-1] ^= 1
+    file.write_bytes(data)
+    weights.check(good, folder)
+    assert len(read) == 3
 
 
 def test_hashes_are_held(folder: Path) -> None:

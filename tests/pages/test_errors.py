@@ -155,7 +155,17 @@ def test_a_name_that_the_server_does_not_know_is_told_to_who_can_mend_it(rf):
 
 
 @pytest.mark.parametrize(
-    "code", ["body_too_large", "not_found", "unavailable", "internal_error", "malformed_request"]
+    "code",
+    [
+        "body_too_large",
+        "request_timeout",
+        "uri_too_long",
+        "headers_too_large",
+        "not_found",
+        "unavailable",
+        "internal_error",
+        "malformed_request",
+    ],
 )
 def test_what_the_edge_turns_away_is_a_page_as_well(code):
     body = errors.plain_page(code, request_id=ID)

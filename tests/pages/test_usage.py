@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing import ledger, usage
+from billing.usage import Sums
 from marketplace import keys
 from playground import predictions, statements
 from playground.models import Prediction
+from playground.pages import usage_chart
 from playground.pages.tags import dollars
 from playground.predictions import delete as deletion
 from playground.predictions import submit
@@ -236,10 +238,42 @@ def test_low_credit_is_said_on_every_page_of_the_workspace(world):
     assert "left to spend" not in text_of(world.ada.get(PAGE))
 
 
-def test_a_year_is_drawn_and_asks_a_fixed_number_of_questions(world, django_assert_max_num_queries):
+def test_a_year_is_drawn_by_week_and_asks_a_fixed_number_of_questions(world, django_assert_max_num_queries):
     world.made()
     today = statements.today()
-    with django_assert_max_num_queries(10):
-        answer = world.ada.get(f"{PAGE}?from={today - timedelta(days=365)}&to={today}")
-    assert answer.content.decode().count("<title>") == 367
+    first = today - timedelta(days=365)
+    with django_assert_max_num_queries(11):
+        answer = world.ada.get(f"{PAGE}?from={first}&to={today}")
+    body = answer.content.decode()
+    monday = today - timedelta(today.weekday())
+    weeks = (monday - (first - timedelta(first.weekday()))).days // 7 + 1
+    assert body.count("<title>") == weeks + 1
+    week = f"{monday:%-d %b} to {today:%-d %b}" if today != monday else f"{today:%-d %b}"
+    assert f"<title>{week}: $0.0040, 1 run</title>" in body
+    assert "Week by week" in body
     assert Prediction.objects.count() == 1
+
+
+def test_a_week_begins_on_monday_and_holds_no_day_outside_of_the_range():
+    thursday = date(2026, 1, 1)
+    days = [thursday + timedelta(n) for n in range(usage_chart.MOST_DAYS + 1)]  # to a Saturday
+    found = {
+        date(2025, 12, 29): {"a": Sums(1, 0, 100)},
+        date(2026, 4, 6): {"a": Sums(2, 1, 300), "b": Sums(1, 1, 0)},
+    }
+    chart = usage_chart.chart_of(days, found, {"a": ("<a>", ""), "b": ("b", "")})
+    titles = re.findall("<title>(.*?)</title>", chart.bars, re.DOTALL)
+    assert titles[0] == "1 Jan to 4 Jan: $0.0001, 1 run"
+    assert titles[1] == "5 Jan to 11 Jan: $0.0000, 0 runs"
+    assert titles[-1] == "6 Apr to 11 Apr: $0.0003, 3 runs"
+    assert (len(titles), chart.unit, chart.width) == (15, "week", "150")
+    assert (chart.total, chart.legend[0].label) == (Sums(4, 2, 400), "<a>")
+    assert '<th scope="row">6 Apr to 11 Apr 2026</th><td class="num">$0.0003</td>' in chart.lines_of_table
+
+
+def test_a_name_in_the_chart_stays_text():
+    day = date(2026, 1, 1)
+    found = {day: {"a": Sums(1, 0, 100), "b": Sums(1, 0, 200)}}
+    chart = usage_chart.chart_of([day], found, {"a": ("</title><script>", ""), "b": ("b", "")})
+    assert "<script>" not in chart.bars
+    assert "&lt;/title&gt;&lt;script&gt; $0.0001" in chart.bars

@@ -56,7 +56,9 @@ def test_a_newcomer_is_in_at_once_with_a_workspace_and_credit(db, settings):
     assert people.membership_of(user).role == "owner"
     assert ledger.balance(workspace.pk).granted_micros == 1234
     assert user.is_staff  # the first one
-    assert "to start with" in client.get("/accounts/profile").content.decode()
+    welcome = client.get("/accounts/profile").content.decode()
+    assert "to start with" in welcome
+    assert f"A link went to {EMAIL}" in welcome
     assert [one.subject for one in cast.letters()] == ["Confirm your email address"]
 
 
@@ -74,7 +76,10 @@ def test_an_address_must_be_proved_first_where_that_is_set(db, mandatory):
     assert client.post(link)["Location"] == page
     assert is_in(client)
     assert Workspace.objects.count() == 1
-    assert "This link is over" in Client().get(link).content.decode()
+    assert "Sign in to have another one sent" in Client().get(link).content.decode()
+    over = client.get(link).content.decode()
+    assert "This link is over" in over
+    assert "Sign in to have another" not in over
 
 
 def test_signing_up_tells_nobody_who_has_an_account(db, mandatory):

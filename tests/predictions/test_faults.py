@@ -96,6 +96,29 @@ def test_who_is_ahead_but_may_not_run_is_not_counted(payer):
     assert place(second).ahead == 0
 
 
+@pytest.mark.parametrize(("is_everybody", "left"), [(False, 1), (True, 0)])
+def test_who_is_ahead_with_a_model_that_is_paused_is_not_counted(payer, is_everybody, left):
+    first, second = cast.submit(payer), cast.submit(payer, model=cast.shelve(name="jug"))
+    cast.submit(cast.payer())
+    assert place(second).ahead == 2
+    Quarantine.objects.create(
+        version_id=first.version_id,
+        workspace_id=None if is_everybody else payer.pk,
+        reason="It ended workers.",
+        since=first.created_at,
+        until=first.created_at + later(minutes=5),
+    )
+    assert place(second).ahead == left
+    put_forward(minutes=6)
+    assert place(second).ahead == 2
+
+
+def test_who_is_ahead_but_will_not_start_in_time_is_not_counted(payer):
+    first, second = cast.submit(payer), cast.submit(payer, steps=5)
+    Prediction.objects.filter(pk=first.pk).update(start_by=first.created_at)
+    assert place(second).ahead == 0
+
+
 def test_the_input_s_own_faults_are_nobody_s(payer):
     for code in ("invalid_input", "unusable_output"):
         cast.submit(payer)

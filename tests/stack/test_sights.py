@@ -41,8 +41,8 @@ SIDEWAYS = """() => {
   return wide;
 }"""
 BROKEN = (
-    *("DAMAGED", "FORBIDDEN", "STALE", "NO_COOKIE", "MISSING", "NO_SUCH_ACT", "TOO_LARGE", "TOO_FAST"),
-    *("BROKEN", "BACK_SOON"),
+    *("DAMAGED", "FORBIDDEN", "STALE", "NO_COOKIE", "MISSING", "NO_SUCH_ACT", "TOO_SLOW", "TOO_LARGE"),
+    *("TOO_FAST", "BROKEN", "BACK_SOON"),
 )
 
 

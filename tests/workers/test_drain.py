@@ -158,6 +158,61 @@ def test_a_resting_engine_takes_nothing_new(monkeypatch):
     assert cast.again(row).status == "succeeded"
 
 
+def present(worker: str, **changes) -> None:
+    said = {
+        "worker": worker,
+        "lane": cast.LANE,
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": False,
+        "draining": False,
+    }
+    live.report_engine({**said, **changes})
+
+
+@pytest.fixture
+def resting() -> Iterator[None]:
+    session._resting.set()
+    yield
+    session._resting.clear()
+
+
+def test_a_hint_that_a_resting_engine_gets_goes_on_to_the_others(resting, messages, monkeypatch):
+    monkeypatch.setattr(live.state, "PRESENCE_SECONDS", 600)
+    payer = cast.payer()
+    row = cast.submit(payer, model="kiln/card")
+    assert messages == [f"lane.{cast.LANE}"]
+    present(session._session.worker, draining=True)
+    present("rests too", draining=True)
+    drain.drain_lane(cast.LANE)
+    assert messages == [f"lane.{cast.LANE}"]  # nobody is there to take it: no message goes in circles
+    present("works")
+    drain.drain_lane(cast.LANE)
+    assert messages == [f"lane.{cast.LANE}"] * 2
+    assert cast.again(row).status == "queued"
+    with dispatch.listening(cast.LANE) as heard:
+        wait_for_listener()
+        drain.drain_lane(cast.LANE)
+        assert any(heard(1) for _ in range(60))  # without a message where one of them listens
+    assert len(messages) == 2
+    Prediction.objects.update(not_before=row.created_at + cast.later(hours=1))
+    drain.drain_lane(cast.LANE)
+    assert len(messages) == 2  # there is nothing that anybody may take
+
+
+def test_an_engine_that_works_again_looks_at_once(messages):
+    session.note_rest(True, lanes=[cast.LANE])
+    assert session.is_resting()
+    assert messages == []
+    session.note_rest(False, lanes=[cast.LANE])
+    assert not session.is_resting()
+    assert messages == [f"lane.{cast.LANE}"]
+    session.note_rest(False, lanes=[cast.LANE])
+    assert messages == [f"lane.{cast.LANE}"]
+
+
 def test_the_end_of_a_batch_is_foreseen_by_its_steps(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(drain.time, "monotonic", lambda: now[0])
@@ -209,18 +264,7 @@ def test_a_model_that_ends_engines_as_it_is_made_ready_is_left(monkeypatch):
 def test_many_engines_that_make_the_same_model_ready_at_once_all_may():
     for number in range(drain.MAX_TRIES + 2):
         worker = f"engine-{number}"
-        live.report_engine(
-            {
-                "worker": worker,
-                "lane": cast.LANE,
-                "loaded": [],
-                "loading": "eager",
-                "loading_expected_s": None,
-                "loading_elapsed_s": 1.0,
-                "busy": False,
-                "draining": False,
-            }
-        )
+        present(worker, loading="eager", loading_elapsed_s=1.0)
         assert drain._may_try("eager", worker=worker, lane=cast.LANE)
 
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from playground import predictions
-from playground.models import Prediction
+from playground.models import Fault, Prediction
 from playground.predictions.sweep import WORKER_LOCK_CLASS
 from tests.predictions import cast
 from workers import drain, tasks
@@ -127,6 +127,22 @@ if sys.stdin.readline():
     sys.stdin.readline()
 """
 
+HANGS = """
+import django, sys
+django.setup()
+from django.db import connections
+connections["default"].settings_dict["NAME"] = sys.argv[1]
+from workers import session
+from workers.engine import Job, families, pulse
+families.add_folder(session.settings.BASE_DIR / "tests" / "families")
+session.BEAT_SECONDS, pulse.LEAST_SECONDS = 0.1, 0.3
+me = session.Session(["test"])
+card = {"family": "faulty", "weights": ""}
+asked = {"seed": 1, "num_inference_steps": 9, "fault": "hang"}
+with me.at_work({sys.argv[2]: int(sys.argv[3])}, 600):
+    me.engine.run([Job(sys.argv[2], card, asked)], lambda reports: [])
+"""
+
 
 def a_session() -> subprocess.Popen[str]:
     """A process with a session, which says its lock; at a line it begins to store what never is stored."""
@@ -148,6 +164,20 @@ def test_a_result_that_hangs_as_it_is_stored_ends_the_process():
             assert process.wait(60) == EXIT_HUNG
         finally:
             process.kill()
+
+
+def test_a_step_that_hangs_ends_the_process_and_says_so_of_its_run():
+    row = cast.submit(cast.payer())
+    (job,) = cast.claim()
+    arguments = [connection.settings_dict["NAME"], job["id"], str(job["fence"])]
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS, *arguments], env=os.environ, timeout=120, check=False
+    )
+    assert ended.returncode == EXIT_HUNG
+    assert (cast.again(row).status, cast.again(row).faults) == ("queued", 1)
+    (fault,) = Fault.objects.all()
+    assert (fault.code, fault.killed, fault.alone) == ("hung", True, True)
+    assert "after step 2 of 9" in fault.message
 
 
 def test_a_worker_takes_its_own_lock_again():

@@ -75,7 +75,8 @@ class StepReport:
     """Where one job stands after a step. `preview` is WebP of at most 256 px, or None; `logs` are new lines only.
 
     The first step may be reported twice, at once and again with its preview. Step 0 is reported once, before the
-    first step, when weights had to be loaded or there is something to log.
+    first step, when weights had to be loaded or there is something to log. Any step may be told again, without preview
+    and logs, while files are read before the steps or written after them.
     """
 
     id: str
@@ -86,7 +87,10 @@ class StepReport:
 
 
 OnStep = Callable[[Sequence[StepReport]], Sequence[str]]
-"""Gets one report per live job of the batch after every step; returns the ids of jobs to stop."""
+"""Gets one report per live job of the batch after every step; returns the ids of jobs to stop.
+
+A family may hand it none at any time, to hear only whether it still shall: what was reported last is then told again.
+"""
 
 
 @dataclass(frozen=True, slots=True)

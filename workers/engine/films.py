@@ -6,8 +6,7 @@ and holds nothing but film and sound: no date, no encoder's signature.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -23,7 +22,7 @@ CRF = 18
 PRESET = "medium"
 MAX_SIDE = 2048  # px of a film that is taken in
 MAX_FRAMES = 600
-MAX_FILM_PIXELS = 600_000_000  # of all frames together
+MAX_FILM_PIXELS = 160_000_000  # of all frames together as they are kept; Pillow holds four bytes of each
 _BARE = (
     "-map_metadata",
     "-1",
@@ -48,11 +47,14 @@ def encode(
     fps: float,
     seed: int,
     sound: tuple[NDArray[float32], int] | None = None,
+    beat: ffmpeg.Beat | None = None,
 ) -> MediaOutput:
     """One film from frames x height x width x 3 bytes, with `sound` as channels x samples and its rate.
 
-    It lasts as long as its frames: a shorter sound ends in silence, a longer one is cut.
+    It lasts as long as its frames: a shorter sound ends in silence, a longer one is cut. What `beat` raises ends it.
     """
+    import numpy as np
+
     count, height, width = frames.shape[:3]
     even = (width - width % 2, height - height % 2)  # H.264 halves its colours
     if min(even) < 2:
@@ -70,7 +72,8 @@ def encode(
         *(*_UNSIGNED, *_BARE, "-movflags", "+faststart"),
     ]
     beside = sounds.write(sound[0], sound[1]) if sound else b""
-    data = ffmpeg.encode(arguments, feed=frames.tobytes(), beside=beside, suffix=".mp4")
+    feed = np.ascontiguousarray(frames).data.cast("B")
+    data = ffmpeg.encode(arguments, feed=feed, beside=beside, suffix=".mp4", beat=beat)
     encoder: Mapping[str, object] = {
         "format": "MP4",
         "codec": "h264",
@@ -90,8 +93,19 @@ def encode(
     )
 
 
-def decode(data: bytes, media_type: str, *, most: int) -> list[Image.Image]:
-    """The first `most` frames of a film, each of at most MAX_SIDE pixels. Raises EngineError."""
+def decode(
+    data: bytes,
+    media_type: str,
+    *,
+    most: int,
+    shape: Callable[[Image.Image], Image.Image] = lambda frame: frame,
+    beat: ffmpeg.Beat | None = None,
+) -> list[Image.Image]:
+    """The first `most` frames of a film, each of at most MAX_SIDE pixels and as `shape` makes it.
+
+    One frame after the other is read and shaped, so that what is held is what is kept. Raises EngineError, as for a
+    film whose frames are too many pixels to be kept; what `beat` raises ends it.
+    """
     most = min(most, MAX_FRAMES)
     side = f"min({MAX_SIDE}\\,iw):min({MAX_SIDE}\\,ih):force_original_aspect_ratio=decrease"
     arguments = (
@@ -108,14 +122,37 @@ def decode(data: bytes, media_type: str, *, most: int) -> list[Image.Image]:
         "-f",
         "image2pipe",
     )
-    stream = io.BytesIO(
-        ffmpeg.decode(data, media_type, arguments, most_bytes=MAX_FILM_PIXELS * 3 + most * 32)
-    )
     frames: list[Image.Image] = []
-    while head := stream.readline():
-        size, depth = stream.readline(), stream.readline()
-        if head != b"P6\n" or depth != b"255\n":
-            raise EngineError("The film cannot be decoded.", code="invalid_input")
-        width, height = (int(side) for side in size.split())
-        frames.append(Image.frombytes("RGB", (width, height), stream.read(width * height * 3)))
+    pixels = 0
+    with ffmpeg.decoding(data, media_type, arguments, beat=beat) as output:
+        while (frame := _frame(output)) is not None:
+            frames.append(shape(frame))
+            pixels += frames[-1].width * frames[-1].height
+            if pixels > MAX_FILM_PIXELS:
+                sentence = (
+                    "The film of the input is too long or too large; a shorter or smaller one is taken."
+                )
+                raise EngineError(sentence, code="invalid_input")
+    if not frames:
+        raise _undecodable()
     return frames
+
+
+def _frame(output: ffmpeg.Output) -> Image.Image | None:
+    head = output.line()
+    if not head:
+        return None
+    size, depth = output.line().split(), output.line()
+    if head != b"P6\n" or depth != b"255\n" or len(size) != 2 or not all(side.isdigit() for side in size):
+        raise _undecodable()
+    width, height = (int(side) for side in size)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise _undecodable()
+    pixels = output.read(width * height * 3)
+    if len(pixels) < width * height * 3:
+        raise _undecodable()
+    return Image.frombytes("RGB", (width, height), pixels)
+
+
+def _undecodable() -> EngineError:
+    return EngineError("The film of the input cannot be decoded.", code="invalid_input")

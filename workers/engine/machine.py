@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workers.engine import spinning
 from workers.engine.contract import EngineError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _started: Machine | None = None
+_spinning: spinning.Spinning | None = None
 _lock = threading.Lock()
 
 
@@ -57,6 +59,11 @@ class Machine:
             import torch
 
             torch.cuda.synchronize()
+
+    def look_around(self) -> None:
+        """Fits how the threads of an operation wait for each other to what else runs here. Costs next to nothing."""
+        if _spinning is not None:
+            _spinning.look()
 
     def reset_peak(self) -> None:
         """Starts a new measurement of peak memory, where the device or the kernel can."""
@@ -103,10 +110,7 @@ def set_environment() -> None:
     """What the libraries read when they are imported: no hub, no telemetry. Call before anything imports torch."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[name] = "1"
-    # The threads of an operation sleep at once when they wait for each other. On a quiet machine spinning is an eighth
-    # faster; where other processes want the cores too, one spins for a thread that does not run, and steps took ten
-    # times as long.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("GOMP_SPINCOUNT", str(spinning.AWAKE if spinning.can_tell() else 0))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -125,6 +129,8 @@ def _bring_up(device: str, threads: int) -> Machine:
         torch.backends.cudnn.deterministic = True
         memory = int(torch.cuda.get_device_properties(chosen).total_memory)
     else:
+        global _spinning
+        _spinning = spinning.Spinning(threads) if spinning.can_tell() else None
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(device=chosen, threads=threads, memory_bytes=memory)
 

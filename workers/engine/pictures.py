@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from workers.engine.contract import EngineError, MediaOutput
 
@@ -33,8 +34,12 @@ _FAULTS = (
     KeyError,
     IndexError,
     TypeError,
+    AttributeError,
+    OverflowError,
+    EOFError,
+    RecursionError,
     struct.error,
-    Image.DecompressionBombError,
+    zlib.error,
 )
 _FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
@@ -77,19 +82,31 @@ def encode_poster(pixels: Pixels) -> bytes:
 def decode(data: bytes, *, most_pixels: int = MAX_PIXELS) -> Image.Image:
     """A picture of an input, upright: RGB, or RGBA where it is see-through. Of an animation, its first frame.
 
-    Raises EngineError (invalid_input) for what is no picture or has more than `most_pixels`.
+    Raises EngineError (invalid_input) for what is no picture of these kinds, is cut off or has more than `most_pixels`,
+    which is known before any of them is decoded.
     """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # which any library of this process may have set
     try:
         with Image.open(io.BytesIO(data), formats=_TAKEN) as picture:
             if picture.width * picture.height > most_pixels:
-                sentence = f"A picture of the input has more than {most_pixels // 1_000_000} megapixels."
-                raise EngineError(sentence, code="invalid_input")
+                raise _too_large(most_pixels)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             has_alpha = "A" in upright.getbands() or "transparency" in upright.info
             return upright.convert("RGBA" if has_alpha else "RGB")
+    except Image.DecompressionBombError as error:
+        raise _too_large(most_pixels) from error
     except _FAULTS as error:
-        raise EngineError("A picture of the input cannot be decoded.", code="invalid_input") from error
+        if "truncated" in str(error).lower():
+            sentence = "A picture of the input is cut off; upload it again."
+        else:
+            sentence = "A picture of the input cannot be decoded."
+        raise EngineError(sentence, code="invalid_input") from error
+
+
+def _too_large(most_pixels: int) -> EngineError:
+    sentence = f"A picture of the input has more than {most_pixels // 1_000_000} megapixels."
+    return EngineError(sentence, code="invalid_input")
 
 
 def _write(image: Image.Image, using: Mapping[str, object]) -> bytes:

@@ -13,7 +13,7 @@ LAST_SHARE = 0.8
 
 _SHARE_ALONE = 0.20
 _SHARE_BATCH = 0.03
-_FRAMES_ALONE = 8
+FRAMES_ALONE = 8
 
 
 def share_of_time(jobs: int) -> float:
@@ -40,7 +40,7 @@ class PreviewPlan:
         """Whether one more frame may be made after `step`, `elapsed_s` of stepping so far, previews not counted."""
         if step < 1 or step > self._last:
             return False
-        if self._jobs == 1 and self._frames < math.ceil(_FRAMES_ALONE * step / self._last):
+        if self._jobs == 1 and self._frames < math.ceil(FRAMES_ALONE * step / self._last):
             return True
         return self.spent_s + self._cost_s <= self._share * elapsed_s
 

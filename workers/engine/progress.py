@@ -18,10 +18,10 @@ from workers.engine import pictures
 from workers.engine.contract import Job, OnStep, StepReport
 from workers.engine.latents import LatentView, SchedulerTap
 from workers.engine.machine import Machine
-from workers.engine.previews import PreviewPlan, share_of_time
+from workers.engine.previews import FRAMES_ALONE, PreviewPlan, share_of_time
 
 _log = logging.getLogger(__name__)
-_FRAMES_WANTED = 6
+_FRAMES_TOGETHER = 6  # for each job of a batch
 
 
 @dataclass(slots=True)
@@ -89,11 +89,14 @@ class Progress:
         return self._plan.spent_s
 
     def _choose_kind(self, steps: int) -> str:
-        """The sketch only where a batch could not pay for six decoded frames for each job."""
-        if self._view is None or not self._view.can_sketch or len(self._jobs) == 1:
+        """One kind for all frames of a run, so that none is coarser than the one before: the sketch only where the
+        budget does not pay for enough decoded frames."""
+        if self._view is None or not self._view.can_sketch:
             return "decode"
-        payable_s = share_of_time(len(self._jobs)) * self._costs.step * steps * len(self._first_places)
-        return "decode" if self._costs.decode * _FRAMES_WANTED * len(self._jobs) <= payable_s else "sketch"
+        count = len(self._jobs)
+        payable_s = share_of_time(count) * self._costs.step * steps * len(self._first_places)
+        wanted = FRAMES_ALONE if count == 1 else _FRAMES_TOGETHER * count
+        return "decode" if self._costs.decode * wanted <= payable_s else "sketch"
 
     def _on_step_end(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         self._after_step(tensors.get("latents"))
@@ -117,6 +120,7 @@ class Progress:
                 self._report(previews)
         else:
             self._report(self._previews())
+        self._machine.look_around()
         self.last_step_at = time.perf_counter()
 
     def _planned(self) -> int:

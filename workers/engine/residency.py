@@ -1,7 +1,8 @@
 """The resident set: which recipes are open on one device, within a budget of memory.
 
 Hides opening, measuring, eviction, the parking of weights in the machine's own memory, and what is told of all that to
-other threads. The budget counts the weights of everything resident and the working memory of the one that runs.
+other threads. The budget counts the weights of everything resident, the adapters kept beside them and the working
+memory of the one that runs.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.engine import machine as machines
 from workers.engine import weights
 from workers.engine.contract import EngineError, Loading, Recipe, Resident, recipe_key
-from workers.engine.families import Family, Opened, Parkable, find
+from workers.engine.families import Family, Opened, Parkable, Shedding, find
 from workers.engine.machine import Machine
 from workers.engine.worth import Worth
 
@@ -140,6 +142,7 @@ class Residents:
             waited_s = time.perf_counter() - started_at
         else:
             waited_s = 0.0
+            self._count(holding)
             self._make_room(holding.working_bytes, self._budget(holding), keep=key)
         with self._lock:
             self.holdings.move_to_end(key)
@@ -160,6 +163,13 @@ class Residents:
         """Notes what a run of `holding` took beyond its weights: from now on that much is kept free for it."""
         seen = max(holding.working_bytes, peak_bytes)
         holding.working_bytes = self._working[holding.resident.key] = seen
+
+    def settle(self, recipe: Recipe) -> None:
+        """After a run of `recipe`: what it left beside its weights is counted, and makes room where it is too much."""
+        key = recipe_key(recipe)
+        holding = self.holdings.get(key)
+        if holding is not None and self._count(holding):
+            self._make_room(0, self._budget(holding), keep=key)
 
     def held_bytes(self) -> int:
         """Memory of the device, or of the process, that a run begins with; 0 before anything was loaded.
@@ -254,16 +264,35 @@ class Residents:
     def _make_room(self, free_bytes: int, budget_bytes: int, *, keep: str) -> bool:
         """Evicts until `free_bytes` are free beside what stays; `keep` stays. Whether anything went."""
         went = False
-        while sum(one.resident.bytes for one in self.holdings.values()) + free_bytes > budget_bytes:
+        while (over := self._taken() + free_bytes - budget_bytes) > 0:
             others = [key for key, one in self.holdings.items() if key != keep and one.resident.bytes]
-            if not others:
-                break
-            victim = min(others, key=lambda key: (self.holdings[key].pinned, self._worth.of(key)))
-            self._evict(victim)
+            if not self._shed(over, others):
+                if others:
+                    self._evict(min(others, key=lambda key: (self.holdings[key].pinned, self._worth.of(key))))
+                elif not self._shed(over, [key for key in self.holdings if key == keep]):
+                    break
             went = True
         if went:
             machines.release_memory()
         return went
+
+    def _taken(self) -> int:
+        return sum(one.resident.bytes for one in self.holdings.values())
+
+    def _shed(self, bytes: int, keys: Sequence[str]) -> bool:
+        """Lets go of adapters, which are quicker to have again than a model. Whether anything went."""
+        for holding in (self.holdings[key] for key in keys):
+            if isinstance(holding.opened, Shedding) and holding.opened.shed(bytes):
+                self._count(holding)
+                return True
+        return False
+
+    def _count(self, holding: Holding) -> bool:
+        """Notes what `holding` takes now. Whether that is another amount than before."""
+        is_new = holding.resident.bytes != holding.opened.bytes
+        if is_new:
+            holding.resident = replace(holding.resident, bytes=holding.opened.bytes)
+        return is_new
 
     def _evict(self, key: str) -> None:
         holding = self.holdings[key]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,12 @@ from workers.engine.contract import (
     StepReport,
     recipe_key,
 )
+from workers.engine.pulse import Pulse
 from workers.engine.residency import Holding, Residents
 
 _log = logging.getLogger(__name__)
 _DEFAULT_MAX_BATCH = 8
+_ASK_SECONDS = 0.4  # between two askings whether a batch is still wanted, beyond those of its steps
 _TOO_MUCH = "The memory was too small for so much at once; it begins again with less."
 
 
@@ -58,7 +61,8 @@ class Engine:
             parking_bytes=parking_bytes,
             folder=weights_folder or weights.SHIPPED,
         )
-        self._largest_batch: dict[str, int] = {}
+        self.pulse = Pulse()
+        self._largest_batch: dict[str, int] = {}  # in pictures, as the limits of recipes are
         self._draining = False
 
     def drain(self) -> None:
@@ -138,8 +142,9 @@ class Engine:
     def _run_batch(
         self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float, remark: str = ""
     ) -> dict[str, Outcome]:
-        watch = _Watch(batch, on_step, is_draining=lambda: self._draining)
+        watch = _Watch(batch, on_step, is_draining=lambda: self._draining, pulse=self.pulse)
         parts: list[list[Job]] = []
+        pictures = 1
         try:
             if remark:
                 watch.say(remark)
@@ -148,9 +153,11 @@ class Engine:
             load_s += again_s
             if load_s > 0:
                 watch.say(f"Weights loaded in {load_s:.1f} s.")
-            before = self.residents.held_bytes()
-            found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
-            self._learn(holding, found.values(), before)
+            pictures = _pictures(holding, batch)
+            before, kept = self.residents.held_bytes(), holding.opened.bytes
+            with self.pulse.batch(is_compiled=bool((recipe.get("accelerations") or {}).get("compile"))):
+                found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
+            self._learn(holding, found.values(), before + max(holding.opened.bytes - kept, 0))
         except _BatchStopped:
             found = {job.id: Outcome(job.id, "released") for job in batch}
         except EngineError as error:
@@ -160,7 +167,8 @@ class Engine:
                 raise
             if machines.is_out_of_memory(error):
                 parts = _smaller(batch, watch.stopped, has_company=len(self.residents.holdings) > 1)
-            found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), batch=len(batch)))
+            found = _all_failed(batch, self._translate(error, key=recipe_key(recipe), pictures=pictures))
+        self.residents.settle(recipe)
         # Out here, where nothing holds the tensors that did not fit any more.
         for part in parts:
             found |= self._run_batch(recipe, part, on_step, load_s=load_s, remark=_TOO_MUCH)
@@ -179,15 +187,15 @@ class Engine:
         if before_bytes and peak > before_bytes:
             self.residents.learn(holding, peak - before_bytes)
 
-    def _translate(self, error: Exception, *, key: str, batch: int) -> EngineError:
+    def _translate(self, error: Exception, *, key: str, pictures: int) -> EngineError:
         if machines.is_out_of_memory(error):
-            _log.warning("out of memory with a batch of %d; everything resident is let go", batch)
-            if batch > 1:
-                self._largest_batch[key] = batch // 2
+            _log.warning("out of memory with a batch of %d; everything resident is let go", pictures)
+            if pictures > 1:
+                self._largest_batch[key] = pictures // 2
             error.__traceback__ = None  # its frames hold the very tensors that must go
             self.close()
             return EngineError("The machine ran out of memory.", code="out_of_memory", retryable=True)
-        _log.error("a batch of %d failed", batch, exc_info=error)
+        _log.error("a batch of %d failed", pictures, exc_info=error)
         sentence = f"The engine failed while making this picture ({type(error).__name__})."
         return EngineError(sentence, code="engine_failed", retryable=True)
 
@@ -205,7 +213,7 @@ class Engine:
             except Exception as error:
                 if not machines.is_out_of_memory(error):
                     raise
-                failure = self._translate(error, key=recipe_key(recipe), batch=1)
+                failure = self._translate(error, key=recipe_key(recipe), pictures=1)
             if not has_company:
                 raise failure
 
@@ -213,23 +221,39 @@ class Engine:
 class _Watch:
     """The caller's `on_step` as families see it: remembers who was stopped and ends a batch that nobody wants."""
 
-    def __init__(self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool], pulse: Pulse
+    ) -> None:
         self._jobs = jobs
         self._ids = {job.id for job in jobs}
         self._on_step = on_step
         self._is_draining = is_draining
+        self._pulse = pulse
+        self._last = {job.id: StepReport(job.id, 0, _planned_steps(job)) for job in jobs}
+        self._told_at = float("-inf")
         self.stopped: set[str] = set()
         self.raised: Exception | None = None
 
     def __call__(self, reports: Sequence[StepReport]) -> list[str]:
+        for report in reports:
+            self._last[report.id] = replace(report, preview=None, logs=())
+        if reports:
+            self._pulse.step(reports[0].step, reports[0].steps)
+        else:  # files, or the steps of somebody who is not told of any more
+            self._pulse.pause()
+        if reports or time.monotonic() > self._told_at + _ASK_SECONDS:
+            self._tell(reports or [one for one in self._last.values() if one.id not in self.stopped])
+        if self._is_draining() or self.stopped == self._ids:
+            raise _BatchStopped
+        return list(self.stopped)
+
+    def _tell(self, reports: Sequence[StepReport]) -> None:
         try:
             self.stopped |= self._ids.intersection(self._on_step(reports))
         except Exception as error:
             self.raised = error
             raise
-        if self._is_draining() or self.stopped == self._ids:
-            raise _BatchStopped
-        return list(self.stopped)
+        self._told_at = time.monotonic()
 
     def say(self, line: str) -> None:
         """Step 0 with a line for the log, before the first step."""
@@ -246,6 +270,11 @@ def _smaller(batch: Sequence[Job], stopped: set[str], *, has_company: bool) -> l
         return [wanted] if wanted and has_company else []
     middle = (len(wanted) + 1) // 2
     return [part for part in (wanted[:middle], wanted[middle:]) if part]
+
+
+def _pictures(holding: Holding, batch: Sequence[Job]) -> int:
+    """How many a batch makes; of one job, which is one call however many it makes, there is nothing to halve."""
+    return sum(holding.opened.pictures(job.input) for job in batch) if len(batch) > 1 else 1
 
 
 def _all_failed(jobs: Iterable[Job], error: EngineError) -> dict[str, Outcome]:

@@ -46,15 +46,22 @@ def write(samples: NDArray[float32], rate: int) -> bytes:
 
 
 def decode(
-    data: bytes, media_type: str, *, rate: int, channels: int, seconds: float = MAX_SECONDS
+    data: bytes,
+    media_type: str,
+    *,
+    rate: int,
+    channels: int,
+    seconds: float = MAX_SECONDS,
+    beat: ffmpeg.Beat | None = None,
 ) -> NDArray[float32]:
-    """The first `seconds` of a sound file as channels x samples at `rate`. Raises EngineError."""
+    """The first `seconds` of a sound file as channels x samples at `rate`. Raises EngineError; what `beat` raises ends
+    it."""
     import numpy as np
 
     arguments = (
         "-map", "0:a:0", "-t", f"{seconds:g}", "-ac", str(channels), "-ar", str(rate), "-f", "f32le",
     )  # fmt: skip
     most = int((seconds + 1) * rate) * channels * 4
-    raw = ffmpeg.decode(data, media_type, arguments, most_bytes=most)
+    raw = ffmpeg.decode(data, media_type, arguments, most_bytes=most, beat=beat)
     samples = np.frombuffer(raw, dtype="<f4").reshape(-1, channels).T
     return np.ascontiguousarray(samples, dtype=np.float32)

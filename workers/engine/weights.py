@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,10 +109,35 @@ def _check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
     for name, expected in hashes.items():
         file = folder / name
         if not file.resolve().is_relative_to(folder) or not file.is_file():
-            raise _refuse(f"The weights file {name} is missing.")
-        with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != expected.removeprefix("sha256:"):
-                raise _refuse(f"The weights file {name} is not the one that this version was made with.")
+            raise _refuse(f"The weights file {name} is missing on this machine.")
+        if _digest(file) != expected.removeprefix("sha256:"):
+            raise _refuse(
+                f"The weights file {name} on this machine is not the one that this version was made with: this copy is "
+                "damaged or another one. Fetch it again."
+            )
+
+
+# Digests of files as they were, by what changes with them. A file that was found to be another one is not read again by
+# each run that asks for it, nor are gigabytes that were evicted and come back.
+_digests: dict[tuple[str, int, int, int, int, int], str] = {}
+
+
+def _digest(file: Path) -> str:
+    """The sha256 of a file's bytes; of one that did not change since it was read, from memory."""
+    path = file.resolve()
+    with path.open("rb") as stream:
+        was = _standing(path, os.fstat(stream.fileno()))
+        known = _digests.get(was)
+        if known is None:
+            known = hashlib.file_digest(stream, "sha256").hexdigest()
+            if _standing(path, os.fstat(stream.fileno())) == was:  # else it was written to meanwhile
+                _digests[was] = known
+    return known
+
+
+def _standing(path: Path, told: os.stat_result) -> tuple[str, int, int, int, int, int]:
+    # The last moment is one that nobody can set back, as they can the others.
+    return str(path), told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def _read_json(file: Path, folder: Path) -> dict[str, object]:

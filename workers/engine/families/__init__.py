@@ -21,7 +21,7 @@ class Opened(Protocol):
 
     @property
     def bytes(self) -> int:
-        """What it holds in the device's memory."""
+        """What it holds in the device's memory now."""
         ...
 
     def batch_key(self, input: Mapping[str, object]) -> str:
@@ -51,6 +51,15 @@ class Parkable(Protocol):
 
     def resume(self) -> None:
         """Moves them back. Raises what the library raises when there is no memory."""
+        ...
+
+
+@runtime_checkable
+class Shedding(Protocol):
+    """An opened recipe that keeps things beside its weights which a later run may want again."""
+
+    def shed(self, bytes: int) -> int:
+        """Lets go of about so many bytes of them, what was used least recently first; how many that freed."""
         ...
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import F
 
 from marketplace import catalog
 from marketplace.catalog import InvalidManifest
-from marketplace.models import Listing, Publisher
-from workers import catalogue
+from marketplace.models import Publisher, Version
+from workers import installing
 
 HOUSE = "vitrine"
 
@@ -47,20 +48,24 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _list(self, options: dict[str, Any]) -> None:
-        installed = set(Listing.objects.values_list("name", flat=True))
-        for one in catalogue.entries():
-            mark = "*" if one.name in installed else " "
+        shown = Version.objects.filter(listing__default_version_id=F("pk")).values_list("manifest", flat=True)
+        manifests = list(shown)
+        for one in installing.entries():
+            is_there = any(
+                installing.is_of(one, found, weights_dir=settings.WEIGHTS_DIR) for found in manifests
+            )
+            mark = "*" if is_there else " "
             gated = ", gated" if one.source.gated else ""
             needs = f"{one.task:<16} {one.memory_gb:>5g} GB"
             self.stdout.write(f"{mark} {one.name:<26} {needs}  {one.license:<40} {one.source.hub}{gated}")
-        self.stdout.write("* is on the shelf")
+        self.stdout.write("* is on the shelf, with its weights on this machine")
 
     def _check(self, options: dict[str, Any]) -> None:
-        chosen = [catalogue.entry(name) for name in options["names"]] or catalogue.entries()
+        chosen = [installing.entry(name) for name in options["names"]] or installing.entries()
         lacking = 0
         for one in chosen:
-            catalogue.complete(one)
-            missing = catalogue.check(one, weights_dir=settings.WEIGHTS_DIR)
+            installing.complete(one)
+            missing = installing.check(one, weights_dir=settings.WEIGHTS_DIR)
             lacking += bool(missing)
             self.stdout.write(
                 f"{one.name}: " + ("; ".join(f"needs {each.what}" for each in missing) or "ready")
@@ -68,26 +73,26 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(chosen)} checked, {lacking} lack something on this machine")
 
     def _install(self, options: dict[str, Any]) -> None:
-        one = catalogue.entry(options["name"])
+        one = installing.entry(options["name"])
         publisher = Publisher.objects.filter(name=options["publisher"]).first()
         if publisher is None:
             raise CommandError(f"there is no publisher {options['publisher']!r}")
         if options["dry_run"]:
             self._rehearse(one, options["given"])
             return
-        manifest = catalogue.bring(
+        manifest = installing.bring(
             one, weights_dir=settings.WEIGHTS_DIR, say=self.stdout.write, given=options["given"]
         )
         listing = catalog.publish(publisher, manifest)
         self.stdout.write(f"published {listing.model_id}, {len(manifest['recipe']['hashes'])} files hashed")
 
-    def _rehearse(self, one: catalogue.Entry, given: Path | None) -> None:
-        catalogue.complete(one)
-        wanted = None if given is not None else catalogue.look_up(one.source)
+    def _rehearse(self, one: installing.Entry, given: Path | None) -> None:
+        installing.complete(one)
+        wanted = None if given is not None else installing.look_up(one.source)
         if wanted is not None:
             self.stdout.write(
                 f"{wanted.hub} at {wanted.revision}: up to {len(wanted.files)} files, {wanted.size / 1e9:.2f} GB, "
                 f"into {settings.WEIGHTS_DIR / one.recipe['weights']}"
             )
-        for each in catalogue.check(one, weights_dir=settings.WEIGHTS_DIR, wanted=wanted):
+        for each in installing.check(one, weights_dir=settings.WEIGHTS_DIR, wanted=wanted):
             self.stdout.write(f"it needs {each.what}")

@@ -103,6 +103,16 @@ class Adapters:
         if self._kept:
             self._pipe.disable_lora()
 
+    def shed(self, size: int) -> int:
+        """Forgets those put on least recently until `size` bytes are free, between two runs; how many that freed."""
+        freed = 0
+        for sha256 in self.kept:
+            if freed >= size:
+                break
+            freed += self._kept.pop(sha256)
+            self._drop(_name(sha256))
+        return freed
+
     def _load(self, one: Adapter, *, keeping: Mapping[str, float]) -> None:
         tensors = _with_strength(*_read(one))
         size = sum(tensor.numel() for tensor in tensors.values()) * self._item_bytes()

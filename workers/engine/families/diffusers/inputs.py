@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from workers.engine import films, pictures, sounds
 from workers.engine.contract import EngineError
 from workers.engine.families.diffusers.traits import FRAMES, RATES, Traits
+from workers.engine.ffmpeg import Beat
 
 if TYPE_CHECKING:
     from numpy import float32
@@ -33,6 +34,7 @@ RESERVED = {
     "joint_attention_kwargs", "cross_attention_kwargs", "attention_kwargs",
 }  # fmt: skip
 MAX_PICTURES = 8
+MAX_FILE_BYTES = 64 * 2**20
 _WHITE = (255, 255, 255)
 
 
@@ -123,26 +125,37 @@ class Inputs:
             raise refused("A film has between 1 and 120 frames a second.")
         return float(value)
 
-    def files(self, asked: Mapping[str, object], *, rate: int = 0, channels: int = 2) -> Files:
-        """The files of an input, decoded; sounds at `rate`. Raises EngineError (invalid_input)."""
+    def files(
+        self, asked: Mapping[str, object], *, rate: int = 0, channels: int = 2, beat: Beat | None = None
+    ) -> Files:
+        """The files of an input, decoded; sounds at `rate`. Raises EngineError (invalid_input), and what `beat` raises,
+        which is called while a film or a sound is being read."""
         found: dict[str, object] = {}
         heard: dict[str, NDArray[float32]] = {}
+        first: tuple[int, int] | None = None
+
+        def shaped(picture: Image.Image) -> Image.Image:
+            nonlocal first
+            first = first or picture.size
+            return self._shaped(picture, self._size(asked, first))
+
         for name, kind in self.traits.takes.items():
             value = asked.get(name)
             if not value:
                 continue
             if kind == "pictures":
-                found[name] = [_flat(one) for one in _pictures(value)]
+                found[name] = [shaped(_flat(one)) for one in _pictures(value)]
             elif kind == "film":
                 media_type, data = contents(value)
-                found[name] = self._cut(films.decode(data, media_type, most=self._most(asked)))
+                frames = films.decode(data, media_type, most=self._most(asked), shape=shaped, beat=beat)
+                found[name] = self._cut(frames)
             elif kind == "sound":
                 media_type, data = contents(value)
-                heard[name] = sounds.decode(data, media_type, rate=rate, channels=channels)
+                heard[name] = sounds.decode(data, media_type, rate=rate, channels=channels, beat=beat)
             else:
                 picture = pictures.decode(contents(value)[1])
-                found[name] = _grey(picture) if kind == "mask" else _flat(picture)
-        return Files(self._sized(found, size := self._size(asked, found)), heard, size)
+                found[name] = shaped(_grey(picture) if kind == "mask" else _flat(picture))
+        return Files(found, heard, self._size(asked, first))
 
     def _most(self, asked: Mapping[str, object]) -> int:
         return whole(asked.get("num_frames", self.traits.length[0] or 16), "num_frames", least=1)
@@ -154,15 +167,12 @@ class Inputs:
             raise refused("The film of the input is too short.")
         return frames[:length]
 
-    def _size(self, asked: Mapping[str, object], found: Mapping[str, object]) -> tuple[int, int] | None:
-        """Width and height of the result where the input or its first picture says so."""
+    def _size(self, asked: Mapping[str, object], first: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Width and height of the result where the input or its first picture, of that size, says so."""
         width, height = asked.get("width"), asked.get("height")
-        first = next((one for one in found.values()), None)
-        while isinstance(first, list):
-            first = first[0] if first else None
-        if not self.traits.follows or not isinstance(first, Image.Image):
+        if not self.traits.follows or first is None:
             return (width, height) if isinstance(width, int) and isinstance(height, int) else None
-        fitting = fit(first.size, area=math.prod(self.traits.size), multiple=self.traits.multiple)
+        fitting = fit(first, area=math.prod(self.traits.size), multiple=self.traits.multiple)
         return (
             width if isinstance(width, int) else self._beside(height, fitting[0]),
             height if isinstance(height, int) else self._beside(width, fitting[1]),
@@ -175,19 +185,11 @@ class Inputs:
         by = self.traits.multiple
         return min(side, max(by, math.prod(self.traits.size) * 9 // 4 // max(given, 1) // by * by))
 
-    def _sized(self, found: dict[str, object], size: tuple[int, int] | None) -> dict[str, object]:
-        most = max(math.prod(self.traits.size), 1024 * 1024)
-
-        def shaped(one: object) -> object:
-            if isinstance(one, list):
-                return [shaped(inner) for inner in one]
-            if not isinstance(one, Image.Image):
-                return one
-            if self.traits.fills and size is not None:
-                return ImageOps.fit(one, size, Image.Resampling.LANCZOS)
-            return _bounded(one, most)
-
-        return {name: shaped(one) for name, one in found.items()}
+    def _shaped(self, picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+        """As the call takes it: of the result's size where it fills that, else no larger than it has to be."""
+        if self.traits.fills and size is not None:
+            return picture if picture.size == size else ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+        return _bounded(picture, max(math.prod(self.traits.size), 1024 * 1024))
 
 
 def fit(size: tuple[int, int], *, area: int, multiple: int) -> tuple[int, int]:
@@ -208,17 +210,19 @@ def contents(value: object) -> tuple[str, bytes]:
     head, comma, text = value.partition(",") if isinstance(value, str) else ("", "", "")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise refused("A file of the input is no longer there.")
+    if len(text) > MAX_FILE_BYTES * 4 // 3 + 4:
+        raise refused(f"A file of the input is larger than {MAX_FILE_BYTES // 2**20} MiB.")
     try:
         return head.removeprefix("data:").removesuffix(";base64"), base64.b64decode(text, validate=True)
     except binascii.Error:
         raise refused("A file of the input is not whole.") from None
 
 
-def _pictures(value: object) -> list[Image.Image]:
+def _pictures(value: object) -> Iterator[Image.Image]:
     values = value if isinstance(value, list) else [value]
     if len(values) > MAX_PICTURES:
         raise refused(f"At most {MAX_PICTURES} pictures are taken.")
-    return [pictures.decode(contents(one)[1]) for one in values]
+    return (pictures.decode(contents(one)[1]) for one in values)
 
 
 def _flat(picture: Image.Image) -> Image.Image:

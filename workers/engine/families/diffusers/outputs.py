@@ -16,6 +16,7 @@ from workers.engine import films, meshes, pictures, sounds
 from workers.engine.contract import EngineError, MediaOutput
 from workers.engine.families.diffusers import inputs
 from workers.engine.families.diffusers.traits import Traits
+from workers.engine.ffmpeg import Beat
 from workers.engine.latents import to_bytes
 
 _UNUSABLE = "The {it} came out {what}, so it was not kept. Another seed or a higher precision may help."
@@ -138,8 +139,16 @@ def _unusable(made: Made, what: str) -> EngineError:
     return EngineError(_UNUSABLE.format(it=_NAMES[made.kind], what=what), code="unusable_output")
 
 
-def write(made: Made, asked: Mapping[str, object], *, seed: int, fps: float, traits: Traits) -> MediaOutput:
-    """Its file."""
+def write(
+    made: Made,
+    asked: Mapping[str, object],
+    *,
+    seed: int,
+    fps: float,
+    traits: Traits,
+    beat: Beat | None = None,
+) -> MediaOutput:
+    """Its file. What `beat` raises, which is called while a film is being written, comes through."""
     if made.kind == "image":
         assert made.body is not None
         return pictures.encode(
@@ -150,7 +159,7 @@ def write(made: Made, asked: Mapping[str, object], *, seed: int, fps: float, tra
         frames = (made.body.float().clamp(0, 1) * 255).round().to(torch.uint8)
         pixels = frames.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         sound = (made.sound.detach().float().cpu().numpy(), made.rate) if made.sound is not None else None
-        return films.encode(pixels, fps=fps, seed=seed, sound=sound)
+        return films.encode(pixels, fps=fps, seed=seed, sound=sound, beat=beat)
     if made.kind == "audio":
         assert made.body is not None
         return sounds.encode(made.body.detach().float().cpu().numpy(), rate=made.rate, seed=seed)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from workers.engine.families.diffusers import inputs, outputs, traits
 from workers.engine.families.diffusers.accelerations import Accelerations
 from workers.engine.families.diffusers.adapters import Adapters
 from workers.engine.families.diffusers.encodings import Encodings
+from workers.engine.ffmpeg import BEAT_SECONDS
 from workers.engine.latents import LatentView
 from workers.engine.machine import Machine
 from workers.engine.progress import Costs, Progress
@@ -40,6 +42,16 @@ class _Place:
 
     job: Job
     seed: int
+
+
+class _Unwanted(Exception):
+    """Nobody wants what is being read or written any more; the steps have no part in it."""
+
+
+def _ask(jobs: Sequence[Job], on_step: OnStep) -> None:
+    """Raises _Unwanted where none of `jobs` is wanted any more, and what `on_step` raises."""
+    if {job.id for job in jobs} <= set(on_step([])):
+        raise _Unwanted
 
 
 def _named_alike(jobs: Sequence[Job]) -> list[Adapter]:
@@ -69,11 +81,20 @@ class Pipeline:
         self._costs = Costs()
         self.encodings = Encodings.install(pipe)
         modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-        self.bytes = sum(
+        self._base_bytes = sum(
             t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()]
         )
-        self._adapters = Adapters(pipe, room_bytes=self.bytes // 2)
+        self._adapters = Adapters(pipe, room_bytes=self._base_bytes // 2)
         self._accelerations = accelerations
+
+    @property
+    def bytes(self) -> int:
+        """The weights, and the adapters that stay on them between runs."""
+        return self._base_bytes + self._adapters.bytes
+
+    def shed(self, bytes: int) -> int:
+        """Lets go of adapters, those put on least recently first; how many bytes that freed."""
+        return self._adapters.shed(bytes)
 
     def close(self) -> None:
         """Drops the pipeline."""
@@ -118,7 +139,10 @@ class Pipeline:
             if job.id in unwanted:
                 outcomes.append(Outcome(job.id, "stopped"))
                 continue
-            found, stopped = self._run_together([job], on_step)
+            try:
+                found, stopped = self._run_together([job], on_step)
+            except _Unwanted:
+                found, stopped = [Outcome(job.id, "stopped")], {job.id}
             outcomes += found
             unwanted |= stopped
         return outcomes
@@ -133,7 +157,7 @@ class Pipeline:
             for number in range(self.pictures(job.input))
         ]
         rate = outputs.sampling_rate(self._pipe)
-        files = self._inputs.files(jobs[0].input, rate=rate)
+        files = self._inputs.files(jobs[0].input, rate=rate, beat=lambda: _ask(jobs, on_step))
         logs = {job.id: self._remarks(job.input) for job in jobs}
         try:  # the first of two adapters is on when the second is refused
             loaded = self._adapters.put_on(_named_alike(jobs))
@@ -146,7 +170,7 @@ class Pipeline:
         self._machine.synchronize()
         decoded_at = time.perf_counter()
         made = outputs.take_apart(result, traits=self._traits, pipe=self._pipe, count=len(batch))
-        finished = self._finish(batch, made, unwanted=progress.unwanted)
+        finished = self._finish(batch, made, on_step, unwanted=progress.unwanted)
         self._teach(progress, made)
         metrics = self._measure(progress, (started_at, ready_at), decoded_at, batch=len(batch))
         outcomes = []
@@ -255,26 +279,48 @@ class Pipeline:
         return arguments
 
     def _finish(
-        self, batch: Sequence[_Place], made: Sequence[outputs.Made], *, unwanted: set[str]
+        self, batch: Sequence[_Place], made: Sequence[outputs.Made], on_step: OnStep, *, unwanted: set[str]
     ) -> dict[str, tuple[MediaOutput, ...] | EngineError]:
+        """The files, or what is wrong, by job. Who becomes unwanted meanwhile is added to `unwanted`, and has none."""
         results: dict[str, tuple[MediaOutput, ...] | EngineError] = {place.job.id: () for place in batch}
-
-        def write(place: _Place, one: outputs.Made) -> MediaOutput:
-            asked = place.job.input
-            fps = self._inputs.fps(asked)
-            return outputs.write(one, asked, seed=place.seed, fps=fps, traits=self._traits)
-
         wanted = [
             (place, one) for place, one in zip(batch, made, strict=True) if place.job.id not in unwanted
         ]
         faults = {place.job.id: fault for place, one in wanted if (fault := outputs.fault(one))}
         good = [pair for pair in wanted if pair[0].job.id not in faults]
-        with ThreadPoolExecutor(max_workers=self._machine.threads) as writers:
-            for (place, _), file in zip(good, writers.map(lambda pair: write(*pair), good), strict=True):
-                written = results[place.job.id]
-                if isinstance(written, tuple):
-                    results[place.job.id] = (*written, file)
+        for (place, _), file in zip(good, self._written(good, on_step, unwanted), strict=True):
+            written = results[place.job.id]
+            if isinstance(written, tuple) and file is not None:
+                results[place.job.id] = (*written, file)
         return results | faults
+
+    def _written(
+        self, good: Sequence[tuple[_Place, outputs.Made]], on_step: OnStep, unwanted: set[str]
+    ) -> list[MediaOutput | None]:
+        """The file of each; None where it was given up because nobody wants it any more."""
+        is_over = threading.Event()
+
+        def write(place: _Place, one: outputs.Made) -> MediaOutput | None:
+            def beat() -> None:
+                if is_over.is_set() or place.job.id in unwanted:
+                    raise _Unwanted
+
+            asked, fps = place.job.input, self._inputs.fps(place.job.input)
+            try:
+                return outputs.write(one, asked, seed=place.seed, fps=fps, traits=self._traits, beat=beat)
+            except _Unwanted:
+                return None
+
+        with ThreadPoolExecutor(max_workers=self._machine.threads) as writers:
+            try:
+                files = [writers.submit(write, *pair) for pair in good]
+                while wait(files, timeout=BEAT_SECONDS).not_done:
+                    unwanted |= set(on_step([]))
+            except BaseException:
+                is_over.set()  # else what comes through here would wait until the last of them is written
+                writers.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [file.result() for file in files]
 
     def _teach(self, progress: Progress, made: Sequence[outputs.Made]) -> None:
         if self._view is None or progress.latents is None or self._traits.makes != "image":

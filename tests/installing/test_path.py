@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalogue.shrunk import NAMES, Weights, input_of, shrunk
+from tests.installing.shrunk import NAMES, Weights, input_of, shrunk
 from tests.predictions import cast
 from tests.workers.house import Worker
-from workers import catalogue, drain, session
+from workers import drain, installing, session
 from workers.engine import Engine
 
 KINDS = {"images": "image/", "videos": "video/mp4", "audios": "audio/wav", "meshes": "model/gltf-binary"}
@@ -44,7 +44,7 @@ def test_installed_run_paid_and_kept(name: str, shelf: Path, tiny_weights: Weigh
 
     entry = shrunk(name)
     said: list[str] = []
-    manifest = catalogue.bring(
+    manifest = installing.bring(
         entry, weights_dir=shelf, say=said.append, given=tiny_weights.of(entry.pipeline)
     )
     listing = catalog.publish(cast.publisher(), manifest)
@@ -90,7 +90,7 @@ def test_a_newer_revision_leaves_the_older_one_what_it_was(
     config.write_text(config.read_text() + "\n")
     said: list[str] = []
     recipes = [
-        catalogue.bring(entry, weights_dir=shelf, say=said.append, given=given)["recipe"]
+        installing.bring(entry, weights_dir=shelf, say=said.append, given=given)["recipe"]
         for given in (older, newer, older)
     ]
     assert recipes[0] == recipes[2]
@@ -98,6 +98,31 @@ def test_a_newer_revision_leaves_the_older_one_what_it_was(
     for recipe in recipes:
         assert catalog.hashes(shelf / recipe["weights"]) == recipe["hashes"]
         Engine(device="cpu", threads=1, weights_folder=shelf).open(recipe)
+
+
+def marked() -> list[str]:
+    """What `catalog list` says is on the shelf."""
+    from django.core.management import call_command
+
+    out = io.StringIO()
+    call_command("catalog", "list", stdout=out)
+    *lines, _ = out.getvalue().splitlines()
+    return [line.split()[1] for line in lines if line.startswith("*")]
+
+
+def test_only_what_is_really_installed_is_marked(shelf: Path, tiny_weights: Weights) -> None:
+    from marketplace import catalog
+
+    cast.shelve(name="sdxl")  # somebody's own model, which is called the same
+    assert marked() == []
+    entry = shrunk("sdxl")
+    manifest = installing.bring(
+        entry, weights_dir=shelf, say=lambda line: None, given=tiny_weights.of(entry.pipeline)
+    )
+    catalog.publish(cast.publisher(), {**manifest, "name": "another-name"})
+    assert marked() == ["sdxl"]
+    shutil.rmtree(shelf / manifest["recipe"]["weights"])
+    assert marked() == []
 
 
 def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights: Weights) -> None:
@@ -122,6 +147,7 @@ def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights:
     assert "needs a GPU" in out.getvalue()
     call_command("catalog", "install", "shap-e", "--publisher", "kiln", "--from", folder, stdout=out)
     assert "published kiln/shap-e" in out.getvalue()
+    assert marked() == ["shap-e"]
     [version] = Version.objects.all()
     assert "by hand" in version.manifest["source"]["revision"]
     assert all(len(digest) == 64 for digest in version.recipe["hashes"].values())

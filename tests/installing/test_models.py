@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalogue.shrunk import NAMES, STEPS, Weights, input_of, picture, shrunk
 from tests.engine.conftest import Listener
-from workers import catalogue
+from tests.installing.shrunk import NAMES, STEPS, Weights, input_of, picture, shrunk
+from workers import installing
 from workers.engine import Engine, Job, Outcome, Recipe, StepReport
 
 MEDIA = {
@@ -81,7 +81,7 @@ def test_it_runs_and_is_stopped_and_runs_again(name: str, tiny_weights: Weights)
     from playground import examiner
 
     entry = shrunk(name)
-    endpoint = catalogue.complete(entry)["endpoint"]
+    endpoint = installing.complete(entry)["endpoint"]
     recipe: Recipe = {**entry.recipe, "weights": str(tiny_weights.of(entry.pipeline))}  # type: ignore[typeddict-item]
     defaults = {
         key: one["default"]

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from marketplace.catalog import InvalidManifest
-from workers.catalogue.entries import Source
+from workers.installing.entries import Source
 
 ENDINGS = {
     ".safetensors",

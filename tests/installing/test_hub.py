@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from marketplace.catalog import InvalidManifest
-from workers.catalogue import hub
-from workers.catalogue.entries import Source
+from workers.installing import hub
+from workers.installing.entries import Source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {

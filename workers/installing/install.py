@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from marketplace import catalog, schema
 from marketplace.catalog import InvalidManifest
-from workers.catalogue.entries import Entry
-from workers.catalogue.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
 from workers.engine import EngineError, Recipe, weights
+from workers.installing.entries import Entry
+from workers.installing.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
 
 GIGABYTE = 10**9
 NAMED_BY = 12  # characters of a revision, or of a hash, that a folder of weights is called by
@@ -143,6 +143,20 @@ def bring(
     manifest["recipe"] = {**recipe, "hashes": dict(sorted(hashes.items()))}
     manifest["source"] = {"hub": entry.source.hub, "revision": revision}
     return manifest
+
+
+def is_of(entry: Entry, manifest: Mapping[str, Any], *, weights_dir: Path) -> bool:
+    """Whether a published `manifest` is one that `bring` made of `entry`, whatever it is called and by whom, and its
+    weights are here."""
+    source, recipe = manifest.get("source"), manifest.get("recipe", {})
+    if not isinstance(source, Mapping) or source.get("hub") != entry.source.hub or not recipe.get("hashes"):
+        return False
+    weights_name = str(recipe.get("weights", ""))
+    return (
+        all(recipe.get(key) == entry.recipe.get(key) for key in ("family", "pipeline"))
+        and weights_name.rpartition("/")[0] == entry.recipe["weights"]
+        and (weights_dir / weights_name / INDEX).is_file()
+    )
 
 
 def _digest(hashes: Mapping[str, str]) -> str:

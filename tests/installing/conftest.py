@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.catalogue.shrunk import Weights
+    from tests.installing.shrunk import Weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +23,6 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     from workers.engine import machine
 
     machine.set_environment()
-    from tests.catalogue.shrunk import Weights
+    from tests.installing.shrunk import Weights
 
     return Weights(Path(tmp_path_factory.mktemp("zoo")))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from workers import catalogue
+from workers import installing
 from workers.engine import films
 from workers.engine.families.diffusers import traits
 
@@ -24,7 +24,7 @@ SIDES = {
 FRAMES = {"HunyuanVideo15Pipeline": 5, "CogVideoXPipeline": 9, "CogVideoXImageToVideoPipeline": 9}
 ALSO = {"LTX2Pipeline": {"spatio_temporal_guidance_blocks": [0]}}  # of one block there is only the first
 STEPS = 2
-NAMES = [one.name for one in catalogue.entries()]
+NAMES = [one.name for one in installing.entries()]
 
 
 class Weights:
@@ -40,13 +40,13 @@ class Weights:
         return folder if folder.is_dir() else zoo.build(pipeline, folder)
 
 
-def shrunk(name: str) -> catalogue.Entry:
+def shrunk(name: str) -> installing.Entry:
     """The model of the catalogue as it is, but for sizes, lengths and steps, and in single precision."""
-    entry = catalogue.entry(name)
+    entry = installing.entry(name)
     manifest: dict[str, Any] = copy.deepcopy(dict(entry.manifest))
     recipe, fields = manifest["recipe"], manifest["endpoint"].setdefault("fields", {})
     defaults = recipe.setdefault("defaults", {})
-    drawn = catalogue.complete(entry)["endpoint"]["input"]["properties"]
+    drawn = installing.complete(entry)["endpoint"]["input"]["properties"]
     recipe["dtype"] = "float32"
     for field, value in _small(entry.pipeline).items():
         if field in drawn:

@@ -6,9 +6,9 @@ from what the class itself says; the form is drawn from the class. Nothing here 
 
 from __future__ import annotations
 
-from workers.catalogue.entries import MANIFESTS, Entry, Source, entries, entry
-from workers.catalogue.hub import Unreachable, Wanted, fetch, look_up
-from workers.catalogue.install import Missing, bring, check, complete
+from workers.installing.entries import MANIFESTS, Entry, Source, entries, entry
+from workers.installing.hub import Unreachable, Wanted, fetch, look_up
+from workers.installing.install import Missing, bring, check, complete, is_of
 
 __all__ = [
     "MANIFESTS",
@@ -23,5 +23,6 @@ __all__ = [
     "entries",
     "entry",
     "fetch",
+    "is_of",
     "look_up",
 ]
