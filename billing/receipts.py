@@ -19,6 +19,15 @@ from billing.models import Hold, LedgerEntry, Refund, RefundReason, UsageRecord
 
 MICROS = 1_000_000
 SMALLEST_SHOWN = 100  # micro-dollars in the fourth decimal
+UNITS = {
+    "image": ("image", "images"),
+    "megapixel": ("megapixel", "megapixels"),
+    "second": ("second", "seconds"),
+    "character": ("character", "characters"),
+    "step": ("step", "steps"),
+    "request": ("run", "runs"),
+    "compute_second": ("second of compute", "seconds of compute"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,12 @@ def dollars(micros: int) -> str:
     """`$0.0250`: four decimals, and six where four would hide something."""
     places = 4 if micros % SMALLEST_SHOWN == 0 else 6
     return f"{'−' if micros < 0 else ''}${abs(Decimal(micros)) / MICROS:,.{places}f}"
+
+
+def counted(quantity: str, unit: str) -> str:
+    """`1 image`, `2.5 seconds of compute`."""
+    one, more = UNITS.get(unit, (unit, unit))
+    return f"{quantity} {one if quantity == '1' else more}"
 
 
 def settled(

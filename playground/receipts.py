@@ -15,21 +15,12 @@ from django.conf import settings
 from django.urls import reverse
 
 from billing import receipts as books
-from billing.receipts import GivenBack, Settled, dollars
+from billing.receipts import GivenBack, Settled, counted, dollars
 from marketplace.ids import encode, parse
 from marketplace.models import Workspace
 from playground.models import Prediction
 
 Status = Prediction.Status
-UNITS = {
-    "image": ("image", "images"),
-    "megapixel": ("megapixel", "megapixels"),
-    "second": ("second", "seconds"),
-    "character": ("character", "characters"),
-    "step": ("step", "steps"),
-    "request": ("run", "runs"),
-    "compute_second": ("second of compute", "seconds of compute"),
-}
 
 
 class NoSuchRun(LookupError):
@@ -273,7 +264,10 @@ def _why_canceled(row: Prediction | None, kept: Settled) -> str:
 def _arithmetic(kept: Settled) -> Iterator[str]:
     """The sum, and what it has to do with the quote."""
     lines: Sequence[Mapping[str, Any]] = kept.quote.get("lines", [])
-    terms = [f"{_counted(line)} × {_price(line)} = {dollars(line['amount_micros'])}" for line in lines]
+    terms = [
+        f"{counted(line['quantity'], line['unit'])} × {_price(line)} = {dollars(line['amount_micros'])}"
+        for line in lines
+    ]
     is_part = str(kept.quote.get("done_share") or 1) != "1"
     if terms and not is_part:
         total = f", {dollars(kept.amount_micros)} in all" if len(terms) > 1 else ""
@@ -285,11 +279,6 @@ def _arithmetic(kept: Settled) -> Iterator[str]:
         )
     else:
         yield "That is what it was quoted before it began."
-
-
-def _counted(line: Mapping[str, Any]) -> str:
-    one, more = UNITS.get(line["unit"], (line["unit"], line["unit"]))
-    return f"{line['quantity']} {one if line['quantity'] == '1' else more}"
 
 
 def _price(line: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, WrapMode, XPos, YPos
 
 from billing.invoices import Month
-from billing.receipts import dollars
+from billing.receipts import counted, dollars
 from playground.invoices.present import rows_of
 
 FONTS: Final = Path(weblate_fonts.__file__).parent / "static" / "weblate_fonts"
@@ -30,15 +30,6 @@ JOINERS: Final = ("\u200c", "\u200d")
 MARGIN, LEAD = 20, 5.2  # mm
 LONG = 40  # characters of a word that fit a line of any column
 INK, SOFT, LINE = 24, 110, 200  # greys
-UNITS = {
-    "image": "images",
-    "megapixel": "megapixels",
-    "second": "seconds",
-    "character": "characters",
-    "step": "steps",
-    "request": "runs",
-    "compute_second": "seconds of compute",
-}
 
 logging.getLogger("fpdf").setLevel(logging.ERROR)  # it tells of every character that no font has
 logging.getLogger("fontTools").setLevel(logging.ERROR)
@@ -168,7 +159,7 @@ def _used(paper: _Paper, shown: Month) -> None:
     paper.rule()
     for line in shown.lines:
         name = clean(line.model) + (", canceled in part" if line.is_part else "")
-        quantity = f"{line.quantity} {UNITS.get(line.unit, line.unit)}".strip()
+        quantity = counted(line.quantity, line.unit).strip()
         paper.cells((name, quantity, _price(line.unit_price), dollars(line.amount_micros)), widths)
     if not shown.lines:
         paper.cells(("Nothing was charged", "", "", ""), widths, grey=SOFT)

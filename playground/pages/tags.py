@@ -52,6 +52,12 @@ def unit(name: str) -> str:
 
 
 @register.filter
+def counted(quantity: str, name: str) -> str:
+    """A quantity with its unit: `1 image`, `2 images`."""
+    return receipts.counted(quantity, name).strip()
+
+
+@register.filter
 def seconds(milliseconds: float | None) -> str:
     """`84 ms`, `4.6 s`, `2 min 05 s`."""
     if milliseconds is None:

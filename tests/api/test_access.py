@@ -62,9 +62,14 @@ def route(request):
     return request.param
 
 
+def named(path, run):
+    """The address of a route, with this run and the present month."""
+    return path.format(id=run.uid if run else "none", month=f"{timezone.now():%Y-%m}")
+
+
 def ask(who: Caller, route, run):
     method, path, *_ = route
-    path = path.format(id=run.uid if run else "none", month=f"{timezone.now():%Y-%m}")
+    path = named(path, run)
     if method == "get":
         return who.get(path)
     if method == "delete":
@@ -133,7 +138,7 @@ def test_a_key_without_the_scope(world, route, key_with):
 
 def test_every_method_that_is_not_there(world, route):
     run = cast.submit(world.workspace)
-    path = f"/api/v1/{route[1].format(id=run.uid)}"
+    path = f"/api/v1/{named(route[1], run)}"
     known = {one[0] for one in ROUTES if one[1] == route[1]}
     for method in {"get", "post", "put", "patch", "delete", "trace"} - known:
         answer = world.ada.client.generic(method.upper(), path, headers=world.ada.headers({}))
