@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.invoices.paper import as_pdf
+from billing.invoices import Month
 from playground.invoices.present import (
     BadMonth,
     InvoiceJson,
@@ -27,3 +27,10 @@ __all__ = [
     "month_of",
     "rows_of",
 ]
+
+
+def as_pdf(shown: Month) -> bytes:
+    """The month on pages of A4. The same month makes the same bytes once it is over."""
+    from playground.invoices import paper  # libraries of 55 MB that most processes never need
+
+    return paper.as_pdf(shown)

@@ -85,6 +85,7 @@ def _drawer(request: HttpRequest, row: Prediction) -> HttpResponse:
         "facts": results.input_facts(row),
         "model_url": results.model_url(row.model),
         "may_run": allows(request, Act.RUN),
+        "refunded_micros": results.refunds_of(row.workspace, [row]).get(row.public_id, 0),
     }
     response = render(request, "playground/_drawer.html", context)
     response.headers["Cache-Control"] = "no-store"  # it has the address of a whole page

@@ -100,6 +100,8 @@ def test_the_operator_gives_a_part_back_and_everybody_sees_it(world, boss):
     assert "=&lt;b&gt;sorry&lt;/b&gt;" in paper.content.decode()
     assert INLINE.search(paper.content.decode()) is None
     assert "−$0.0010 back" in text_of(world.ada.get("/dashboard/history"))
+    drawer = world.ada.get(f"/p/{row.uid}", headers={"HX-Request": "true", "HX-Target": "drawer"})
+    assert "Charged $0.0080 Given back −$0.0010" in text_of(drawer)
     assert "Given back $0.0010" in text_of(world.ada.get("/dashboard/usage"))
     file = world.ada.get("/dashboard/usage.csv").getvalue().decode().splitlines()
     assert file[1].endswith("0.008000,8000,0.001000,1000")
@@ -293,6 +295,35 @@ def test_who_gives_back_at_once_gives_no_more_than_there_was(world, boss):
     assert sorted(said)[-2:] == ["done", "done"]
     assert len([one for one in said if "only $0.0010 of the charge is left" in one]) == 4
     assert usage.refunds(world.workspace.pk, [row.public_id]) == {row.public_id: 3_000}
+    cast.money_is_right()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_payout_and_a_refund_at_once_do_not_take_the_same_earnings(world, kiln, pia):
+    row, barrier, said = world.made(), Barrier(6), []
+    ledger.mature(kiln.pk, delay=cast.later())
+
+    def take(number: int) -> None:
+        barrier.wait()
+        try:
+            if number % 2:
+                give(row, 1_500, by=pia, publisher=kiln)
+            else:
+                ledger.payout_started(uuid4(), kiln.pk, 2_000)
+            said.append("done")
+        except (refunds.CannotRefund, ledger.InsufficientEarnings):
+            said.append("refused")
+        finally:
+            connection.close()
+
+    threads = [Thread(target=take, args=[number]) for number in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert said.count("done") in {1, 2}  # 3,200 are a payout and one refund of 1,200, or two refunds
+    assert ledger.publisher_balance(kiln.pk).payable_micros >= 0
+    assert len(mails()) == Outbox.objects.filter(task=refunds.REFUNDED_TASK).count()
     cast.money_is_right()
 
 
