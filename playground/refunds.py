@@ -7,6 +7,7 @@ gives its fee back too; and not for runs of its own workspace. The buyer is told
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, Literal
@@ -24,6 +25,8 @@ from marketplace.ids import encode
 from marketplace.models import Publisher, User, Workspace
 from marketplace.people import Act
 
+log = logging.getLogger(__name__)
+
 REFUNDED_TASK = "playground.charge_refunded"  # lives a room above: called by name
 MOST: Final = 20  # of one charge: each is a mail, an event and a line of the receipt
 MAILS_AN_HOUR: Final = 5  # to a workspace; the rest is told by webhook and on its pages
@@ -32,12 +35,19 @@ REASONS: Final = tuple((one.value, str(one.label)) for one in ledger.RefundReaso
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one reason is for, who gives back for it, and how much: the public table of the documentation."""
+    """What one reason is for, who gives back for it, and how much: the public table of the documentation.
+
+    The operator gives back for any reason, publishers for those that are `publishers` too.
+    """
 
     reason: str
     means: str
-    who: str
     how_much: str
+    publishers: bool = False
+
+    @property
+    def who(self) -> str:
+        return "the publisher of the model, or the operator" if self.publishers else "the operator"
 
 
 RULES: Final = (
@@ -45,40 +55,38 @@ RULES: Final = (
         "bad_output",
         "The run succeeded, but its output is not what the input asked for: empty, garbled, or of something else. "
         "Another seed that pleases more is no reason.",
-        "the publisher of the model, or the operator",
         "all of it, or the part that cannot be used",
+        publishers=True,
     ),
     Rule(
         "fault",
         "Something of ours broke although the run succeeded: a file that cannot be opened, or of the wrong size.",
-        "the operator",
         "all of it",
     ),
     Rule(
         "duplicate",
         "The same run was made twice for a reason of ours. What you repeat without an `Idempotency-Key` is two runs.",
-        "the operator",
         "all of the second",
     ),
     Rule(
         "overcharged",
         "The price or the quantity was not that of the quote.",
-        "the publisher, or the operator",
         "the difference",
+        publishers=True,
     ),
     Rule(
         "withdrawn",
         "The output had to be taken away, by law or because of somebody’s rights, before it expired.",
-        "the operator",
         "all of it",
     ),
     Rule(
         "goodwill",
         "Any other reason that they find good.",
-        "the publisher, or the operator",
         "as they see fit",
+        publishers=True,
     ),
 )
+PUBLISHERS: Final = frozenset(rule.reason for rule in RULES if rule.publishers)
 
 
 class CannotRefund(Exception):
@@ -87,6 +95,11 @@ class CannotRefund(Exception):
 
 class NotCharged(CannotRefund):
     """There is no such charge: the run is not known, is still open, cost nothing, or was of somebody else's model."""
+
+
+def reasons(*, as_publisher: bool) -> list[tuple[str, str]]:
+    """The reasons that one may give, with their words."""
+    return [one for one in REASONS if not as_publisher or one[0] in PUBLISHERS]
 
 
 def give_back(
@@ -113,6 +126,8 @@ def give_back(
             raise NotCharged("Nothing was charged for such a run.")
         if publisher is not None and charge.workspace_id == publisher.workspace_id:
             raise CannotRefund("It is a run of your own workspace: only the operator gives that back.")
+        if publisher is not None and reason not in PUBLISHERS:
+            raise CannotRefund("Only the operator gives back for this reason.")
         try:
             done = ledger.refund(
                 reference, amount_micros, key=key, reason=reason, by=by.pk, side=side, note=note, now=at
@@ -130,6 +145,9 @@ def give_back(
             refund_id = receipts.refund_id(reference, key)
             _bounded(charge, refund_id, publisher, at)
             _tell(charge, done, refund_id, reason, side, at)
+    if done.is_new:
+        uid, amount = encode(reference, "p"), dollars(done.amount_micros)
+        log.warning("audit: %s gave %s of %s back as %s: %s", by.email, amount, uid, side, reason)
     return done
 
 

@@ -174,7 +174,7 @@ def _page(
         "once": request.POST.get("once", "") if problem or form.is_bound else uuid4().hex,
         "amount": request.POST.get("amount", written(left)),
         "problem": problem,
-        "reasons": charges.REASONS,
+        "reasons": charges.reasons(as_publisher=publisher is not None),
         "left_micros": left,
     }
     return render(request, template, context, status=422 if form.is_bound else 200)

@@ -238,6 +238,18 @@ def test_own_runs_and_more_than_a_day_may_have_are_the_operators(world, kiln, pi
     cast.money_is_right()
 
 
+def test_a_publisher_has_reasons_of_its_own(world, kiln, pia):
+    row, theirs = world.made(), {rule.reason for rule in refunds.RULES if rule.publishers}
+    assert [rule.reason for rule in refunds.RULES] == list(ledger.RefundReason.values)
+    body = client(pia).get(f"/publish/runs/{row.uid}").content.decode()
+    assert set(re.findall(r'<option value="(\w+)"', body)) == theirs
+    for reason in set(ledger.RefundReason.values) - theirs:
+        with pytest.raises(refunds.CannotRefund, match="Only the operator"):
+            give(row, 10, by=pia, publisher=kiln, reason=reason)
+    for reason in theirs:
+        give(row, 10, by=pia, publisher=kiln, reason=reason)
+
+
 def test_nobody_gives_back_for_another_publisher(world, pia, boss):
     row = world.made()
     stranger = cast.publisher("other")
