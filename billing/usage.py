@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -25,7 +25,6 @@ AVERAGE_DAYS = 7
 ROUND = 100  # micro-dollars: an estimate pretends to no more than four decimals
 CHUNK = 2000
 RECENT = ("-occurred_at", "-id")
-SUMS = (Sum("runs"), Sum("not_charged"), Sum("amount_micros"), Sum("refunded_micros"))
 
 
 class Group(StrEnum):
@@ -85,20 +84,6 @@ class Record:
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What the books keep of one settled run for good, whatever becomes of the run. `quote` is what was charged."""
-
-    reference: UUID
-    model: str
-    status: str
-    quote: Mapping[str, Any]
-    held_micros: int
-    amount_micros: int
-    opened_at: datetime
-    occurred_at: datetime
-
-
 def by_day(
     workspace_id: int, group: Group, first: date, last: date, *, book: str | None = None
 ) -> dict[date, dict[Name, Sums]]:
@@ -138,7 +123,10 @@ def by(
 ) -> dict[Name, Sums]:
     """What was used from `first` to `last` by the group's names: days in order, all else by what it cost."""
     rows = (
-        _days(workspace_id, book).filter(day__range=(first, last)).values_list(COLUMNS[group]).annotate(*SUMS)
+        _days(workspace_id, book)
+        .filter(day__range=(first, last))
+        .values_list(COLUMNS[group])
+        .annotate(Sum("runs"), Sum("not_charged"), Sum("amount_micros"), Sum("refunded_micros"))
     )
     order = [COLUMNS[group]] if group is Group.DAY else ["-amount_micros__sum", "-runs__sum", COLUMNS[group]]
     return {name: Sums(*sums) for name, *sums in rows.order_by(*order)}
@@ -226,27 +214,6 @@ def references(workspace_id: int, *, book: str | None = None) -> QuerySet[UsageR
     """The settled runs of a workspace for good, each by its `public_id`; `RECENT` is their order, newest first."""
     rows = UsageRecord.objects.filter(workspace_id=workspace_id, book=current_book(book))
     return rows.annotate(public_id=F("reference")).only("id", "occurred_at", "reference")
-
-
-def settled(
-    workspace_id: int, references: Collection[UUID], *, book: str | None = None
-) -> dict[UUID, Settled]:
-    """What is kept of those of these runs that the workspace paid for and that are settled. Two statements for all."""
-    books = {"workspace_id": workspace_id, "book": current_book(book), "reference__in": references}
-    holds = {hold.reference: hold for hold in Hold.objects.filter(**books)}
-    return {
-        row.reference: Settled(
-            reference=row.reference,
-            model=row.model,
-            status=row.status,
-            quote=row.quote,
-            held_micros=(hold := holds[row.reference]).granted_micros + hold.bought_micros,
-            amount_micros=row.amount_micros,
-            opened_at=hold.opened_at,
-            occurred_at=row.occurred_at,
-        )
-        for row in UsageRecord.objects.filter(**books)
-    }
 
 
 def refunds(workspace_id: int, references: Collection[UUID], *, book: str | None = None) -> dict[UUID, int]:

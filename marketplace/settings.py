@@ -52,6 +52,8 @@
 | PAYOUT_DAY | 1 | the day of the month, 1 to 28, of automatic payouts |
 | PAYOUT_LEAST_MICROS | 10000000 | the smallest payout, in micro-dollars |
 | LOW_BALANCE_MICROS | 500000 | below which a workspace is warned until it sets a threshold of its own; 0 is never |
+| PUBLISHER_REFUNDS_MICROS | 50000000 | what a publisher may give back a day; beyond it the operator does |
+| INVOICE_FROM | Vitrine at PUBLIC_URL's host | who issues invoices: name; address; tax number, a line each |
 | API_REQUESTS_PER_MINUTE | 6000 | API requests a key may send a minute; 0 is no limit |
 | DB_POOL_SIZE | 20 | PostgreSQL connections per process at most |
 | ADAPTERS_MB | 4096 | disk for the files of adapters beside an engine |
@@ -422,6 +424,8 @@ if PAYOUT_DAY > 28:
     raise ImproperlyConfigured("PAYOUT_DAY must be 1 to 28: not every month has more days")
 PAYOUT_LEAST_MICROS = env_int("PAYOUT_LEAST_MICROS", 10_000_000, least=10_000)
 LOW_BALANCE_MICROS = env_int("LOW_BALANCE_MICROS", 500_000)
+INVOICE_FROM = env("INVOICE_FROM", f"Vitrine at {urlsplit(PUBLIC_URL).hostname}")
+PUBLISHER_REFUNDS_MICROS = env_int("PUBLISHER_REFUNDS_MICROS", 50_000_000)
 API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 6000)
 METRICS_TOKEN = env("METRICS_TOKEN")
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)

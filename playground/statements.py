@@ -1,4 +1,4 @@
-"""What a workspace used and paid, as people and programs read it: ranges, names, receipts and the lines of a file.
+"""What a workspace used and paid, as people and programs read it: ranges, names and the lines of a file.
 
 Hides that the ledger knows keys and members by number only, and that a cell of a spreadsheet may be a formula.
 """
@@ -8,21 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict
-from uuid import UUID
 
-from django.conf import settings
-from django.urls import reverse
 from django.utils import timezone
 
 from billing import usage
 from billing.usage import Group, Name, Sums
-from marketplace.ids import encode, parse
+from marketplace.ids import encode
 from marketplace.models import ApiKey, User, Workspace
-from playground.models import Prediction
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
@@ -39,6 +35,8 @@ CSV_HEAD = (
     "member",
     "amount_usd",
     "amount_micros",
+    "refunded_usd",
+    "refunded_micros",
 )
 
 
@@ -71,36 +69,13 @@ class Named:
     detail: str = ""  # a key's prefix, a member's address
 
 
-class ReceiptJson(TypedDict):
-    """What one run cost and why. Amounts are integer micro-dollars, times ISO 8601 in UTC.
-
-    A receipt outlives its run: two days after that was deleted it is what the books keep, without `via` and
-    `started_at`, and with the lines that were charged.
-    """
-
-    prediction: str
-    is_deleted: bool
-    model: str
-    status: str
-    via: str | None
-    lines: list[dict[str, Any]]
-    quoted_micros: int
-    held_micros: int
-    charged_micros: int | None
-    released_micros: int | None
-    currency: str
-    created_at: str
-    started_at: str | None
-    settled_at: str | None
-    urls: dict[str, str | None]
-
-
 class UsageSumsJson(TypedDict):
-    """What runs came to."""
+    """What runs came to. `refunded_micros` was given back in that time, of whatever runs: it is not taken off."""
 
     runs: int
     not_charged_runs: int
     amount_micros: int
+    refunded_micros: int
 
 
 UsageJson = TypedDict(
@@ -179,6 +154,7 @@ def _sums_json(sums: Sums) -> UsageSumsJson:
         "runs": sums.runs,
         "not_charged_runs": sums.not_charged,
         "amount_micros": sums.amount_micros,
+        "refunded_micros": sums.refunded_micros,
     }
 
 
@@ -191,85 +167,6 @@ def _name_json(group: Group, name: Name, names: Mapping[Name, Named]) -> Any:
     if known is None:
         return None
     return {"id": known.uid, "name": known.name} | ({"prefix": known.detail} if group is Group.KEY else {})
-
-
-class NoSuchRun(LookupError):
-    """The workspace never had such a run."""
-
-
-def receipts(workspace: Workspace, public_ids: Sequence[UUID]) -> list[ReceiptJson]:
-    """The receipts of these runs of the workspace, in this order, also of deleted ones. Three statements for all.
-
-    Those that the workspace never had are left out.
-    """
-    rows = Prediction.objects.filter(workspace=workspace, public_id__in=public_ids)
-    found = {row.public_id: _receipt(row) for row in rows}
-    gone = [one for one in public_ids if one not in found]
-    if gone:
-        kept = usage.settled(workspace.pk, gone)
-        found |= {one: _receipt_by_the_books(row) for one, row in kept.items()}
-    return [found[one] for one in public_ids if one in found]
-
-
-def receipt(workspace: Workspace, public_id: str) -> ReceiptJson:
-    """What a run was quoted, what of it was held, and what of that was charged and released; null while it is open.
-
-    By any spelling of its id. Raises NoSuchRun.
-    """
-    number = parse(public_id, "p")
-    found = receipts(workspace, [number]) if number is not None else []
-    if not found:
-        raise NoSuchRun("There is no such prediction in this workspace.")
-    return found[0]
-
-
-def _receipt(row: Prediction) -> ReceiptJson:
-    return {
-        "prediction": row.uid,
-        "is_deleted": row.deletion_id is not None,
-        "model": row.model,
-        "status": row.status,
-        "via": row.via,
-        "lines": list(row.quote.get("lines", [])),
-        "quoted_micros": int(row.quote.get("amount_micros", row.held_micros)),
-        "held_micros": row.held_micros,
-        "charged_micros": row.cost_micros,
-        "released_micros": row.held_micros - row.cost_micros if row.cost_micros is not None else None,
-        "currency": "USD",
-        "created_at": row.created_at.isoformat(),
-        "started_at": row.started_at.isoformat() if row.started_at else None,
-        "settled_at": row.finished_at.isoformat() if row.finished_at else None,
-        "urls": _receipt_urls(row.uid, is_deleted=row.deletion_id is not None),
-    }
-
-
-def _receipt_by_the_books(row: usage.Settled) -> ReceiptJson:
-    uid = encode(row.reference, "p")
-    return {
-        "prediction": uid,
-        "is_deleted": True,
-        "model": row.model,
-        "status": row.status,
-        "via": None,
-        "lines": list(row.quote.get("lines", [])),
-        "quoted_micros": row.held_micros,  # a hold is the quote
-        "held_micros": row.held_micros,
-        "charged_micros": row.amount_micros,
-        "released_micros": row.held_micros - row.amount_micros,
-        "currency": "USD",
-        "created_at": row.opened_at.isoformat(),
-        "started_at": None,
-        "settled_at": row.occurred_at.isoformat(),
-        "urls": _receipt_urls(uid, is_deleted=True),
-    }
-
-
-def _receipt_urls(uid: str, *, is_deleted: bool) -> dict[str, str | None]:
-    return {
-        "get": settings.PUBLIC_URL + reverse("api-receipt", args=[uid]),
-        "prediction": None if is_deleted else settings.PUBLIC_URL + reverse("api-prediction", args=[uid]),
-        "page": None if is_deleted else settings.PUBLIC_URL + reverse("prediction", args=[uid]),
-    }
 
 
 def csv_name(workspace: Workspace, span: Range) -> str:
@@ -289,8 +186,10 @@ def csv_lines(workspace: Workspace, span: Range) -> Iterator[str]:
         ):
             new = ids - set(known)
             known |= dict.fromkeys(new, Named()) | names_of(workspace, group, new)
+        refunds = usage.refunds(workspace.pk, [row.reference for row in chunk])
         for row in chunk:
             key, member = keys[row.key_id or 0], members[row.user_id or 0]
+            refunded = refunds.get(row.reference, 0)
             yield csv_line(
                 (
                     _moment(row.occurred_at),
@@ -300,10 +199,16 @@ def csv_lines(workspace: Workspace, span: Range) -> Iterator[str]:
                     key.detail,
                     key.name,
                     member.detail,
-                    f"{row.amount_micros // MICROS}.{row.amount_micros % MICROS:06}",
+                    _dollars(row.amount_micros),
                     str(row.amount_micros),
+                    _dollars(refunded),
+                    str(refunded),
                 )
             )
+
+
+def _dollars(micros: int) -> str:
+    return f"{micros // MICROS}.{micros % MICROS:06}"
 
 
 def _moment(moment: datetime) -> str:

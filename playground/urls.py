@@ -13,6 +13,7 @@ from billing.sandbox import api as sandbox
 from billing.sandbox import pages as hosted
 from playground import docs
 from playground.api import billing as api_billing
+from playground.api import invoices as api_invoices
 from playground.api import keys as api_keys
 from playground.api import limits as api_limits
 from playground.api import media as api_media
@@ -22,10 +23,12 @@ from playground.api import webhooks as api_webhooks
 from playground.pages import billing as billing_pages
 from playground.pages import console as console_pages
 from playground.pages import earnings as earning_pages
+from playground.pages import invoices as invoice_pages
 from playground.pages import keys as key_pages
 from playground.pages import limits as limit_pages
 from playground.pages import payouts as payout_pages
 from playground.pages import prices as price_pages
+from playground.pages import refunds as refund_pages
 from playground.pages import sandbox as sandbox_pages
 from playground.pages import stripe as stripe_pages
 from playground.pages import usage as usage_pages
@@ -114,6 +117,10 @@ urlpatterns = [
     path("publish/payouts/again", payout_pages.payout_again, name="payout-again"),
     path("publish/payouts/return", payout_pages.payout_return, name="payout-return"),
     path("publish/payouts/stripe", payout_pages.payout_dashboard, name="payout-dashboard"),
+    path("dashboard/invoices", invoice_pages.invoices, name="invoices"),
+    path("dashboard/invoices/recipient", invoice_pages.invoice_recipient, name="invoice-recipient"),
+    path("dashboard/invoices/<str:month>", invoice_pages.invoice, name="invoice"),
+    path("dashboard/invoices/<str:month>/pdf", invoice_pages.invoice_pdf, name="invoice-pdf"),
     path("dashboard/keys", key_pages.keys, name="keys"),
     path("dashboard/keys/new", key_pages.new, name="key-new"),
     path("dashboard/keys/<str:key_id>", key_pages.one, name="key"),
@@ -141,6 +148,8 @@ urlpatterns = [
     path(
         "dashboard/webhooks/<str:webhook_id>/log/<str:delivery_id>/again", pages.redeliver, name="redeliver"
     ),
+    path("publish/runs/<str:prediction_id>", refund_pages.publisher_run, name="publisher-run"),
+    path("publish/runs/<str:prediction_id>/refund", refund_pages.publisher_refund, name="publisher-refund"),
     path("docs", docs.docs, name="docs"),
     path("llms.txt", docs.llms, name="llms"),
     path("llms-full.txt", docs.llms_full, name="llms-full"),
@@ -208,6 +217,8 @@ urlpatterns = [
     path("-/mail/<str:name>", pages.letter, name="letter"),
     path("-/engines", console_pages.engines, name="engines"),
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
+    path("-/refunds", refund_pages.refunds, name="refunds"),
+    path("-/refunds/<str:prediction_id>", refund_pages.refund, name="refund"),
     path("-/metrics", console_pages.metrics, name="metrics"),
     path("-/payouts", payout_pages.console, name="payouts-console"),
     path("-/payouts/act", payout_pages.console_act, name="payouts-console-act"),
@@ -240,6 +251,9 @@ urlpatterns = [
     path("api/v1/usage.csv", api_usage.UsageCsv.as_view(), name="api-usage-csv"),
     path("api/v1/receipts", api_usage.Receipts.as_view(), name="api-receipts"),
     path("api/v1/receipts/<str:prediction_id>", api_usage.Receipt.as_view(), name="api-receipt"),
+    path("api/v1/invoices", api_invoices.Invoices.as_view(), name="api-invoices"),
+    path("api/v1/invoices/<str:month>", api_invoices.Invoice.as_view(), name="api-invoice"),
+    path("api/v1/invoices/<str:month>/pdf", api_invoices.InvoicePdf.as_view(), name="api-invoice-pdf"),
     path("api/v1/assets", api_media.Assets.as_view(), name="api-assets"),
     path("api/v1/assets/uploads", api_media.Uploads.as_view(), name="api-uploads"),
     path("api/v1/assets/uploads/<str:upload_id>", api_media.Upload.as_view(), name="api-upload"),

@@ -30,6 +30,8 @@ GLOSSARY = [
     "Offer",
     "Prediction",
     "Asset",
+    "Refund",
+    "Invoice",
 ]
 
 

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from billing import arrivals, auditor, ledger, limits, low_balance
+from billing import arrivals, auditor, invoices, ledger, limits, low_balance
 from marketplace import (
     catalog,
     mail,  # noqa: F401 - registers its handler
@@ -132,6 +132,7 @@ def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
                 from billing.sandbox import clockwork
 
                 clockwork.forget_old()
+            invoices.find_due()
     except Exception:
         log.exception("sweep failed in process %s; it tries again", os.getpid())
     finally:

@@ -12,6 +12,7 @@ from billing.models.books import (
     LedgerEntry,
     LedgerTransaction,
 )
+from billing.models.invoices import Invoice, InvoiceRecipient
 from billing.models.limits import LowBalance, Period, ScopeKind, SpendLimit, SpendWindow
 from billing.models.movements import Grant, Maturity, Refund, RefundReason, RefundSide
 from billing.models.seals import Audit, Seal, SealedTransaction
@@ -24,6 +25,8 @@ __all__ = [
     "Book",
     "Grant",
     "Hold",
+    "Invoice",
+    "InvoiceRecipient",
     "LedgerAccount",
     "LedgerEntry",
     "LedgerTransaction",

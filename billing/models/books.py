@@ -23,6 +23,8 @@ PLATFORM_KINDS = (
     "stripe_clearing",
 )
 
+NOT_MOVES = ("hold", "capture", "release", "mature", "payout", "paid_out", "payout_failed")
+
 
 class Book(models.TextChoices):
     """Play money and real money. The two never meet in one transaction."""
@@ -128,6 +130,14 @@ class LedgerTransaction(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["book", "key"], name="ledger_transaction_key")]
+        indexes = [
+            # What moves a workspace's credit other than by runs: a few rows of a month, for its invoice.
+            models.Index(
+                fields=["book", "created_at"],
+                name="ledger_transaction_moves",
+                condition=~Q(kind__in=NOT_MOVES),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.book}/{self.key}"

@@ -138,7 +138,7 @@ KEY_REQUEST: dict[str, Any] = {
     "limit_day_micros": 5_000_000,
 }
 KEY_WITH_SECRET: dict[str, Any] = {**_KEY, "key": "vt_4tdc3ftnt53r_…"}
-_SUMS: dict[str, int] = {"runs": 12, "not_charged_runs": 1, "amount_micros": 44_000}
+_SUMS: dict[str, int] = {"runs": 12, "not_charged_runs": 1, "amount_micros": 44_000, "refunded_micros": 0}
 USAGE: dict[str, Any] = {
     "from": "2026-11-26",
     "to": "2026-11-26",
@@ -151,14 +151,44 @@ RECEIPT: dict[str, Any] = {
     "prediction": PREDICTION["id"],
     "is_deleted": False,
     "model": PREDICTION["model"],
+    "version": _VERSION,
+    "offer": {"kind": "lane", "lane": "cpu"},
     "status": "succeeded",
     "via": "api",
+    "attempts": 1,
     "lines": QUOTE["lines"],
+    "charged_lines": QUOTE["lines"],
     "quoted_micros": 4000,
     "held_micros": 4000,
     "charged_micros": 4000,
     "released_micros": 0,
+    "granted_micros": 0,
+    "bought_micros": 4000,
+    "tax_micros": 0,
+    "refunded_micros": 1000,
+    "refunds": [
+        {
+            "id": "rf_" + _ID,
+            "amount_micros": 1000,
+            "granted_micros": 0,
+            "bought_micros": 1000,
+            "reason": "goodwill",
+            "detail": "Goodwill",
+            "note": "It took longer than it should have.",
+            "by": "publisher",
+            "created_at": "2026-11-27T08:30:00+00:00",
+        }
+    ],
     "currency": "USD",
+    "why": [
+        "It succeeded and its result was stored, so it was charged.",
+        "1 image × $0.0040 = $0.0040. The price is the one that was in force when it was asked for.",
+        "That is what it was quoted before it began.",
+        "It was paid from credit that was bought.",
+        "$0.0010 was given back on 27 Nov 2026 by the model's publisher: goodwill.",
+    ],
+    "queued_ms": 120,
+    "ran_ms": 2880,
     "created_at": PREDICTION["created_at"],
     "started_at": PREDICTION["started_at"],
     "settled_at": PREDICTION["finished_at"],
@@ -166,6 +196,41 @@ RECEIPT: dict[str, Any] = {
         "get": f"{_API}/receipts/p_{_ID}",
         "prediction": _AT,
         "page": PREDICTION["urls"]["page"],
+    },
+}
+INVOICE: dict[str, Any] = {
+    "month": "2026-11",
+    "number": "2026-000042",
+    "is_final": True,
+    "workspace": "Northlight",
+    "recipient": {"name": "Northlight Ltd", "address": "1 High Street\nLondon", "tax_id": "GB123456789"},
+    "sender": ["Vitrine GmbH", "Hauptstraße 1, 10115 Berlin"],
+    "lines": [
+        {
+            "model": "vitrine/daylight",
+            "unit": "image",
+            "quantity": "1284",
+            "unit_price": "0.004",
+            "amount_micros": 5_136_000,
+            "runs": 1284,
+            "is_part": False,
+        }
+    ],
+    "movements": [{"kind": "purchase", "detail": "Credit bought", "amount_micros": 20_000_000}],
+    "runs": 1301,
+    "not_charged_runs": 17,
+    "opening_micros": 1_200_000,
+    "charged_micros": 5_136_000,
+    "refunded_micros": 4000,
+    "closing_micros": 16_068_000,
+    "due_micros": 0,
+    "projected_micros": None,
+    "currency": "USD",
+    "issued_at": "2026-12-01T02:00:05+00:00",
+    "urls": {
+        "get": f"{_API}/invoices/2026-11",
+        "pdf": f"{_API}/invoices/2026-11/pdf",
+        "page": "https://vitrine.example/dashboard/invoices/2026-11",
     },
 }
 ASSET_REQUEST: dict[str, Any] = {"url": "https://example.com/vase.png"}

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from billing import ledger, limits, pricing, topups
 from marketplace import catalog, keys, outbound, schema
-from playground import assets, examiner, keyring, predictions, statements, webhooks
+from playground import assets, examiner, invoices, keyring, predictions, receipts, webhooks
 from playground.api.codes import CODES
 from playground.assets import uploads
 
@@ -236,7 +236,7 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((uploads.QuotaReached,), _quota),
     ((uploads.TooManyUploads,), _plain("too_many_uploads")),
     ((uploads.Incomplete,), _incomplete),
-    ((uploads.NotFound, statements.NoSuchRun, topups.NotFound), _plain("not_found")),
+    ((uploads.NotFound, receipts.NoSuchRun, invoices.BadMonth, topups.NotFound), _plain("not_found")),
     ((topups.Refused,), _plain("topup_refused")),
     ((topups.Unavailable,), _later),
     ((uploads.WrongPart,), _plain("malformed_request")),

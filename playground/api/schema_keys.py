@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from billing.ledger import RefundSide
 from billing.limits import KINDS, PERIODS
 from billing.usage import Group
 from marketplace.keys import SCOPES
@@ -26,6 +27,7 @@ from playground.api.schema_words import (
     said,
 )
 from playground.models import Prediction
+from playground.refunds import REASONS
 
 _KEY: dict[str, Schema] = {
     "id": identifier("k"),
@@ -52,6 +54,7 @@ _SUMS: dict[str, Schema] = {
     "runs": said(WHOLE, "settled runs"),
     "not_charged_runs": said(WHOLE, "those of them that failed or were canceled for nothing"),
     "amount_micros": MICROS,
+    "refunded_micros": said(MICROS, "given back in that time, of whatever runs; not taken off the amount"),
 }
 _BY: dict[Group, tuple[str, Schema]] = {
     Group.DAY: ("UsageOfDay", DAY),
@@ -103,19 +106,43 @@ LIMIT_ALERT = record(
     resets_at=maybe(TIME),
     currency=CURRENCY,
 )
+REFUND = record(
+    "A part of a charge that was given back, as credit of the kind that it was paid from.",
+    id=identifier("rf"),
+    amount_micros=MICROS,
+    granted_micros=said(MICROS, "the part of it that is granted credit again"),
+    bought_micros=said(MICROS, "the part of it that is bought credit again"),
+    reason={"enum": [reason for reason, _ in REASONS]},
+    detail=said(STRING, "the reason in words"),
+    note=said(STRING, "what who gave it back wrote to you"),
+    by={"enum": list(RefundSide.values)},
+    created_at=TIME,
+)
 RECEIPT = record(
     "What one run cost, and why.",
     prediction=identifier("p"),
     is_deleted=said(YES_NO, "the run is gone, its receipt stays"),
     model=STRING,
+    version=maybe(said(STRING, "the sha256 of its manifest")),
+    offer=maybe(record("What served it: a lane of engines.", kind=STRING, lane=STRING)),
     status={"enum": list(Prediction.Status.values)},
     via=maybe(STRING),
-    lines=array(LINE),
+    attempts=maybe(said(WHOLE, "how often it was begun; none but the last can be charged")),
+    lines=said(array(LINE), "what was quoted"),
+    charged_lines=said(array(LINE), "what was charged; empty where nothing was"),
     quoted_micros=MICROS,
     held_micros=said(MICROS, "set aside when it was accepted"),
     charged_micros=maybe(said(MICROS, "null while it is open")),
-    released_micros=maybe(said(MICROS, "held and given back; null while it is open")),
+    released_micros=maybe(said(MICROS, "held and not charged; null while it is open")),
+    granted_micros=maybe(said(MICROS, "the part of the charge that was paid from granted credit")),
+    bought_micros=maybe(said(MICROS, "the part that was paid from credit that was bought")),
+    tax_micros=said(MICROS, "always 0: credit is taxed when it is bought, and runs are paid from credit"),
+    refunded_micros=said(MICROS, "given back of the charge, after it"),
+    refunds=array(ref("Refund")),
     currency=CURRENCY,
+    why=said(array(STRING), "why it cost what it cost, in sentences for people"),
+    queued_ms=maybe(said(WHOLE, "from the request to the start of the last attempt")),
+    ran_ms=maybe(said(WHOLE, "from there to the end")),
     created_at=TIME,
     started_at=maybe(TIME),
     settled_at=maybe(TIME),
@@ -125,6 +152,48 @@ RECEIPT = record(
         prediction=maybe(ADDRESS),
         page=maybe(ADDRESS),
     ),
+)
+_INVOICE_URLS = record("Where it is.", get=ADDRESS, pdf=ADDRESS, page=ADDRESS)
+_MONTH: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}
+_SHORT: dict[str, Schema] = {
+    "month": _MONTH,
+    "number": maybe(said(STRING, "null until the month is over and its invoice was written")),
+    "charged_micros": said(MICROS, "for runs that were settled in the month"),
+    "refunded_micros": said(MICROS, "given back in the month, of whatever charges"),
+    "currency": CURRENCY,
+    "urls": _INVOICE_URLS,
+}
+INVOICE = record(
+    "A month. opening + movements + refunded - charged = closing.",
+    **_SHORT,
+    is_final=said(YES_NO, "the month is over: nothing of this changes any more"),
+    workspace=STRING,
+    recipient=record("Whom it is made out to.", name=STRING, address=STRING, tax_id=STRING),
+    sender=said(array(STRING), "who issues it, line by line"),
+    lines=array(
+        record(
+            "One unit of one model at one price. Each run is rounded up once, so that the amount may be above quantity "
+            "times price, by a micro-dollar a run.",
+            model=STRING,
+            unit=STRING,
+            quantity=STRING,
+            unit_price=STRING,
+            amount_micros=MICROS,
+            runs=WHOLE,
+            is_part=said(YES_NO, "of runs that were canceled while they ran, charged in part"),
+        )
+    ),
+    movements=said(
+        array(record("What moved credit other than runs.", kind=STRING, detail=STRING, amount_micros=MICROS)),
+        "credit that was bought, granted, refunded or expired",
+    ),
+    runs=said(WHOLE, "settled runs"),
+    not_charged_runs=WHOLE,
+    opening_micros=said(MICROS, "the balance when the month began"),
+    closing_micros=said(MICROS, "the balance at its end, or now"),
+    due_micros=said(MICROS, "always 0: runs are paid from credit as they end"),
+    projected_micros=maybe(said(MICROS, "what the present month comes to at this pace")),
+    issued_at=maybe(TIME),
 )
 SCHEMAS: dict[str, Schema] = {
     "Key": record("An API key, without its secret.", **_KEY),
@@ -151,6 +220,10 @@ SCHEMAS: dict[str, Schema] = {
     "Limit": LIMIT,
     "LimitAlert": LIMIT_ALERT,
     "LimitPage": page_of("Limit"),
+    "Refund": REFUND,
+    "Invoice": INVOICE,
+    "InvoiceInShort": record("A month in short.", **_SHORT),
+    "InvoicePage": page_of("InvoiceInShort"),
     "KeyPage": page_of("Key"),
     "ReceiptPage": page_of("Receipt"),
 }

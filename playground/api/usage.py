@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing import usage
 from billing.usage import Group
 from marketplace.schema import FieldError
-from playground import statements
+from playground import receipts, statements
 from playground.api import examples
 from playground.api.described import Answer, Operation, query
 from playground.api.paging import page
@@ -99,7 +99,8 @@ class Receipts(ApiView):
     described = {
         "GET": Operation(
             summary="List receipts",
-            detail="What each settled run was quoted and charged, the last settled first; of deleted runs too.",
+            detail="What each settled run was quoted and charged, and what was given back of it, the last settled "
+            "first; of deleted runs too.",
             answers={200: Answer("ReceiptPage", "A page of receipts.")},
             pages=True,
             tag="Usage",
@@ -110,7 +111,7 @@ class Receipts(ApiView):
         workspace = caller(request).workspace
         rows = usage.references(workspace.pk)
         found = page(request, rows, order=usage.RECENT, show=lambda row: row.reference)
-        found["results"] = statements.receipts(workspace, found["results"])
+        found["results"] = receipts.receipts(workspace, found["results"])
         return Response(found)
 
 
@@ -121,13 +122,14 @@ class Receipt(ApiView):
     described = {
         "GET": Operation(
             summary="Get a receipt",
-            detail="What a run was quoted, what of it was held, charged and released, line by line. A receipt stays "
-            "when its run is deleted, without anything of what the run was about. Two days later `via` and "
-            "`started_at` are null, and `lines` are those that were charged.",
+            detail="What a run was quoted, what of it was held, charged, released and given back, line by line, and "
+            "why, in sentences. A receipt stays when its run is deleted, without anything of what the run was about. "
+            "Two days later `version`, `offer`, `via`, `attempts`, `queued_ms`, `ran_ms` and `started_at` are null, "
+            "and `lines` are those that were charged.",
             answers={200: Answer("Receipt", "The receipt.", example=examples.RECEIPT)},
             tag="Usage",
         )
     }
 
     def get(self, request: Request, prediction_id: str) -> Response:
-        return Response(statements.receipt(caller(request).workspace, prediction_id))
+        return Response(receipts.receipt(caller(request).workspace, prediction_id))

@@ -22,6 +22,7 @@ from playground import webhooks
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.examples import PREDICTION_REQUEST, PROMPT
 from playground.docs import recipes, reference
+from playground.refunds import RULES
 from playground.snippets import WAIT_SECONDS, snippets
 from playground.webhooks.outcome import BACKOFF
 
@@ -32,6 +33,7 @@ GUIDES = (
     ("cost", "Cost and caps"),
     ("credit", "Credit"),
     ("books", "Checking the books"),
+    ("refunds", "Refunds and invoices"),
     ("idempotency", "Idempotency"),
     ("files", "Files"),
     ("lists", "Lists and pages"),
@@ -61,6 +63,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "codes": [(one, reference.words(one.meaning)) for one in CODES.values()],
         "field_codes": FIELD_CODES,
         "failures": FAILURES.values(),
+        "refund_rules": [(one, reference.words(one.means)) for one in RULES],
         "scopes": SCOPES,
         "verify_python": recipes.VERIFY_PYTHON,
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,

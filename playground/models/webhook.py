@@ -21,6 +21,7 @@ class Event(models.TextChoices):
     SUCCEEDED = "prediction.succeeded", "Run succeeded"
     FAILED = "prediction.failed", "Run failed"
     CANCELED = "prediction.canceled", "Run canceled"
+    REFUNDED = "prediction.refunded", "Charge given back"
     LIMIT = "limit.alert", "Spend limit nearly used"
     CREDIT = "credit.added", "Credit added"
 

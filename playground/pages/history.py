@@ -49,7 +49,7 @@ def history(request: HttpRequest) -> HttpResponse:
     rows = page.rows
     has_more = page.has_newer or page.has_older
     context = {
-        "lines": results.lines(rows, with_places=True),
+        "lines": results.lines(rows, with_places=True, refunds=results.refunds_of(workspace, rows)),
         "asked": asked,
         "problem": problem,
         "statuses": Prediction.Status.choices,
@@ -73,8 +73,13 @@ def history(request: HttpRequest) -> HttpResponse:
 @member(Act.SEE)
 def history_rows(request: HttpRequest) -> HttpResponse:
     """Some rows as they are now, for a page that shows them and knows they were open."""
-    rows = predictions.history(own(request)).filter(public_id__in=_ids(request.GET)[:PAGE])
-    context = {"lines": results.lines(rows, with_places=True), "may_run": allows(request, Act.RUN)}
+    workspace = own(request)
+    rows = list(predictions.history(workspace).filter(public_id__in=_ids(request.GET)[:PAGE]))
+    back = results.refunds_of(workspace, rows)
+    context = {
+        "lines": results.lines(rows, with_places=True, refunds=back),
+        "may_run": allows(request, Act.RUN),
+    }
     response = render(request, "playground/_history_rows.html", context)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
+from billing import usage
 from marketplace import schema
+from marketplace.models import Workspace
 from playground import live
 from playground.models import Asset, Prediction
 from playground.pages import card
@@ -41,6 +44,7 @@ class Line:
     icon: str  # of what came out, where there is no picture of it
     took_ms: float | None
     place: str = ""  # in the queue, in words
+    refunded_micros: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -74,14 +78,34 @@ def card_of(row: Prediction) -> SafeString:
     return mark_safe(card.render(state, position=position, reason=reason))  # noqa: S308 - a template's own output
 
 
-def lines(rows: Iterable[Prediction], *, with_places: bool = False) -> list[Line]:
-    """Rows selected `with_model`, for a table or a strip; `with_places` says where in line those are that wait."""
+def lines(
+    rows: Iterable[Prediction], *, with_places: bool = False, refunds: Mapping[UUID, int] | None = None
+) -> list[Line]:
+    """Rows selected `with_model`, for a table or a strip; `with_places` says where in line those are that wait.
+
+    `refunds` is what was given back of their charges, as `refunds_of` finds it.
+    """
     rows = list(rows)
     waiting_ids = [row.public_id for row in rows if row.status == Prediction.Status.QUEUED]
     places = queue_position(waiting_ids) if with_places and waiting_ids else {}
+    back = refunds or {}
     return [
-        Line(row, summary(row), *_face(row), took_ms(row), _place(places.get(row.public_id))) for row in rows
+        Line(
+            row,
+            summary(row),
+            *_face(row),
+            took_ms(row),
+            _place(places.get(row.public_id)),
+            back.get(row.public_id, 0),
+        )
+        for row in rows
     ]
+
+
+def refunds_of(workspace: Workspace, rows: Iterable[Prediction]) -> dict[UUID, int]:
+    """What was given back of the charges of these runs of the workspace."""
+    charged = [row.public_id for row in rows if row.cost_micros]
+    return usage.refunds(workspace.pk, charged) if charged else {}
 
 
 def _place(found: Place | None) -> str:

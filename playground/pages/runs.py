@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
@@ -17,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace import catalog, schema
 from marketplace.models import User
 from marketplace.people import Act
-from playground import predictions, webhooks
+from playground import predictions, receipts, webhooks
 from playground.models import Prediction
 from playground.pages import playground, results
 from playground.pages.access import allows, member
@@ -57,7 +59,7 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
         "may_run": allows(request, Act.RUN),
         "told": webhooks.of_run(row),
         "may_look": allows(request, Act.WEBHOOKS),
-        **_money(row),
+        **_money(receipts.receipts(row.workspace, [row.public_id])[0], row.quote),
     }
     return render(request, "playground/prediction.html", context)
 
@@ -83,15 +85,17 @@ def _drawer(request: HttpRequest, row: Prediction) -> HttpResponse:
         "facts": results.input_facts(row),
         "model_url": results.model_url(row.model),
         "may_run": allows(request, Act.RUN),
+        "refunded_micros": results.refunds_of(row.workspace, [row]).get(row.public_id, 0),
     }
     response = render(request, "playground/_drawer.html", context)
     response.headers["Cache-Control"] = "no-store"  # it has the address of a whole page
     return response
 
 
-def _money(row: Prediction) -> dict[str, Any]:
-    released = row.held_micros - row.cost_micros if row.cost_micros is not None else None
-    return {"quote": row.quote, "released_micros": released}
+def _money(found: receipts.ReceiptJson, quote: Mapping[str, Any]) -> dict[str, Any]:
+    """The receipt as the templates draw it, beside the quote."""
+    paid = (found["charged_micros"] or 0) - found["refunded_micros"]
+    return {"quote": quote, "receipt": found, "paid_micros": paid}
 
 
 @require_safe
@@ -154,9 +158,26 @@ def delete(request: HttpRequest, prediction_id: str) -> HttpResponse:
 @require_safe
 @member(Act.SEE)
 def receipt(request: HttpRequest, prediction_id: str) -> HttpResponse:
-    """What was quoted, held, charged and released, on a page for paper."""
-    row = own_run(request, prediction_id)
-    context = {"row": row, "media": results.media_of(row), "times": times(row), **_money(row)}
+    """What was quoted, held, charged, released and given back, and why, on a page for paper; of deleted runs too."""
+    workspace = workspace_of(request)
+    try:
+        if workspace is None:
+            raise receipts.NoSuchRun("There is no such prediction in this workspace.")
+        found = receipts.receipt(workspace, prediction_id[:64])
+    except receipts.NoSuchRun as error:
+        raise Http404(str(error)) from None
+    row = None if found["is_deleted"] else own_run(request, found["prediction"])
+    quote = row.quote if row else {"amount_micros": found["quoted_micros"], "lines": found["lines"]}
+    context = {
+        "row": row,
+        "media": results.media_of(row) if row else [],
+        "times": times(row) if row else [],
+        "status": Prediction.Status(found["status"]).label,
+        "asked_at": datetime.fromisoformat(found["created_at"]),
+        "settled_at": datetime.fromisoformat(found["settled_at"]) if found["settled_at"] else None,
+        "in_full": True,
+        **_money(found, quote),
+    }
     return render(request, "playground/receipt.html", context)
 
 

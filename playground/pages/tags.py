@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing import receipts
 from marketplace.ids import parse
 from playground.examiner import extension_of
 from playground.models import Asset
@@ -22,7 +23,6 @@ from playground.predictions.files import most_bytes
 register = template.Library()
 
 MICROS = 1_000_000
-SMALLEST_SHOWN = 100  # micro-dollars in the fourth decimal
 UNITS = {
     "megapixel": "MP",
     "second": "s",
@@ -36,8 +36,7 @@ def dollars(micros: int | str | None) -> str:
     """`$0.0250`; six decimals where four would hide something; an en dash for nothing and for what is missing."""
     if not isinstance(micros, int):
         return "–"
-    places = 4 if micros % SMALLEST_SHOWN == 0 else 6
-    return f"{'−' if micros < 0 else ''}${abs(Decimal(micros)) / MICROS:,.{places}f}"
+    return receipts.dollars(micros)
 
 
 @register.filter
@@ -50,6 +49,12 @@ def unit_price(amount: Decimal | str) -> str:
 @register.filter
 def unit(name: str) -> str:
     return UNITS.get(name, name)
+
+
+@register.filter
+def counted(quantity: str, name: str) -> str:
+    """A quantity with its unit: `1 image`, `2 images`."""
+    return receipts.counted(quantity, name).strip()
 
 
 @register.filter

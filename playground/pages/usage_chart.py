@@ -202,10 +202,11 @@ def _totals(found: Mapping[date, Mapping[Name, Sums]]) -> dict[Name, Sums]:
 
 
 def _sum(several: Iterable[Sums]) -> Sums:
-    runs = not_charged = amount = 0
+    runs = not_charged = amount = refunded = 0
     for one in several:
-        runs, not_charged, amount = runs + one[0], not_charged + one[1], amount + one[2]
-    return Sums(runs, not_charged, amount)
+        runs, not_charged = runs + one[0], not_charged + one[1]
+        amount, refunded = amount + one[2], refunded + one[3]
+    return Sums(runs, not_charged, amount, refunded)
 
 
 def _share(sums: Sums, total: Sums) -> float:

@@ -13,13 +13,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger, limits
+from billing.receipts import find as find_refund
 from marketplace import dispatch
 from marketplace.ids import uuid7
 from marketplace.models import Workspace
-from playground import predictions
+from playground import predictions, receipts
 from playground.models import Delivery, Event, Prediction, Webhook
 from playground.models.webhook import TEST_EVENT
 from playground.predictions.settle import CLOSED_TASK
+from playground.refunds import REFUNDED_TASK
 from playground.webhooks import book, postman
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -34,21 +36,44 @@ def closed(payload: dispatch.Payload) -> None:
         return
     event = f"prediction.{row.status}"
     # From the run itself, so that one end is one event, however often it is told.
-    event_id = uuid5(row.public_id, event)
-    body = payload_of(row, event)
+    _tell(row.workspace_id, row, event, uuid5(row.public_id, event), payload_of(row, event))
+
+
+@dispatch.handler(REFUNDED_TASK)
+def refunded(payload: dispatch.Payload) -> None:
+    """A charge was given back, whole or in part: the same for those that take this, with the receipt as it is now."""
+    reference, refund_id = UUID(payload["reference"]), UUID(payload["refund"])
+    refund = find_refund(refund_id, reference)
+    if refund is None:
+        return
+    workspace = Workspace.objects.get(pk=refund.workspace_id)
+    found = receipts.receipts(workspace, [reference])
+    if not found:
+        return
+    row = Prediction.objects.filter(public_id=reference).first()
+    event = Event.REFUNDED.value
+    data = {**found[0], "refund": receipts.refund_json(refund)}
+    _tell(workspace.pk, row, event, refund_id, _envelope(event, refund.occurred_at, data, []))
+
+
+def _tell(workspace_id: int, row: Prediction | None, event: str, event_id: UUID, body: str) -> None:
+    """A delivery for each webhook of the workspace that takes this, and for the address that the run's request named.
+
+    A run that is gone for good names nobody any more.
+    """
     wanted: list[tuple[Webhook | None, str]] = [
         (one, one.url)
         for one in Webhook.objects.filter(
-            workspace_id=row.workspace_id, is_enabled=True, events__contains=[event]
+            workspace_id=workspace_id, is_enabled=True, events__contains=[event]
         )
     ]
-    if row.webhook and event in row.webhook["events"]:
+    if row is not None and row.webhook and event in row.webhook["events"]:
         wanted.append((None, row.webhook["url"]))
     now = timezone.now()
     Delivery.objects.bulk_create(
         [
             Delivery(
-                workspace_id=row.workspace_id,
+                workspace_id=workspace_id,
                 webhook=webhook,
                 prediction=row,
                 event_id=event_id,

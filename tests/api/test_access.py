@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from django.utils import timezone
 
 from marketplace import keys
 from marketplace.ids import encode, uuid7
@@ -34,6 +35,9 @@ ROUTES = [
     ("get", "usage.csv", "usage:read", False, 200),
     ("get", "receipts", "usage:read", False, 200),
     ("get", "receipts/{id}", "usage:read", False, 200),
+    ("get", "invoices", "usage:read", False, 200),
+    ("get", "invoices/{month}", "usage:read", False, 200),
+    ("get", "invoices/{month}/pdf", "usage:read", False, 200),
     ("get", "assets", "assets:read", False, 200),
     ("post", "assets", "assets:write", False, 503),  # the edge brings the file, see tests/edge
     ("post", "assets/uploads", "assets:write", False, 201),
@@ -61,9 +65,14 @@ def route(request):
     return request.param
 
 
+def named(path, run):
+    """The address of a route, with this run and the present month."""
+    return path.format(id=run.uid if run else "none", month=f"{timezone.now():%Y-%m}")
+
+
 def ask(who: Caller, route, run):
     method, path, *_ = route
-    path = path.format(id=run.uid if run else "none")
+    path = named(path, run)
     if method == "get":
         return who.get(path)
     if method == "delete":
@@ -72,7 +81,7 @@ def ask(who: Caller, route, run):
 
 
 def text_of(answer) -> str:
-    return answer.getvalue().decode() if answer.streaming else answer.text
+    return (answer.getvalue() if answer.streaming else answer.content).decode(errors="replace")
 
 
 def test_the_owner_may(world, route):
@@ -132,7 +141,7 @@ def test_a_key_without_the_scope(world, route, key_with):
 
 def test_every_method_that_is_not_there(world, route):
     run = cast.submit(world.workspace)
-    path = f"/api/v1/{route[1].format(id=run.uid)}"
+    path = f"/api/v1/{named(route[1], run)}"
     known = {one[0] for one in ROUTES if one[1] == route[1]}
     for method in {"get", "post", "put", "patch", "delete", "trace"} - known:
         answer = world.ada.client.generic(method.upper(), path, headers=world.ada.headers({}))

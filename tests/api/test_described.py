@@ -19,8 +19,10 @@ from playground.assets import AssetJson
 from playground.assets.uploads import PartJson, UploadJson
 from playground.docs import reference
 from playground.edge.present import Event
+from playground.invoices import InvoiceJson, ListedJson
 from playground.predictions.present import PredictionJson
-from playground.statements import ReceiptJson, UsageJson, UsageSumsJson
+from playground.receipts import ReceiptJson, RefundJson
+from playground.statements import UsageJson, UsageSumsJson
 from playground.webhooks.present import DeliveryJson, WebhookJson
 from tests.api.shapes import assert_problem
 
@@ -113,6 +115,9 @@ def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
         ("Usage", UsageJson),
         ("UsageSums", UsageSumsJson),
         ("Receipt", ReceiptJson),
+        ("Refund", RefundJson),
+        ("Invoice", InvoiceJson),
+        ("InvoiceInShort", ListedJson),
         ("Asset", AssetJson),
         ("Upload", UploadJson),
         ("Part", PartJson),

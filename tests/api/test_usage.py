@@ -38,7 +38,12 @@ def test_by_each_group(spent):
         return spent.ada.get(f"usage?group_by={by}").json()
 
     by_model = grouped("model")
-    assert by_model["total"] == {"runs": 3, "not_charged_runs": 1, "amount_micros": 12_000}
+    assert by_model["total"] == {
+        "runs": 3,
+        "not_charged_runs": 1,
+        "amount_micros": 12_000,
+        "refunded_micros": 0,
+    }
     assert by_model["results"] == [{"model": "kiln/vase", **by_model["total"]}]
     by_key = grouped("key")
     assert by_key["total"] == by_model["total"]

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 import pytest
 
 from billing import ledger
+from billing.ledger import RefundReason
 from marketplace.keys import SCOPES
 from playground.api import openapi
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
@@ -45,7 +46,7 @@ def test_every_operation_code_and_scope_is_there(world):
     body = html.unescape(page(world.nobody))
     for path in openapi.document()["paths"]:
         assert path in body, path
-    for name in (*CODES, *FAILURES, *FIELD_CODES, *SCOPES):
+    for name in (*CODES, *FAILURES, *FIELD_CODES, *SCOPES, *RefundReason.values):
         assert f"<code>{name}</code>" in body, name
     assert INLINE.search(body) is None
 

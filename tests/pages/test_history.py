@@ -528,6 +528,6 @@ def test_the_bytes_of_a_file_are_not_written_out(world):
 def test_a_receipt_for_paper_adds_up(world):
     row = world.made(num_images=3)
     body = world.ada.get(f"/p/{row.uid}/receipt").content.decode()
-    for piece in (row.uid, world.workspace.name, "3 image × $0.0040", "$0.0120", "3 files"):
+    for piece in (row.uid, world.workspace.name, "3 images × $0.0040", "$0.0120", "3 files"):
         assert piece in body, piece
     assert "Nothing was taken" in world.ada.get(f"/p/{world.failed().uid}/receipt").content.decode()

@@ -76,6 +76,10 @@ LISTS = {
     "payout-again": Act.BILLING,
     "payout-return": Act.BILLING,
     "payout-dashboard": Act.BILLING,
+    "invoices": Act.SEE,
+    "invoice": Act.SEE,
+    "invoice-pdf": Act.SEE,
+    "invoice-recipient": Act.BILLING,
     "keys": Act.KEYS,
     "key-new": Act.KEYS,
     "webhooks": Act.WEBHOOKS,
@@ -107,6 +111,8 @@ OBJECTS = {
     "model-prices-preview": Act.PUBLISH,
     "topup": Act.BILLING,
     "topup-refund": Act.BILLING,
+    "publisher-run": Act.SEE,
+    "publisher-refund": Act.BILLING,
     "key": Act.KEYS,
     "key-rotate": Act.KEYS,
     "key-revoke": Act.KEYS,
@@ -123,7 +129,10 @@ OBJECTS = {
 }
 
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
-OPERATORS = ("engines", "engine-act", "payouts-console", "payouts-console-act", "sandbox", "sandbox-act")
+OPERATORS = (
+    *("engines", "engine-act", "payouts-console", "payouts-console-act", "refunds", "refund"),
+    *("sandbox", "sandbox-act"),
+)
 
 TOLD_ON_THE_LIST = (
     "member-role",
@@ -207,8 +216,8 @@ def house(world):
         "<str:member_id>": encode(rows["billing"].user.public_id, "u"),
         "<str:invitation_id>": encode(invitation.public_id, "i"),
         "<str:form>": "csv",
-        "<slug:act>/<str:target>": "drain/nobody",
         "<str:month>": f"{timezone.now():%Y-%m}",
+        "<slug:act>/<str:target>": "drain/nobody",
     }
     found = {}
     for pattern in get_resolver().url_patterns:

@@ -16,6 +16,7 @@ DASHBOARD = (
     "history/all",
     "usage",
     "limits",
+    "invoices",
     "keys",
     "keys/new",
     "webhooks",
