@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from billing import ledger, payouts
 from billing.payout_rows import Payout
+from marketplace.ids import encode
 from marketplace.models import Publisher, User
 from tests.pages.test_access import INLINE
 from tests.pages.world import person
@@ -107,7 +108,9 @@ def test_the_statement_has_every_run_and_adds_up(pia):
     ledger.refund(
         references[0], USD, key="r", reason=ledger.RefundReason.BAD_OUTPUT, side=ledger.RefundSide.OPERATOR
     )
-    page = text_of(pia.browser.get(f"/publish/statements/{month}"))
+    answer = pia.browser.get(f"/publish/statements/{month}")
+    page = text_of(answer)
+    assert f'href="/publish/runs/{encode(references[0], "p")}"' in answer.content.decode()
     assert "Run" in page
     assert "the output was not what was asked for" in page
     assert "+ $7.2000" in page
