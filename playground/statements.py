@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypedDict
 
 from django.utils import timezone
@@ -23,7 +23,6 @@ from marketplace.models import ApiKey, User, Workspace
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
 MICROS = 1_000_000
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # below zero too: no formula
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 CSV_HEAD = (
     "settled_at",
@@ -215,15 +214,13 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def csv_line(cells: Iterable[str]) -> str:
-    """One line of a file (RFC 4180), with cells that no spreadsheet takes for formulas."""
+def csv_line(cells: Iterable[str | int | Decimal]) -> str:
+    """One line of a file (RFC 4180): text that no spreadsheet takes for a formula, and numbers as they are."""
     out = io.StringIO()
-    csv.writer(out).writerow([_inert(cell) for cell in cells])
+    csv.writer(out).writerow([_inert(cell) if isinstance(cell, str) else cell for cell in cells])
     return out.getvalue()
 
 
 def _inert(cell: str) -> str:
     """What a spreadsheet would take for a formula begins with an apostrophe, which it takes for text."""
-    if NUMBER.fullmatch(cell):
-        return cell
     return f"'{cell}" if cell.lstrip().startswith(FORMULA) or cell.startswith(FORMULA) else cell

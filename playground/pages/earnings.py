@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
+from decimal import Decimal
 from typing import cast
 from urllib.parse import urlencode
 
@@ -26,7 +27,6 @@ from playground.pages.access import allows, member
 from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
 
-MICROS = 1_000_000
 TABS = {Group.MODEL: "By model", Group.UNIT: "By unit"}
 ROWS_SHOWN, LINES_SHOWN, RIPENING_SHOWN = 50, 50, 31
 MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
@@ -223,11 +223,11 @@ def _day_lines(found: Mapping[date, Mapping[str, Earned]], group: Group) -> Iter
                     day.isoformat(),
                     group.value,
                     name,
-                    str(one.runs),
+                    one.runs,
                     usd(one.charged_micros),
                     usd(one.share_micros),
                     usd(one.payable_micros),
-                    str(one.share_micros),
+                    one.share_micros,
                 )
             )
 
@@ -244,10 +244,10 @@ def _statement_lines(publisher: Publisher, first: date, last: date) -> Iterator[
                     line.model,
                     units_of(line),
                     line.reason,
-                    str(line.charged_micros),
-                    str(line.unpayable_micros),
+                    line.charged_micros,
+                    line.unpayable_micros,
                     usd(line.change_micros),
-                    str(line.change_micros),
+                    line.change_micros,
                 )
             )
 
@@ -256,9 +256,9 @@ def _uid(line: Line) -> str:
     return encode(line.reference, PREFIXES[line.kind]) if line.reference else ""
 
 
-def usd(micros: int) -> str:
+def usd(micros: int) -> Decimal:
     """With all six decimals, for programs."""
-    return f"{'-' if micros < 0 else ''}{abs(micros) // MICROS}.{abs(micros) % MICROS:06}"
+    return Decimal(micros).scaleb(-6)
 
 
 def _file(name: str, lines: Iterator[str]) -> StreamingHttpResponse:
