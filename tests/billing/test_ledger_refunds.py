@@ -180,6 +180,19 @@ def test_what_has_matured_is_taken_from_what_is_payable_even_below_zero() -> Non
         ledger.payout_started(uuid4(), publisher.pk, 41)
 
 
+def test_a_refund_at_the_very_edge_of_what_has_matured_leaves_nothing_behind() -> None:
+    workspace, publisher = new_workspace(bought=1000), new_publisher()
+    edge, after = (
+        charged(workspace, 100, publisher=publisher, at=NOON + timedelta(microseconds=more))
+        for more in (0, 1)
+    )
+    assert ledger.mature(publisher.pk, delay=timedelta(0), now=NOON) == 80
+    give_back(edge, 50)
+    assert ledger.publisher_balance(publisher.pk) == ledger.Earnings(80, 40, 0, 0, 0)
+    give_back(after, 50)
+    assert ledger.publisher_balance(publisher.pk) == ledger.Earnings(40, 40, 0, 0, 0)
+
+
 def test_usage_shows_a_refund_on_its_own_day_and_the_past_stays() -> None:
     workspace = new_workspace(bought=1000)
     reference = charged(workspace, 100)
