@@ -24,6 +24,7 @@ from marketplace.people import Act
 from playground import statements
 from playground.middleware import VitrineRequest
 from playground.pages.access import allows, member
+from playground.pages.usage import books_file
 from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
 
@@ -117,6 +118,17 @@ def earnings_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     found = books.by_day(publisher.pk, group, span.first, span.last)
     name = f"vitrine-earnings-{publisher.name}-{span.first}-{span.last}.csv"
     return _file(name, _day_lines(found, group))
+
+
+@require_safe
+@member(Act.SEE)
+def earnings_books(request: HttpRequest) -> StreamingHttpResponse:
+    """Every movement of the publisher's earnings as a file that proves itself."""
+    publisher, _ = chosen(request)
+    if publisher is None:
+        raise Http404("This workspace does not publish.")
+    lines = ledger.export_publisher(publisher.pk, publisher.public_id)
+    return books_file(f"vitrine-books-{publisher.name}.jsonl", lines)
 
 
 @require_safe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import cast
 from urllib.parse import urlencode
@@ -60,6 +60,24 @@ def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
             "Content-Disposition": f'attachment; filename="{statements.csv_name(workspace, span)}"',
             "Cache-Control": "no-store",
         },
+    )
+
+
+@require_safe
+@member(Act.SEE)
+def usage_books(request: HttpRequest) -> StreamingHttpResponse:
+    """Every movement of the workspace's credit as a file that proves itself."""
+    workspace = _workspace(request)
+    lines = ledger.export_workspace(workspace.pk, workspace.public_id)
+    return books_file(f"vitrine-books-{workspace.slug}.jsonl", lines)
+
+
+def books_file(name: str, lines: Iterator[str]) -> StreamingHttpResponse:
+    """The export of a ledger as it is made."""
+    return StreamingHttpResponse(
+        lines,
+        content_type="application/jsonl",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
     )
 
 

@@ -102,7 +102,7 @@ def test_earnings_by_model_and_unit_with_the_same_total(pia):
     )
 
 
-def test_the_statement_has_every_run_and_adds_up(pia):
+def test_the_statement_has_every_run_and_adds_up(pia, world):
     references = [earn(pia, 3 * USD + n, ago=timedelta()) for n in range(3)]
     month = f"{timezone.now():%Y-%m}"
     ledger.refund(
@@ -118,6 +118,10 @@ def test_the_statement_has_every_run_and_adds_up(pia):
     found = ledger.publisher_balance(pia.pk)
     assert sum(int(row[-1]) for row in rows) == found.pending_micros + found.payable_micros
     assert [row[1] for row in rows].count("capture") == 3
+    books = pia.browser.get(f"{EARNINGS}/books.jsonl", {"publisher": "pia"}).getvalue().decode()
+    proven = ledger.check(books.splitlines()).balances
+    assert proven["publisher_pending"] == found.pending_micros
+    assert world.mal.get(f"{EARNINGS}/books.jsonl").status_code == 404
     for wrong in ("2019-01", "2026-13", "20260-1", "x", "2099-01"):
         for end in ("", ".csv"):
             assert pia.browser.get(f"/publish/statements/{wrong}{end}").status_code == 404

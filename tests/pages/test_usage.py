@@ -47,6 +47,19 @@ def test_every_member_sees_what_is_spent_and_nobody_else(world, path):
     assert world.nobody.get(path).status_code == 302
 
 
+def test_the_books_of_the_workspace_prove_themselves(world):
+    world.made()
+    assert "/dashboard/usage/books.jsonl" in world.ada.get(PAGE).content.decode()
+    answer = world.ada.get("/dashboard/usage/books.jsonl")
+    assert "attachment" in answer["Content-Disposition"]
+    checked = ledger.check(answer.getvalue().decode().splitlines())
+    assert checked.owner == str(world.workspace.public_id)
+    now = ledger.balance(world.workspace.pk)
+    assert sum(checked.balances.values()) == now.balance_micros
+    theirs = world.mal.get("/dashboard/usage/books.jsonl").getvalue().decode()
+    assert str(world.workspace.public_id) not in theirs
+
+
 @pytest.mark.parametrize(
     ("role", "status"), [("owner", 302), ("admin", 302), ("billing", 302), ("developer", 403)]
 )
