@@ -78,6 +78,12 @@ def _pass_on(me: session.Session, lane: str) -> None:
         dispatch.wake_now(lane)
 
 
+def start_threads() -> None:
+    """Starts the threads that tell and settle, with the priority of who calls."""
+    _finisher.start()
+    Telling.start()
+
+
 def _may_take() -> bool:
     """Whether this engine takes anything new."""
     return not session.is_draining() and not session.is_resting()

@@ -23,6 +23,10 @@ class Finisher:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
         self._last: Future[None] | None = None
 
+    def start(self) -> None:
+        """Starts the thread, with the priority of who calls."""
+        self._thread.submit(int).result()
+
     def hand(self, finish: Callable[[], None]) -> None:
         """Have `finish` done soon; waits for what was handed in before. What it raises is logged."""
         self.wait()

@@ -34,7 +34,8 @@ SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
 DAY_SECONDS = 24 * 3600.0
 SWITCH_SECONDS = 0.001  # a step of the next batch waits no longer than that for the storing of the one before
-ENGINE_NICENESS = 5  # tensors take every core they get; pages and settlements on the same machine go first
+# Tensors take every core they get; pages on the same machine, and what this process tells and settles, go first.
+ENGINE_NICENESS = 5
 
 
 @app.task(name="workers.drain")
@@ -50,9 +51,12 @@ def _child_starts(**_: Any) -> None:
     """An engine's child: it dies with its parent and says that it is there."""
     die_with_parent()
     _leave_connections_to_parent()
-    os.nice(ENGINE_NICENESS)
     sys.setswitchinterval(SWITCH_SECONDS)
     session.start(lanes=session.lanes_of_process())
+    from workers.drain import start_threads  # the engine's room, which control never enters
+
+    start_threads()
+    os.nice(ENGINE_NICENESS)  # of this thread, which computes, and those that it starts from now on
 
 
 @signals.task_prerun.connect(weak=False)

@@ -52,6 +52,11 @@ class Telling:
             self._last.result()
 
     @staticmethod
+    def start() -> None:
+        """Starts the thread, with the priority of who calls."""
+        _thread.submit(int).result()
+
+    @staticmethod
     def rest() -> None:
         """The connection to the database goes back to the pool, when all is told."""
         _thread.submit(close_old_connections).result()

@@ -34,6 +34,25 @@ def assert_books_are_exact(stack: Stack) -> None:
     stack.manage("ledger", "verify")
 
 
+def niceness(pid: int) -> dict[int, int]:
+    """Of each thread of a process, see proc(5)."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found[int(task.name)] = int((task / "stat").read_text().rpartition(")")[2].split()[16])
+    return found
+
+
+def test_what_computes_gives_way_to_what_tells_and_settles(stack: Stack) -> None:
+    api = make_key(stack, "crash-nice", "1.00")
+    assert api.wait(api.submit(num_inference_steps=4)["id"])["status"] == "succeeded"
+    parent = stack.pid_of("engine")
+    [child] = [one.pid for one in psutil.Process(parent).children()]
+    base, found = niceness(parent)[parent], niceness(child)
+    assert found[child] == min(19, base + 5)
+    assert base in found.values()
+
+
 def test_a_killed_engine_costs_an_attempt_and_nothing_else(stack: Stack) -> None:
     api = make_key(stack, "crash-one", "1.00")
     run = api.submit(num_inference_steps=LONG)
