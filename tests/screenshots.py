@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from PIL import Image
@@ -57,6 +58,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         page.get_by_role("button", name="Make a link").click()
     shared = page.locator("#link").input_value().removeprefix(url)
     page.goto(url + "/dashboard/keys")
+    month = f"{datetime.now(UTC):%Y-%m}"
     key = page.locator("a.go").first.get_attribute("href")
     yield from {
         "gallery": "/",
@@ -73,6 +75,13 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "receipt": f"{latest}/receipt",
         "shared": shared,
         "usage": "/dashboard/usage",
+        "credit": "/dashboard/billing",
+        "limits": "/dashboard/limits",
+        "invoices": "/dashboard/invoices",
+        "invoice": f"/dashboard/invoices/{month}",
+        "earnings": "/publish/earnings",
+        "payouts": "/publish/payouts",
+        "prices": "/publish/prices",
         "keys": "/dashboard/keys",
         "key": str(key),
         "key-new": "/dashboard/keys/new",
@@ -88,6 +97,9 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "sessions": "/accounts/sessions",
         "docs": "/docs",
         "engines": "/-/engines",
+        "refunds": "/-/refunds",
+        "payouts-console": "/-/payouts",
+        "sandbox": "/-/stripe",
         "mails": "/-/mail",
         "components": "/-/components",
         "missing": "/nothing-here",
@@ -97,7 +109,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
 
 README = {
     f"{name}-1440-{scheme}"
-    for name in ("gallery", "prediction", "history", "api", "usage", "keys", "docs")
+    for name in ("gallery", "prediction", "history", "api", "usage", "credit", "invoice", "keys", "docs")
     for scheme in ("light", "dark")
 } | {"model-1440-light", "model-1440-dark", "model-390-light", "model-390-dark"}
 
