@@ -312,16 +312,20 @@ def _used(workspace_id: int, first: date, book: str) -> tuple[dict[str, int], di
     return rows.filter(day__lt=first).aggregate(**sums), within.aggregate(**sums)
 
 
-# The kinds are those of the index `ledger_transaction_moves`, letter by letter.
+# The kinds are those of the index `ledger_transaction_moves`, letter by letter. A refund that was made at Stripe
+# itself is booked as a dispute is, and is none.
 _MOVED = """
-SELECT t.kind, coalesce(sum(e.amount_micros) FILTER (WHERE t.created_at < %(start)s), 0)::bigint,
+SELECT CASE WHEN t.kind IN ('dispute', 'reinstated')
+             AND EXISTS (SELECT 1 FROM billing_topuprefund r WHERE r.refund_id = split_part(t.key, ':', 2))
+            THEN CASE t.kind WHEN 'dispute' THEN 'topup_refund' ELSE 'topup_refund_returned' END
+            ELSE t.kind END, coalesce(sum(e.amount_micros) FILTER (WHERE t.created_at < %(start)s), 0)::bigint,
        coalesce(sum(e.amount_micros) FILTER (WHERE t.created_at >= %(start)s), 0)::bigint
   FROM billing_ledgertransaction t
   JOIN billing_ledgerentry e ON e.transaction_id = t.id
   JOIN billing_ledgeraccount a ON a.id = e.account_id
  WHERE t.book = %(book)s AND t.created_at < %(end)s AND a.code = ANY(%(codes)s)
    AND NOT (t.kind IN ('hold', 'capture', 'release', 'mature', 'payout', 'paid_out', 'payout_failed'))
- GROUP BY t.kind
+ GROUP BY 1
 """
 
 

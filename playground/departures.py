@@ -13,10 +13,10 @@ from datetime import datetime
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from billing import ledger
+from billing import ledger, payouts
 from marketplace import keys, people
 from marketplace.ids import encode
-from marketplace.models import ApiKey, Listing, Membership, User, Workspace
+from marketplace.models import ApiKey, Listing, Membership, Publisher, User, Workspace
 from marketplace.people import Act
 from playground import assets, predictions, webhooks
 from playground.models import Asset, Prediction, Share
@@ -41,6 +41,8 @@ class Leaving:
     media: int
     members: int
     listings: list[str]  # public ones, which forbid it
+    earned_micros: int  # by its publishers, and not paid out yet
+    pays_by_itself: bool  # whether all of that goes on to be paid, as far as it is enough for a payout
 
     @property
     def bought_micros(self) -> int:
@@ -50,6 +52,7 @@ class Leaving:
 
 def preview(workspace: Workspace) -> Leaving:
     """What closing the workspace would do."""
+    owed = _owed(workspace)
     return Leaving(
         workspace=workspace,
         balance=ledger.balance(workspace.pk),
@@ -58,6 +61,10 @@ def preview(workspace: Workspace) -> Leaving:
         media=Asset.objects.of(workspace).live().count(),
         members=workspace.memberships.count(),
         listings=_public_listings(workspace),
+        earned_micros=sum(micros for _, micros in owed),
+        pays_by_itself=all(
+            account.is_connected and account.is_automatic and not account.is_held for account, _ in owed
+        ),
     )
 
 
@@ -168,6 +175,17 @@ def _close(row: Workspace, now: datetime) -> None:
 def _public_listings(workspace: Workspace) -> list[str]:
     rows = Listing.objects.filter(publisher__workspace=workspace, visibility=Listing.Visibility.PUBLIC)
     return [row.model_id for row in rows.select_related("publisher").order_by("publisher__name", "name")]
+
+
+def _owed(workspace: Workspace) -> list[tuple[payouts.PayoutAccount, int]]:
+    """What its publishers have earned and not been paid, and where that goes to; those with nothing are left out."""
+    found = []
+    for publisher in Publisher.objects.filter(workspace=workspace).order_by("pk"):
+        has = ledger.publisher_balance(publisher.pk)
+        micros = has.pending_micros + has.payable_micros + has.in_transit_micros
+        if micros > 0:
+            found.append((payouts.account_of(publisher), micros))
+    return found
 
 
 def _is_alone(place: Membership) -> bool:

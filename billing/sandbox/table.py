@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any
 
 import stripe
 
+_READING = threading.Lock()
 _NAME = re.compile(r"\{([a-z_]+)\}")
 _QUOTED = re.compile(r"[A-Za-z0-9_]+Params")
 
@@ -38,9 +40,15 @@ class Operation:
         return found
 
 
-@functools.cache
 def operations() -> Mapping[tuple[str, str], Operation]:
     """All of them, by verb and path as the library writes it."""
+    # The first requests after a start come at once, and Python 3.11 does not parse in several threads: it raises.
+    with _READING:
+        return _operations()
+
+
+@functools.cache
+def _operations() -> Mapping[tuple[str, str], Operation]:
     root = Path(stripe.__file__).parent
     found = (one for path in sorted(root.rglob("*_service.py")) for one in _of(path.read_text()))
     return {(one.verb, one.path): one for one in found}

@@ -85,7 +85,7 @@ def turn_on(workspace: Workspace, plan: Plan, *, by: User | None, now: datetime 
 
 
 def turn_off(workspace: Workspace) -> None:
-    """No charge begins any more. One that is under way is finished."""
+    """No charge begins any more. One that Stripe was asked for is finished."""
     AutoTopUp.objects.filter(workspace=workspace, book=current_book()).update(is_on=False)
 
 
@@ -178,7 +178,10 @@ def hint_waiting(*, now: datetime | None = None) -> int:
     """Ask control to charge every attempt that nobody is at."""
     at = now or timezone.now()
     waiting = TopUp.objects.filter(
-        Q(claimed_until=None) | Q(claimed_until__lte=at), kind=TopUp.Kind.AUTOMATIC, status=TopUp.Status.NEW
+        Q(claimed_until=None) | Q(claimed_until__lte=at),
+        book=current_book(),
+        kind=TopUp.Kind.AUTOMATIC,
+        status=TopUp.Status.NEW,
     )
     rows = list(waiting.filter(created_at__lte=at)[:AT_ONCE])
     for row in rows:
@@ -202,16 +205,19 @@ def charge(uid: str, *, now: datetime | None = None) -> bool:
     number = parse(uid, "tu")
     if number is None:
         return False
-    claimed = TopUp.objects.filter(
-        Q(claimed_until=None) | Q(claimed_until__lte=at),
-        public_id=number,
-        kind=TopUp.Kind.AUTOMATIC,
-        status=TopUp.Status.NEW,
-    ).update(claimed_until=at + LEASE)
-    if not claimed:
+    rows = TopUp.objects.filter(
+        public_id=number, book=current_book(), kind=TopUp.Kind.AUTOMATIC, status=TopUp.Status.NEW
+    )
+    is_first = bool(rows.filter(claimed_until=None).update(claimed_until=at + LEASE))
+    if not is_first and not rows.filter(claimed_until__lte=at).update(claimed_until=at + LEASE):
         return False
     row = TopUp.objects.select_related("workspace").get(public_id=number)
-    if at - row.created_at > calls.KEY_LASTS:
+    is_wanted = _is_wanted(row)
+    if is_first and not is_wanted:
+        message = "Buying by itself had ended before the card was charged."
+        settling.fail(row, code=pausing.STOPPED, message=message, now=at)
+        return True
+    if not is_wanted or at - row.created_at > calls.KEY_LASTS:
         return _look_up(row, at)
     customer = StripeCustomer.objects.filter(workspace_id=row.workspace_id, book=row.book).first()
     if customer is None or not customer.has_card:
@@ -237,6 +243,12 @@ def charge(uid: str, *, now: datetime | None = None) -> bool:
     if found.get("status") == "requires_action":
         _let_go(calls.id_of(found))
     return True
+
+
+def _is_wanted(row: TopUp) -> bool:
+    """Whether it is still agreed to: not turned off, not paused, as by a dispute, and somebody is there to spend it."""
+    known = AutoTopUp.objects.filter(workspace_id=row.workspace_id, book=row.book).first()
+    return known is not None and known.is_running and row.workspace.closed_at is None
 
 
 def _ask(row: TopUp, customer: StripeCustomer) -> calls.Json:

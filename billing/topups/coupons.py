@@ -57,7 +57,7 @@ def make(
 
 
 def use(workspace: Workspace, code: str, *, by: User | None, now: datetime | None = None) -> int:
-    """Give a workspace what a code is worth, in micro-dollars, once. Raises Refused."""
+    """Give a workspace what a code is worth, in micro-dollars, once to it and once by a person. Raises Refused."""
     at = now or timezone.now()
     with transaction.atomic():
         # Locked, so that of two who use it last one does, and nobody uses it twice.
@@ -68,6 +68,8 @@ def use(workspace: Workspace, code: str, *, by: User | None, now: datetime | Non
         )
         if row is not None and CouponUse.objects.filter(coupon=row, workspace=workspace).exists():
             raise Refused("This workspace has used that code.")
+        if row is not None and by is not None and CouponUse.objects.filter(coupon=row, by=by).exists():
+            raise Refused("You have used that code for another workspace.")
         if row is None or row.used >= row.most or (row.until is not None and row.until <= at):
             raise Refused(UNKNOWN)
         made = CouponUse.objects.create(coupon=row, workspace=workspace, by=by, used_at=at)

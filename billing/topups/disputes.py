@@ -12,11 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import Dispute, TopUp
+from billing.credit_rows import Dispute, TopUp, TopUpRefund
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of
-from billing.topups import letters, pausing
-from billing.topups.refunds import share_of
+from billing.topups import letters, pausing, refunds
 from billing.topups.settling import Outcome, top_up_of
 
 CLOSED = frozenset({"won", "lost", "warning_closed", "prevented"})
@@ -28,12 +27,18 @@ def follow_dispute(dispute_id: str, *, now: datetime | None = None) -> Outcome:
 
 
 def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
-    """The same for a dispute that was just read."""
+    """The same for a dispute that was just read.
+
+    Raises calls.Unreachable while a refund of the payment was not taken by Stripe and not refused either: refused, as
+    it will be, its credit comes back, and would be spent beside what the dispute took.
+    """
     at = now or timezone.now()
     intent_id, cents = id_of(dispute.get("payment_intent")), int(dispute.get("amount") or 0)
     top_up = top_up_of(intent_id, now=at) if intent_id else None
     if top_up is None or not top_up.is_paid:
         return Outcome.NOT_OURS
+    for refund in top_up.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id=""):
+        refunds.send(refund.uid, now=now)
     moved = [int(one.get("amount") or 0) for one in dispute.get("balance_transactions") or []]
     is_withdrawn, is_reinstated = any(one < 0 for one in moved), any(one > 0 for one in moved)
     status = str(dispute.get("status") or "")[:40]
@@ -49,11 +54,14 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
                 "top_up": locked,
                 "status": status,
                 "reason": str(dispute.get("reason") or "")[:80],
-                "amount_micros": share_of(locked, cents),
+                "amount_micros": refunds.share_of(locked, cents),
                 "created_at": at,
             },
         )
         row.top_up = locked
+        waiting = locked.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id="")
+        if is_withdrawn and row.withdrawn_at is None and waiting.exists():
+            raise calls.Unreachable("a refund of the same payment is not decided yet")
         is_changed = is_new or row.status != status
         row.status = status
         row.save(update_fields=["status"])

@@ -107,6 +107,16 @@ def tell_dispute(dispute: Dispute, *, lost_micros: int) -> None:
     )
 
 
+def tell_nobodys(top_up: TopUp) -> None:
+    """A payment came for a workspace that had been closed: nobody in it can spend it, or ask for it back."""
+    amount = dollars(top_up.amount_micros)
+    _mail_staff(
+        f"{amount} was paid for a workspace that is closed",
+        f"The payment page of {top_up.uid} was open when workspace {top_up.workspace.slug} was closed, and was paid "
+        f"since. `manage.py credit refund {top_up.uid} {top_up.amount_micros / MICROS:.2f}` sends it back.\n",
+    )
+
+
 def tell_differences(subject: str, lines: Sequence[str]) -> None:
     """What the comparison with Stripe could not mend, to staff."""
     shown = "\n".join(f"- {line}" for line in lines[:50])

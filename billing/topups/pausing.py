@@ -21,6 +21,7 @@ PASSING = frozenset(
         "try_again_later",
     }
 )
+STOPPED = "stopped"  # before anybody was asked: no bank has said anything
 MOST_FAILURES = 2
 WAIT = timedelta(hours=1)
 
@@ -30,6 +31,8 @@ def note_failure(top_up: TopUp, *, now: datetime | None = None) -> None:
     at = now or timezone.now()
     row = AutoTopUp.objects.select_for_update(no_key=True).filter(**_of(top_up)).first()
     if row is None:
+        return
+    if top_up.failure_code == STOPPED:
         return
     row.failures += 1
     if top_up.failure_code in PASSING and row.failures < MOST_FAILURES:

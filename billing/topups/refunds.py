@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import transaction
@@ -20,11 +21,12 @@ from billing.credit_rows import CENT_MICROS, TopUp, TopUpRefund
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, said
 from billing.gateway.client import client
+from billing.ledger.accounts import current_book
 from billing.topups import letters
 from billing.topups.errors import Refused
 from billing.topups.settling import Outcome, top_up_of
 from marketplace import dispatch
-from marketplace.ids import parse
+from marketplace.ids import parse, uuid7
 from marketplace.models import User
 
 log = logging.getLogger(__name__)
@@ -55,17 +57,25 @@ def start(
     by: User | None,
     reason: str = "",
     by_staff: bool = False,
+    once: UUID | None = None,
     now: datetime | None = None,
 ) -> TopUpRefund:
     """Take so much unspent credit out of the balance and send it back to the card. Raises Refused.
 
-    It is asked for at once where Stripe answers, else by the clock: `status` says how far it is.
+    It is asked for at once where Stripe answers, else by the clock: `status` says how far it is. The same `once` again
+    is the same refund.
     """
     at = now or timezone.now()
+    made = uuid5(row.public_id, once.hex) if once is not None else uuid7()
     if amount_micros <= 0 or amount_micros % CENT_MICROS:
         raise Refused("Whole cents are refunded, one at least.")
     with transaction.atomic():
         top_up = TopUp.objects.select_for_update(no_key=True).get(pk=row.pk)
+        earlier = TopUpRefund.objects.filter(public_id=made).first()
+        if earlier is not None:
+            if earlier.amount_micros != amount_micros:
+                raise Refused("This form was sent before with another amount. Begin anew.")
+            return earlier
         bought = ledger.balance(top_up.workspace_id, book=top_up.book).bought_micros
         can = refundable(top_up, bought_micros=bought, now=at, by_staff=by_staff)
         if amount_micros > can:
@@ -75,6 +85,7 @@ def start(
                 else "Nothing of this top-up can be refunded: it is spent, too old, or was given back."
             )
         refund = TopUpRefund.objects.create(
+            public_id=made,
             top_up=top_up,
             amount_micros=amount_micros,
             cents=_cents(top_up, amount_micros),
@@ -104,7 +115,10 @@ def hint_waiting(*, now: datetime | None = None) -> int:
     at = now or timezone.now()
     rows = list(
         TopUpRefund.objects.filter(
-            Q(claimed_until=None) | Q(claimed_until__lte=at), status=Status.STARTED, refund_id=""
+            Q(claimed_until=None) | Q(claimed_until__lte=at),
+            status=Status.STARTED,
+            refund_id="",
+            top_up__book=current_book(),
         )[:AT_ONCE]
     )
     for row in rows:
@@ -130,6 +144,7 @@ def send(uid: str, *, now: datetime | None = None) -> bool:
         public_id=number,
         status=Status.STARTED,
         refund_id="",
+        top_up__book=current_book(),  # the other book's payments are at another Stripe, which alone may refuse
     ).update(claimed_until=at + LEASE)
     if not claimed:
         return False

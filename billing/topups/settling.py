@@ -178,6 +178,8 @@ def _book(
                 failures=0, not_before=None
             )
             letters.tell_refilled(locked)
+        if Workspace.objects.filter(pk=locked.workspace_id, closed_at__isnull=False).exists():
+            letters.tell_nobodys(locked)
         dispatch.post(CREDIT_TASK, {"top_up": str(locked.public_id)})
         # Last, as the credit of the workspace is locked from here until the commit.
         ledger.credit(

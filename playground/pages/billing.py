@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 from django import forms
 from django.contrib import messages
@@ -126,9 +127,10 @@ def top_up_refund(request: HttpRequest, topup_id: str) -> HttpResponse:
     amount = Dollars()
     if request.method == "POST":
         try:
+            once = forms.UUIDField().clean(request.POST.get("once", "")[:40])
             micros = amount.clean(request.POST.get("amount", "")[:40])
             topups.refunds.start(
-                row, micros or 0, by=cast("User", request.user), reason="Asked for by the buyer"
+                row, micros or 0, by=cast("User", request.user), reason="Asked for by the buyer", once=once
             )
         except forms.ValidationError as error:
             problem, status = f"The amount {error.messages[0]}.", 422
@@ -139,8 +141,15 @@ def top_up_refund(request: HttpRequest, topup_id: str) -> HttpResponse:
             return redirect("topup", row.uid)
     can = _refund_of(row)
     typed = request.POST.get("amount", "")[:40] or written(can["refundable_micros"])
-    context = {"row": row, "problem": problem, "typed": typed, "is_test": hosted.is_test(), **can}
-    return _private(render(request, "dashboard/billing/refund.html", context, status=status))
+    # A new one with each page: a second click on the same is no second refund.
+    context = {
+        "row": row,
+        "problem": problem,
+        "typed": typed,
+        "is_test": hosted.is_test(),
+        "once": uuid4().hex,
+    }
+    return _private(render(request, "dashboard/billing/refund.html", context | can, status=status))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -9,12 +9,14 @@ from django.utils import timezone
 
 from billing import topups
 from billing.credit_rows import AutoTopUp, TopUp
+from billing.gateway import calls
 from billing.topups import Plan, automatic
 from tests.billing.buyers import (
     USD,
     auto,
     available,
     bought,
+    charge_of,
     clean_books,
     follow_all,
     in_parallel,
@@ -130,6 +132,58 @@ def test_an_attempt_older_than_stripes_memory_is_looked_up(stripe_sandbox, ada, 
     second.refresh_from_db()
     assert (second.status, second.failure_code) == ("failed", "not_made")
     assert len(stripe_sandbox.things("charge")) == 1
+
+
+def _turned_off(sandbox, ada):
+    automatic.turn_off(ada)
+
+
+def _closed(sandbox, ada):
+    ada.closed_at = timezone.now()
+    ada.save()
+
+
+def _disputed(sandbox, ada):
+    row = TopUp.objects.get(kind="checkout")
+    topups.follow_dispute(sandbox.dispute(charge_of(row)))
+
+
+@pytest.mark.parametrize("end", [_turned_off, _closed, _disputed])
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_not_wanted_any_more_is_not_charged(stripe_sandbox, ada, end, asked, monkeypatch):
+    """An attempt that waits for control, or for Stripe, when the agreement to it ends."""
+    bought(stripe_sandbox, ada, 5, saves_card=True)
+    auto(ada, below=10)
+    assert automatic.find_low() == 1
+    row, at = TopUp.objects.get(kind="automatic"), timezone.now()
+    if asked:  # once, in vain
+        with monkeypatch.context() as patched:
+            patched.setattr(automatic, "_ask", _no_answer)
+            assert not automatic.charge(row.uid)
+        at += timedelta(minutes=3)
+    end(stripe_sandbox, ada)
+    assert automatic.charge(row.uid, now=at)
+    row.refresh_from_db()
+    assert (row.status, row.failure_code) == ("failed", "not_made" if asked else "stopped")
+    assert len(stripe_sandbox.things("charge")) == 1  # the first one
+    assert not any("paused" in one for one in mails()) or end is _disputed
+    clean_books()
+
+
+def _no_answer(row, customer):
+    raise calls.Unreachable("no answer")
+
+
+def test_what_was_charged_before_it_ended_is_booked(stripe_sandbox, ada):
+    low(stripe_sandbox, ada)
+    automatic.find_low()
+    row = TopUp.objects.get()
+    TopUp.objects.update(claimed_until=timezone.now())
+    automatic._ask(row, topups.customers.known(ada))  # and dies here
+    automatic.turn_off(ada)
+    assert automatic.charge(row.uid, now=timezone.now() + timedelta(minutes=3))
+    assert available(ada) == 25 * USD
+    clean_books()
 
 
 def test_another_card_was_saved_between_the_charge_and_the_books(stripe_sandbox, ada):

@@ -39,6 +39,16 @@ def test_a_code_gives_credit_once_to_each(stripe_sandbox, ada):
     clean_books()
 
 
+def test_a_person_uses_a_code_in_one_of_their_workspaces(stripe_sandbox, ada):
+    coupons.make(5 * USD, source="Launch", code="LAUNCH-2027", most=100)
+    person, second = ada.memberships.get().user, new_workspace()
+    assert coupons.use(ada, "LAUNCH-2027", by=person) == 5 * USD
+    with pytest.raises(topups.Refused, match="another workspace"):
+        coupons.use(second, "LAUNCH-2027", by=person)
+    assert available(second) == 0
+    clean_books()
+
+
 def test_the_last_use_of_a_code_is_one(stripe_sandbox):
     coupons.make(5 * USD, source="Launch", code="ONLY-ONE")
     rooms = [new_workspace() for _ in range(5)]

@@ -7,7 +7,9 @@ import inspect
 import re
 import textwrap
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import stripe
@@ -30,6 +32,30 @@ def test_the_table_is_whole():
     assert len(rooms.__all__) == 15
     assert len(table.operations()) > 600
     assert {key for key in handlers if key not in table.operations()} == set()
+
+
+def test_first_requests_that_come_at_once_read_the_library_once(monkeypatch):
+    """Python 3.11 raises SystemError now and then where several threads parse."""
+    parse, at_it, most, start = ast.parse, [], [], Barrier(6)
+
+    def parsed(source):
+        at_it.append(source)
+        most.append(len(at_it))
+        try:
+            return parse(source)
+        finally:
+            at_it.remove(source)
+
+    def first(_):
+        start.wait()
+        return len(table.operations())
+
+    known = len(table.operations())
+    table._operations.cache_clear()
+    monkeypatch.setattr(table.ast, "parse", parsed)
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(first, range(6))) == {known}
+    assert max(most) == 1
 
 
 def test_every_type_of_a_parameter_is_understood():

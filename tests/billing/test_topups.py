@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from billing import arrivals, topups
@@ -12,7 +13,7 @@ from billing.credit_rows import StripeEvent, TopUp
 from billing.gateway import calls, events
 from billing.topups import automatic, refunds
 from billing.topups.reconcile import check_undecided
-from marketplace.models import Outbox
+from marketplace.models import Outbox, Workspace
 from tests.billing.buyers import (
     CENT,
     USD,
@@ -21,6 +22,7 @@ from tests.billing.buyers import (
     clean_books,
     follow_all,
     in_parallel,
+    mails,
 )
 
 
@@ -236,3 +238,17 @@ def test_what_waited_for_credit_goes_on(stripe_sandbox, ada):
     row = bought(stripe_sandbox, ada)
     told = Outbox.objects.filter(task=topups.CREDIT_TASK)
     assert [one.payload for one in told] == [{"top_up": str(row.public_id)}]
+
+
+def test_a_page_that_is_paid_after_its_workspace_closed_is_told_to_staff(stripe_sandbox, ada):
+    assert ada.memberships.get().user.is_staff  # who comes first runs the site
+    row = topups.begin(ada, 25 * USD, by=None)
+    Workspace.objects.filter(pk=ada.pk).update(closed_at=timezone.now())
+    assert stripe_sandbox.pay(row.session_id) is None
+    stripe_sandbox.deliver(copies=2)
+    follow_all()
+    assert sum("a workspace that is closed" in one for one in mails()) == 1
+    call_command("credit", "refund", row.uid, "25")
+    row.refresh_from_db()
+    assert (row.refunded_micros, available(ada)) == (25 * USD, 0)
+    clean_books()

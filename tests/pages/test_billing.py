@@ -238,13 +238,19 @@ def test_unspent_credit_is_refunded(shop):
     shop.sandbox.pay(row.session_id)
     shop.ada.get(f"{PAGE}/topups/{row.uid}?paid=1")
     page = f"{PAGE}/topups/{row.uid}/refund"
-    assert "Can be refunded $25.0000" in text_of(shop.ada.get(page))
+    shown = shop.ada.get(page)
+    assert "Can be refunded $25.0000" in text_of(shown)
+    once = re.search(r'name="once" value="([0-9a-f]{32})"', shown.content.decode())[1]
     for wrong in ("", "x", "0", "-1", "25.01", "0.001", "\0"):
-        assert shop.ada.post(page, {"amount": wrong}).status_code == 422
+        assert shop.ada.post(page, {"amount": wrong, "once": once}).status_code == 422
+    for odd in ({}, {"once": "x"}, {"once": "\0"}):
+        assert shop.ada.post(page, {"amount": "5"} | odd).status_code == 422
     before = available(shop.workspace)
-    assert shop.mal.post(page, {"amount": "5"}).status_code == 404
-    assert shop.ada.post(page, {"amount": "20"}).status_code == 302
-    assert available(shop.workspace) == before - 20 * USD
+    assert shop.mal.post(page, {"amount": "5", "once": once}).status_code == 404
+    for _ in range(2):  # clicked twice
+        assert shop.ada.post(page, {"amount": "10", "once": once}).status_code == 302
+    assert shop.ada.post(page, {"amount": "11", "once": once}).status_code == 422
+    assert available(shop.workspace) == before - 10 * USD
     assert "Partly refunded" in text_of(shop.ada.get(PAGE))
     assert "On its way" in text_of(shop.ada.get(f"{PAGE}/topups/{row.uid}"))
 

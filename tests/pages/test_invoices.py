@@ -14,12 +14,13 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pypdf import PdfReader
 
-from billing import invoices, ledger
+from billing import invoices, ledger, topups
 from billing.invoices import Recipient
 from billing.models import Invoice, UsageDay
 from marketplace.ids import uuid7
 from marketplace.models import Membership, Outbox, User, Workspace
 from playground import invoices as papers
+from tests.billing.buyers import bought, charge_of
 from tests.billing.cast import new_publisher, new_workspace
 from tests.pages.test_access import INLINE
 
@@ -310,3 +311,22 @@ def test_days_of_usage_are_the_charges_of_the_month(house):
     shown = invoices.of(house, NOVEMBER, now=AFTER)
     balances(shown)
     assert UsageDay.objects.get().amount_micros == shown.charged_micros == 77
+
+
+def test_a_refund_made_at_stripe_is_no_dispute_on_the_invoice(stripe_sandbox):
+    ada = new_workspace()
+    row = bought(stripe_sandbox, ada)
+    refund = stripe_sandbox.client().v1.refunds.create({"payment_intent": row.intent_id, "amount": 1000})
+    topups.follow_refund(refund.id)
+    month = invoices.of(ada, row.settled_at.date())
+    assert [(one.words, one.amount_micros) for one in month.movements if one.kind != "purchase"] == [
+        ("Bought credit refunded", -10_000_000)
+    ]
+    topups.follow_dispute(stripe_sandbox.dispute(charge_of(row)))
+    month = invoices.of(ada, row.settled_at.date())
+    assert {one.kind: one.amount_micros for one in month.movements} == {
+        "purchase": 25_000_000,
+        "topup_refund": -10_000_000,
+        "dispute": -15_000_000,
+    }
+    assert month.closing_micros == 0

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.template.loader import render_to_string
+from django.utils import timezone
 
-from billing import ledger
+from billing import ledger, payouts
 from marketplace import keys, people
 from marketplace.models import ApiKey, Invitation, Listing, Membership, Publisher, User, Workspace
 from playground import arrivals, assets, departures, keyring, predictions, webhooks
 from playground.models import Asset, Prediction, Webhook
 from playground.predictions.share import opened, share
+from tests.billing.cast import USAGE, new_workspace
 from tests.people import cast
 from tests.predictions import cast as runs
 from tests.predictions.test_races import at_once
@@ -65,6 +71,31 @@ def test_everything_ends_and_the_books_stay(team, shelf):
     assert assets.purge_expired() == 1
     predictions.tidy_daily()
     assert all(row.input == {} for row in Prediction.objects.of(team.workspace))
+
+
+def test_what_is_earned_is_said_before_and_goes_on_to_be_paid(team, settings):
+    settings.PAYOUT_METHODS = ["manual"]
+    publisher = Publisher.objects.create(workspace=team.workspace, name="kiln")
+    assert departures.preview(team.workspace).earned_micros == 0
+    reference, buyer = uuid4(), new_workspace(bought=50_000_000)
+    ledger.hold(workspace_id=buyer.pk, reference=reference, amount_micros=50_000_000)
+    ledger.capture(
+        reference=reference,
+        amount_micros=50_000_000,
+        share=ledger.Share(publisher.pk, Decimal("0.8")),
+        usage=USAGE,
+    )
+    said = departures.preview(team.workspace)
+    assert (said.earned_micros, said.pays_by_itself) == (40_000_000, False)
+    assert "will not be by itself" in render_to_string("account/_leaving.html", {"leaving": said})
+    payouts.set_method(publisher, "manual", bank_details="Kiln, IBAN 1", by=team.users["owner"])
+    said = departures.preview(team.workspace)
+    assert (said.earned_micros, said.pays_by_itself) == (40_000_000, True)
+    assert "goes on to be paid" in render_to_string("account/_leaving.html", {"leaving": said})
+    close(team)
+    _, (payout,) = payouts.run(now=timezone.now() + timedelta(days=70))
+    assert (payout.publisher, payout.amount_micros) == (publisher, 40_000_000)
+    assert ledger.verify() == []
 
 
 def test_a_closed_workspace_takes_no_run_and_no_key(team, shelf):
