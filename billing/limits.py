@@ -411,8 +411,11 @@ def tell(payload: Payload) -> None:
     spent, limit = _dollars(payload["spent_micros"]), _dollars(payload["limit_micros"])
     if payload["is_refusing"]:
         subject = f"{workspace.name}: the {word} limit of {target.said} is reached"
+        passed = payload["spent_micros"] < payload["limit_micros"]
+        why = "A run that would have passed it was refused. " if passed else ""
         effect = (
-            f"New runs that it counts are refused {until}. Runs that were accepted finish and are charged."
+            f"{why}New runs that would pass it are refused {until}. "
+            "Runs that were accepted finish and are charged."
         )
     else:
         subject = f"{workspace.name}: {percent} % of the {word} limit of {target.said} is used"

@@ -39,7 +39,7 @@ class LimitReached(Exception):
         limit_micros: int,
         spent_micros: int,
         resets_at: datetime | None,
-        window_id: int = 0,
+        window: SpendWindow | None = None,
     ) -> None:
         super().__init__(f"the {period} limit of {scope.kind} {scope.id} is {limit_micros} micro-dollars")
         self.scope = scope
@@ -47,7 +47,7 @@ class LimitReached(Exception):
         self.limit_micros = limit_micros
         self.spent_micros = spent_micros
         self.resets_at = resets_at
-        self.window_id = window_id
+        self.window = window
 
 
 class TooManyOpen(Exception):
@@ -136,5 +136,5 @@ def _limit_reached(window_id: int, *, spent_micros: int, limit_micros: int) -> L
         limit_micros=limit_micros,
         spent_micros=spent_micros,
         resets_at=window_end(window.period, window.starts_at),
-        window_id=window.pk,
+        window=window,
     )

@@ -101,10 +101,16 @@ def set_limit(
             )
 
 
-def note_refusal(window_id: int, *, now: datetime | None = None) -> None:
+def note_refusal(window: SpendWindow, *, now: datetime | None = None) -> None:
     """Remember that the window has refused a run, for those who are told of it: it may never be full to the last
-    micro-dollar. Once; in a transaction of its own, after the one that was refused."""
-    SpendWindow.objects.filter(pk=window_id, refused_at=None).update(refused_at=now or timezone.now())
+    micro-dollar. Once; in a transaction of its own, after the one that was refused. That one may have begun the window,
+    which is begun anew here."""
+    same: dict[str, Any] = {
+        name: getattr(window, name)
+        for name in ("workspace_id", "book", "scope_kind", "scope_id", "period", "starts_at")
+    }
+    SpendWindow.objects.get_or_create(**same, defaults={"limit_micros": window.limit_micros})
+    SpendWindow.objects.filter(**same, refused_at=None).update(refused_at=now or timezone.now())
 
 
 def limits_of(

@@ -122,7 +122,9 @@ def start(
             amount_micros=found.amount_micros,
             destination=row.account_id if row.method == Method.STRIPE else row.bank_details,
             by=by,
-            due_at=at,
+            due_at=min(
+                at, timezone.now()
+            ),  # begun for a day to come, it is asked for at once: Stripe has one clock
             created_at=at,
         )
         if row.method == Method.MANUAL:

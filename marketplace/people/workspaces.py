@@ -7,11 +7,11 @@ import secrets
 import unicodedata
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.utils.text import slugify
 
 from marketplace.ids import ALPHABET
-from marketplace.models import Membership, User, Workspace
+from marketplace.models import Membership, Publisher, User, Workspace
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,38}")
 SLUG_LENGTH = 39
@@ -126,10 +126,14 @@ def workspace_of(user: User, chosen: str | None = None) -> Workspace | None:
 
 
 def memberships_of(user: User) -> list[Membership]:
-    """Every place of `user`, oldest first, each with its workspace and how many people are in that."""
+    """Every place of `user`, oldest first, each with its workspace, how many people are in that, and whether it has the
+    name of a publisher."""
     return list(
         user.memberships.filter(workspace__closed_at__isnull=True)
         .select_related("workspace")
-        .annotate(people=Count("workspace__memberships"))
+        .annotate(
+            people=Count("workspace__memberships"),
+            publishes=Exists(Publisher.objects.filter(workspace=OuterRef("workspace"))),
+        )
         .order_by("created_at", "id")
     )

@@ -178,7 +178,7 @@ def _credit(paper: _Paper, shown: Month) -> None:
         paper.cells((row.words, dollars(row.amount_micros)), (140, 30), style="B" if row.is_total else "")
     paper.ln(4)
     paper.write_line(
-        "Runs are paid from credit as they end, so nothing is due. Credit is taxed when it is bought: the receipts of "
+        "Runs are paid from credit as they end, so nothing is due. Credit is taxed when it is bought: the invoices of "
         "those payments show the tax. Amounts are US dollars, exact to a millionth; each run is rounded up once.",
         size=8.5,
         grey=SOFT,

@@ -81,7 +81,8 @@ def operators(view: View[P]) -> View[P]:
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            answer = redirect_to_login(reverse("engines"))
+            is_page = request.method == "GET" and "HX-Request" not in request.headers
+            answer = redirect_to_login(request.get_full_path() if is_page else reverse("engines"))
             # The board looks again by itself: then the whole page goes, and not the board alone.
             if request.headers.get("HX-Request") == "true":
                 return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})

@@ -32,9 +32,15 @@ def caller_of(request: HttpRequest) -> Caller | None:
 def page(request: HttpRequest) -> dict[str, Any]:
     """The context processor. The balance is asked for only where it is shown."""
     workspace = getattr(request, "workspace", None)
+    places: Any = SimpleLazyObject(lambda: people.memberships_of(cast("User", request.user)))
     return {
         "workspace": workspace,
-        "own_places": SimpleLazyObject(lambda: people.memberships_of(cast("User", request.user))),
+        "own_places": places,
+        "publishes": SimpleLazyObject(
+            lambda: any(place.publishes for place in places if place.workspace_id == workspace.pk)
+        )
+        if workspace
+        else False,
         "may_publish": SimpleLazyObject(lambda: _may_publish(request)) if workspace else False,
         "balance": SimpleLazyObject(lambda: ledger.balance(workspace.pk)) if workspace else None,
         "mail_is_filed": settings.MAIL_IS_FILED,

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from billing import ledger, pricing
+from billing import ledger, limits, pricing
 from marketplace import catalog, schema
 from marketplace.people import Act
 from playground import examiner, predictions
@@ -128,7 +128,8 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(request, called, given, status=402, notice=reason_of(error), shortfall=shortfall)
     except REFUSALS as error:
         status = 402 if isinstance(error, ledger.LimitReached | predictions.CostAboveCap) else 409
-        return _refused(request, called, given, status=status, notice=reason_of(error))
+        at_limit = isinstance(error, ledger.LimitReached)
+        return _refused(request, called, given, status=status, notice=reason_of(error), at_limit=at_limit)
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
     return live_answer(request, row)
@@ -174,14 +175,18 @@ def _risen(request: HttpRequest, called: catalog.Callable, given: Given) -> str:
 def reason_of(error: Exception) -> str:
     """Why a run was refused, for the person who asked for it."""
     if isinstance(error, ledger.InsufficientCredit):
+        held = f" ({dollars(error.held_micros)} is held by open runs)" if error.held_micros else ""
         return (
             f"This run needs {dollars(error.needed_micros)}, and {dollars(error.available_micros)} is available"
-            f" ({dollars(error.held_micros)} is held by open runs). Nothing was held or charged."
+            f"{held}. Nothing was held or charged."
         )
     if isinstance(error, ledger.LimitReached):
+        at = error.resets_at
+        until = f"It resets on {at:%-d %B %Y} at {at:%H:%M} UTC. " if at else ""
         return (
-            f"The {error.period} limit of this {error.scope.kind} is {dollars(error.limit_micros)},"
-            f" of which {dollars(error.spent_micros)} is spent. Nothing was held or charged."
+            f"The {limits.WORDS[error.period]} limit of this {error.scope.kind} is"
+            f" {dollars(error.limit_micros)}, of which {dollars(error.spent_micros)} is spent or held: this run would"
+            f" pass it. {until}Nothing was held or charged."
         )
     if isinstance(error, ledger.TooManyOpen):
         return (
@@ -273,8 +278,10 @@ def _refused(
     errors: Sequence[schema.FieldError] = (),
     notice: str = "",
     shortfall: Shortfall | None = None,
+    at_limit: bool = False,
 ) -> HttpResponse:
     filled = form.context(request, called, given, errors=errors, notice=notice, shortfall=shortfall)
+    filled["at_limit"] = at_limit
     if request.headers.get("HX-Request"):
         context = page(request, called, "playground") | filled
         response = render(request, "playground/_form.html", context, status=status)

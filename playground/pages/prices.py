@@ -30,7 +30,7 @@ MAX_ROWS = catalog.prices.MAX_LINES
 LISTED = 200
 HISTORY = 50
 NUMBER_LENGTH = 30
-MOMENT = "%Y-%m-%dT%H:%M"
+MOMENT = "%Y-%m-%d %H:%M"
 FIELD_WORDS = {
     "unit": "the unit",
     "unit_price": "the price",
@@ -232,9 +232,9 @@ def _read(sent: QueryDict, endpoint: Endpoint) -> Draft:
         draft.lines.append(_line(row, endpoint.input_schema))
     if draft.start:
         try:
-            draft.start_at = datetime.strptime(draft.start, MOMENT).replace(tzinfo=UTC)
+            draft.start_at = datetime.strptime(draft.start.replace("T", " "), MOMENT).replace(tzinfo=UTC)
         except ValueError:
-            draft.errors["start"] = "must be a day and a time of UTC"
+            draft.errors["start"] = "must be a day and a time of UTC, like 2027-01-31 09:00"
     return draft
 
 

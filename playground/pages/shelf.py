@@ -113,7 +113,11 @@ def _warm(lanes: Iterable[str]) -> dict[str, set[str]]:
 
 
 def price_text(prices: Sequence[Price]) -> str:
-    """`$0.0040 / image`; several units are joined; prices with conditions begin with `from`."""
+    """`$0.0040 / image`; several units are joined; prices with conditions begin with `from`.
+
+    What only many runs make cheaper is left out: it is no price that the next run could have.
+    """
+    prices = [price for price in prices if not price.from_runs]
     if not prices:
         return "no price"
     if all(price.unit_price == 0 for price in prices):

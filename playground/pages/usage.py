@@ -115,6 +115,7 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
     limits_now = {period: caps.get((str(workspace.pk), period)) for period in PERIODS}
     context = {
         "span": span,
+        "today": statements.today(),
         "wrong": wrong,
         "chips": _chips(span, group),
         "tabs": [(label, _query(span, one), one == group) for one, label in TABS.items()],

@@ -172,7 +172,8 @@ def _remembering_refusals() -> Iterator[None]:
     try:
         yield
     except ledger.LimitReached as error:
-        ledger.note_refusal(error.window_id)
+        if error.window is not None:
+            ledger.note_refusal(error.window)
         raise
 
 

@@ -81,15 +81,30 @@ def test_a_jump_is_told_as_its_highest_part_and_a_new_period_anew():
 
 
 @pytest.mark.django_db
+def test_a_limit_that_refuses_the_first_run_of_all_is_told():
+    workspace = new_workspace(bought=10**6)
+    limits.put(workspace, kind="workspace", period="lifetime", limit_micros=1000)
+    with pytest.raises(ledger.LimitReached) as caught, transaction.atomic():
+        spend(workspace, 1001)
+    assert caught.value.window is not None
+    assert not SpendWindow.objects.exists()  # it went with the refused run
+    ledger.note_refusal(caught.value.window, now=NOW)
+    limits.find_alerts(now=NOW)
+    assert told() == [(100, True)]
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
 def test_a_limit_that_refuses_is_told_though_it_is_not_full():
     workspace = new_workspace(bought=10**6)
     limits.put(workspace, kind="workspace", period="lifetime", limit_micros=1000)
     spend(workspace, 600)
     with pytest.raises(ledger.LimitReached) as caught, transaction.atomic():
         spend(workspace, 500)
-    ledger.note_refusal(caught.value.window_id, now=NOW)
+    assert caught.value.window is not None
+    ledger.note_refusal(caught.value.window, now=NOW)
     first = SpendWindow.objects.get().refused_at
-    ledger.note_refusal(caught.value.window_id)
+    ledger.note_refusal(caught.value.window)
     assert SpendWindow.objects.get().refused_at == first
     limits.find_alerts(now=NOW)
     assert told() == [(100, True)]

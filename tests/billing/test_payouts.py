@@ -716,3 +716,16 @@ def test_from_the_buyers_card_to_the_publishers_bank(stripe_sandbox, pia):
     assert found.adds_up
     assert found.paid_out_micros == row.amount_micros
     clean_books()
+
+
+def test_what_is_begun_as_if_it_were_later_is_paid_now(stripe_sandbox, pia):
+    connected(stripe_sandbox, pia)
+    earn(pia, 100 * USD)
+    stripe_sandbox.add_funds(10_000)
+    call_command("payouts", "run", "--at", f"{timezone.now() + LATER:%Y-%m-%d}")
+    row = Payout.objects.get()
+    assert sending.hint_waiting() == 1
+    assert sending.send(row.uid)
+    row.refresh_from_db()
+    assert row.status == Payout.Status.PAID
+    clean_books()

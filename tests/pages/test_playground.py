@@ -121,7 +121,8 @@ def test_a_limit_is_named(world):
     ledger.set_limit(workspace_id=world.workspace.pk, scope=scope, period="day", limit_micros=1_000)
     answer = post(world, {"prompt": "a teal vase"}, **HTMX)
     assert answer.status_code == 402
-    assert "The day limit of this workspace is $0.0010" in answer.content.decode()
+    assert "The daily limit of this workspace is $0.0010" in answer.content.decode()
+    assert 'href="/dashboard/limits">Spend limits</a>' in answer.content.decode()
 
 
 def test_somebody_without_a_workspace_is_told(world):

@@ -15,6 +15,8 @@ DASHBOARD = (
     "history",
     "history/all",
     "usage",
+    "billing",
+    "billing?need=7000000&back=%2F",
     "limits",
     "invoices",
     "keys",
@@ -30,11 +32,17 @@ ADDRESSES = (
     *(MODEL + tab for tab in ("", "/api", "/examples", "/readme", "/versions")),
     *(f"/dashboard/{name}" for name in DASHBOARD),
     *(f"/accounts/{name}" for name in ACCOUNT),
-    "/publish/prices",
+    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/-/engines", "/-/refunds", "/-/payouts", "/-/stripe"),
     "/dashboard/history?from=26.11.2026&to=2026-11-26&cost=1",
     "/dashboard/settings/delete",
     "/dashboard/workspaces/new",
     "/dashboard/history/delete",
+)
+MONEY = (
+    *("/dashboard/billing", "/dashboard/limits", "/dashboard/invoices"),
+    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/-/refunds", "/-/payouts", "/-/stripe"),
 )
 SIDEWAYS = """() => {
   const wide = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
@@ -105,6 +113,35 @@ def test_axe_finds_nothing_serious_in_any_part(page: Page, stack: Stack, scheme:
     assert page.locator("#media .broken").count() == 1  # the one that shows it
     assert troubles(page) == []
     assert faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_where_money_is_looked_after(page: Page, stack: Stack, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    wrong = {}
+    for address in MONEY:
+        page.goto(stack.url + address)
+        wrong[address] = troubles(page)
+    assert {address: found for address, found in wrong.items() if found} == {}
+
+
+def test_staff_goes_from_one_place_of_the_console_to_each_other(page: Page, stack: Stack) -> None:
+    page.click("[popovertarget=who]")
+    page.click("#who a:has-text('Console')")
+    places = page.locator("nav[aria-label=Console] a")
+    names = places.all_inner_texts()
+    assert names == ["Engines", "Refunds", "Payouts", "Stripe’s sandbox", "Mails", "Components"]
+    for name in names[:-1]:
+        page.click(f"nav[aria-label=Console] a:has-text('{name}')")
+        assert page.locator("nav[aria-label=Console] [aria-current=page]").inner_text() == name
+        assert page.locator("nav[aria-label=Console] a").all_inner_texts() == names
+
+
+def test_places_of_publishers_are_shown_to_publishers(page: Page, stack: Stack) -> None:
+    page.goto(f"{stack.url}/dashboard/usage")
+    assert page.locator("nav.side h2").all_inner_texts()[1:] == ["Money", "Building", "Workspace"]
+    assert "Invoices" in page.locator("nav.side a").all_inner_texts()
+    assert page.locator("nav.side a:has-text('Payouts')").count() == 0
 
 
 def test_nothing_scrolls_sideways_on_the_narrowest_screen(browser: Browser, page: Page, stack: Stack) -> None:
