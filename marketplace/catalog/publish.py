@@ -122,6 +122,7 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
         shelf.default_version = version
         shelf.save(update_fields=["default_version"])
     follow_manifest(endpoint, wanted)
+    shelf.refresh_from_db(fields=["typical_micros"])
     transaction.on_commit(forget)
     return shelf
 
