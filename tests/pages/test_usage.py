@@ -182,7 +182,7 @@ def test_a_formula_in_a_name_stays_text(world):
         )
         cast.succeed(cast.claim()[0])
     names = {row[5] for row in rows_of(world.ada.get(CSV))[1:]}
-    assert names == {"'=HYPERLINK(1)", "'+1", "-1", "'-1+1", "'@x", "' =1", 'a,"b"'}
+    assert names == {"'=HYPERLINK(1)", "'+1", "'-1", "'-1+1", "'@x", "' =1", 'a,"b"'}
 
 
 def test_however_much_was_spent_the_questions_are_the_same(world, django_assert_num_queries):
