@@ -2,7 +2,7 @@
 
 | variable | default | meaning |
 |---|---|---|
-| VITRINE_LANES | cpu | lanes that `manage.py dev` runs an engine for, comma-separated |
+| VITRINE_LANES | cpu:2; cpu with a GPU or below 8 GB | lanes that `manage.py dev` runs engines for, and how many |
 | VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
 | HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
 | PUBLIC_URL | http://HOST:PORT | the address people use; links in mails, and to media, start with it |
@@ -26,8 +26,8 @@
 | STRIPE_SANDBOX_URL | http://HOST:PORT | where our own processes reach this site, for the sandbox and its webhooks |
 | OUTPUT_DAYS, INPUT_DAYS | 30, 30 | days until an output expires, and until the input of a run is forgotten |
 | FREE_CANCELS_PER_DAY | 20 | running predictions a workspace may cancel a day without a charge |
-| ENGINE_THREADS | number of cores | torch threads of an engine |
-| ENGINE_MEMORY_MB | half of the memory, nine tenths of a GPU's | for an engine's resident models and their runs |
+| ENGINE_THREADS | number of cores | torch threads of an engine; fewer while others compute on the same machine |
+| ENGINE_MEMORY_MB | half of the memory, 4/5 by several, 9/10 of a GPU's | for resident models and their runs |
 | ENGINE_PARKING_MB | 0 | of the machine's memory, for weights that wait there to come back to a GPU |
 | ENGINE_DRAIN_SECONDS | 5 | in which a stopped engine may finish a run; a longer one goes back to the queue |
 | ENGINE_FAMILIES | - | a folder with more engine families, one Python file each |
@@ -431,6 +431,7 @@ METRICS_TOKEN = env("METRICS_TOKEN")
 ENGINE_THREADS = env_int("ENGINE_THREADS", os.cpu_count() or 1, least=1)
 ENGINE_MEMORY_MB = env_int("ENGINE_MEMORY_MB", 0)  # 0: the engine looks at its device
 ENGINE_PARKING_MB = env_int("ENGINE_PARKING_MB", 0)
+CORES_DIR = places.run / "cores"  # where the engines of this machine see which of them compute now
 ADAPTERS_DIR = places.root / "adapters"
 # What torch compiled, for the next start. By itself it takes a folder in /tmp that anybody could have made before, and
 # believes what lies there.

@@ -62,6 +62,7 @@ for _name in (
     "OUTBOUND_PRIVATE",
 ):
     os.environ.pop(_name, None)
+os.environ["VITRINE_LANES"] = "cpu"  # a second engine only where a test is about it
 os.environ["VITRINE_DATA"] = tempfile.mkdtemp(prefix="vitrine-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = (
     "marketplace.settings"  # here, not in the ini: the folder must be known first

@@ -124,6 +124,7 @@ class Session:
             memory_budget_bytes=settings.ENGINE_MEMORY_MB * 2**20 or None,
             parking_bytes=settings.ENGINE_PARKING_MB * 2**20,
             weights_folder=settings.WEIGHTS_DIR,
+            cores_folder=settings.CORES_DIR,
         )
         self.lock = 0
         self._jobs: dict[str, int] = {}

@@ -1,7 +1,8 @@
 """`manage.py dev`: everything that Vitrine needs on one machine, started in order and kept alive.
 
-The ground floor are the embedded servers, unless addresses of other ones are given; on it stand web, control and one
-engine per lane. Any refusal of the machine is one clear line, raised as HostProblem before anything is left running.
+The ground floor are the embedded servers, unless addresses of other ones are given; on it stand web, control and the
+engines of each lane. Any refusal of the machine is one clear line, raised as HostProblem before anything is left
+running.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import contextlib
 import errno
 import http.client
 import json
-import re
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from marketplace.host import embedded, process
 from marketplace.host.child import Child, end_survivors
+from marketplace.host.lanes import Lane, lanes
 from marketplace.host.places import HostProblem, Places
 from marketplace.host.supervisor import Stopped, Supervisor, sole
 
@@ -78,16 +80,9 @@ class Address:
             raise HostProblem(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
 
 
-def lanes(environ: Mapping[str, str]) -> list[str]:
-    """The lanes that get an engine here: VITRINE_LANES, by default `cpu`. Raises HostProblem."""
-    names = [name.strip() for name in (environ.get("VITRINE_LANES", "").strip() or "cpu").split(",")]
-    if any(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name) is None for name in names):
-        raise HostProblem("VITRINE_LANES must be names of lanes with commas between them, like cpu,gpu")
-    return list(dict.fromkeys(names))
-
-
-def workers(address: Address, lane_names: list[str]) -> list[Child]:
-    """Web, control and one engine per lane: what an operator of many machines starts one by one."""
+def workers(address: Address, found: Sequence[Lane]) -> list[Child]:
+    """Web, control and the engines of each lane, every lane's first one first: what an operator of many machines starts
+    one by one."""
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "--quiet", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -96,16 +91,17 @@ def workers(address: Address, lane_names: list[str]) -> list[Child]:
     # In a container root is the usual user, and nothing unpickles what Celery's warning is about.
     env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
 
-    def child(name: str, command: list[str]) -> Child:
-        return Child(name=name, command=command, env=env, cwd=PROJECT)
+    def child(name: str, command: list[str], more: Mapping[str, str] = MappingProxyType({})) -> Child:
+        return Child(name=name, command=command, env={**env, **more}, cwd=PROJECT)
 
-    engines = [
-        child(
-            "engine" if lane == "cpu" else f"engine-{lane}",
-            [*celery, "-P", "prefork", "-c", "1", "-Q", f"lane.{lane}", "-n", f"engine-{lane}@%h"],
-        )
-        for lane in lane_names
-    ]
+    def engine(lane: Lane, number: int) -> Child:
+        suffix = f"-{number}" if number > 1 else ""
+        name = "engine" if lane.name == "cpu" else f"engine-{lane.name}"
+        command = [*celery, "-P", "prefork", "-c", "1", "-Q", f"lane.{lane.name}"]
+        return child(f"{name}{suffix}", [*command, "-n", f"engine-{lane.name}{suffix}@%h"], lane.env)
+
+    turns = range(1, max(lane.engines for lane in found) + 1)
+    engines = [engine(lane, number) for number in turns for lane in found if number <= lane.engines]
     control = [*celery, "-P", "threads", "-c", "8", "-Q", "control", "-n", "control@%h"]
     return [child("web", web), child("control", control), *engines]
 
@@ -113,7 +109,7 @@ def workers(address: Address, lane_names: list[str]) -> list[Child]:
 def run(places: Places, environ: Mapping[str, str]) -> None:
     """Run Vitrine until a signal ends it. Raises HostProblem when it cannot start; then nothing is left running."""
     _end_with_make(environ)
-    address, lane_names = Address.of(environ), lanes(environ)
+    address, found = Address.of(environ), lanes(environ)
     places.prepare()
     with sole(places):
         end_survivors(places, say)
@@ -122,8 +118,11 @@ def run(places: Places, environ: Mapping[str, str]) -> None:
         with Supervisor(places, say) as supervisor, contextlib.suppress(Stopped):
             start_servers(supervisor, environ)
             _prepare(supervisor)
-            supervisor.start(workers(address, lane_names), floor=1)
+            children = workers(address, found)
+            at_once = 2 + len(found)  # further engines do not take the cores from what is waited for
+            supervisor.start(children[:at_once], floor=1)
             _wait_until_healthy(supervisor, address)
+            supervisor.start(children[at_once:], floor=1)
             _announce(places, address)
             supervisor.wait()
     say("stopped")

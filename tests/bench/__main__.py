@@ -256,7 +256,7 @@ SELECT gen_random_uuid(), l.publisher_id, 'copy-' || n, 'Copy number ' || n, '',
 def restart(folder: Path) -> Iterator[Row]:
     """A second start, up to the first picture; and all processes killed with nine predictions in hand."""
     begun = time.perf_counter()
-    with run_stack(folder) as stack:
+    with run_stack(folder, VITRINE_LANES="") as stack:
         key = stack.manage("create_key", "restart", "--credit", "10").strip().splitlines()[-1]
         asyncio.run(rows.per_second(stack.url, [key], rows.picture(STEPS), 1))
         yield Row("second start to first picture", f"{time.perf_counter() - begun:.1f} s", "", "20 s")
@@ -267,7 +267,7 @@ def restart(folder: Path) -> Iterator[Row]:
                 process.kill()
         psutil.wait_procs(doomed, timeout=10)
     begun = time.perf_counter()
-    with run_stack(folder) as stack:
+    with run_stack(folder, VITRINE_LANES="") as stack:
         asyncio.run(_wait_for_all(stack.url, key))
         yield Row(
             "all killed with nine in hand: all done after", f"{time.perf_counter() - begun:.1f} s", "", "20 s"
@@ -316,7 +316,7 @@ def main() -> None:
         print(f"{'figure':<48} {'here':>22}   {'beside':<46} must")
         if only != "mixed":
             # What it can, not what it lets one key do.
-            with run_stack(folder, API_REQUESTS_PER_MINUTE="0") as stack:
+            with run_stack(folder, API_REQUESTS_PER_MINUTE="0", VITRINE_LANES="") as stack:
                 bench = Bench(stack)
                 steps: list[Callable[[], Iterator[Row]]] = [
                     bench.pictures,

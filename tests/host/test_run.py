@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from marketplace.host import embedded
+from marketplace.host import lanes as host_lanes
+from marketplace.host.lanes import lanes
 from marketplace.host.places import HostProblem, Places
-from marketplace.host.run import Address, lanes, workers
+from marketplace.host.run import Address, workers
 from tests.conftest import OURS, free_port
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -96,8 +99,9 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_children_are_the_documented_commands() -> None:
-    children = workers(Address(host="127.0.0.1", port=8000), ["cpu", "gpu"])
-    assert [child.name for child in children] == ["web", "control", "engine", "engine-gpu"]
+    children = workers(Address(host="127.0.0.1", port=8000), lanes({"VITRINE_LANES": "cpu:2,gpu"}))
+    names = ["web", "control", "engine", "engine-gpu", "engine-2"]
+    assert [child.name for child in children] == names
     commands = [" ".join(child.command) for child in children]
     assert "-P threads" in commands[1]
     assert "-P prefork -c 1 -Q lane.gpu" in commands[3]
@@ -105,7 +109,30 @@ def test_the_children_are_the_documented_commands() -> None:
 
 
 def test_lanes_by_environment() -> None:
-    assert lanes({}) == ["cpu"]
-    assert lanes({"VITRINE_LANES": "cpu, gpu,cpu"}) == ["cpu", "gpu"]
-    with pytest.raises(HostProblem, match="VITRINE_LANES"):
-        lanes({"VITRINE_LANES": "cpu;rm"})
+    assert [(lane.name, lane.engines) for lane in lanes({"VITRINE_LANES": "cpu, gpu:3,cpu:2"})] == [
+        ("cpu", 1),
+        ("gpu", 3),
+    ]
+    for wrong in ("cpu;rm", "cpu:0", "cpu:17", "cpu:-1", "cpu:", ",", "CPU"):
+        with pytest.raises(HostProblem, match="VITRINE_LANES"):
+            lanes({"VITRINE_LANES": wrong})
+
+
+def test_several_engines_share_the_memory() -> None:
+    memory_mb = psutil.virtual_memory().total // 2**20
+    (alone,), (several,) = lanes({"VITRINE_LANES": "cpu"}), lanes({"VITRINE_LANES": "cpu:4"})
+    assert alone.env == {}
+    assert int(several.env["ENGINE_MEMORY_MB"]) == pytest.approx(memory_mb / 5, rel=0.02)
+    assert lanes({"VITRINE_LANES": "cpu:4", "ENGINE_MEMORY_MB": "900"})[0].env == {}
+
+
+def test_by_default_there_are_as_many_engines_as_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(host_lanes, "_GPUS", (tmp_path / "gpu",))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
+    monkeypatch.setattr(host_lanes, "_memory_bytes", lambda: 16 * 10**9)
+    assert lanes({})[0].engines == 2
+    monkeypatch.setattr(host_lanes, "_memory_bytes", lambda: 4 * 10**9)
+    assert lanes({})[0].engines == 1
+    monkeypatch.setattr(host_lanes, "_memory_bytes", lambda: 16 * 10**9)
+    (tmp_path / "gpu").touch()
+    assert lanes({})[0].engines == 1

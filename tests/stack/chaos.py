@@ -78,7 +78,8 @@ LOADS = {
     "too-large": {"out_of_memory"},
     "hangs": {"timeout"},
 }
-PROCESSES = ("web", "control", "redis", "postgres", "engine")
+ENGINES = ("engine", "engine-2")
+PROCESSES = ("web", "control", "redis", "postgres", *ENGINES)
 RANK = {"running": 0, "queued": 1}  # within an attempt: it runs, it is given back, it ends
 
 
@@ -209,7 +210,7 @@ class Chaos:
 
         def there() -> bool:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.extend(psutil.Process(self._pid("engine")).children())
+                found.extend(psutil.Process(self._pid(self.dice.choice(ENGINES))).children())
             return bool(found)
 
         self._until(there, "the engine's child")
@@ -341,7 +342,9 @@ def main() -> None:
     print(f"seed {asked.seed}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="vitrine-chaos-") as folder,
-        run_stack(Path(folder) / "data", ENGINE_FAMILIES=str(FAMILIES)) as stack,
+        run_stack(
+            Path(folder) / "data", ENGINE_FAMILIES=str(FAMILIES), VITRINE_LANES=f"cpu:{len(ENGINES)}"
+        ) as stack,
     ):
         print(Chaos(stack, seed=asked.seed).run(asked.faults))
 

@@ -62,8 +62,15 @@ class Machine:
 
     def look_around(self) -> None:
         """Fits how the threads of an operation wait for each other to what else runs here. Costs next to nothing."""
-        if _spinning is not None:
+        if _spinning is not None and self.threads_now > 1:
             _spinning.look()
+
+    @property
+    def threads_now(self) -> int:
+        """How many of `threads` torch has now: fewer where other engines compute on the same cores."""
+        import torch
+
+        return torch.get_num_threads()
 
     def reset_peak(self) -> None:
         """Starts a new measurement of peak memory, where the device or the kernel can."""

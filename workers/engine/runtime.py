@@ -25,6 +25,7 @@ from workers.engine.contract import (
     StepReport,
     recipe_key,
 )
+from workers.engine.cores import Cores
 from workers.engine.pulse import Pulse
 from workers.engine.residency import Holding, Residents
 
@@ -42,7 +43,7 @@ class Engine:
     """One device and what is loaded on it. Cheap to make: torch is imported when the first recipe is opened.
 
     `open`, `run` and `close` belong to one thread; `loaded`, `loading` and `drain` may be called from any
-    thread, `drain` from a signal handler too.
+    thread, `drain` from a signal handler too. Engines of one machine that share `cores_folder` share its cores.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Engine:
         memory_budget_bytes: int | None = None,
         parking_bytes: int = 0,
         weights_folder: Path | None = None,
+        cores_folder: Path | None = None,
     ) -> None:
+        self._cores = Cores(threads or os.cpu_count() or 1, cores_folder)
         self.residents = Residents(
             device=device,
-            threads=threads or os.cpu_count() or 1,
+            threads=self._cores.threads,
             budget_bytes=memory_budget_bytes,
             parking_bytes=parking_bytes,
             folder=weights_folder or weights.SHIPPED,
@@ -88,6 +91,7 @@ class Engine:
     def close(self) -> None:
         """Forgets everything resident and gives the memory back."""
         self.residents.close()
+        self._cores.close()
 
     def open(self, recipe: Recipe) -> Resident:
         """Loads `recipe` unless it is resident, those worth least making room. Raises EngineError."""
@@ -142,7 +146,9 @@ class Engine:
     def _run_batch(
         self, recipe: Recipe, batch: Sequence[Job], on_step: OnStep, *, load_s: float, remark: str = ""
     ) -> dict[str, Outcome]:
-        watch = _Watch(batch, on_step, is_draining=lambda: self._draining, pulse=self.pulse)
+        watch = _Watch(
+            batch, on_step, is_draining=lambda: self._draining, pulse=self.pulse, fit=self._cores.fit
+        )
         parts: list[list[Job]] = []
         pictures = 1
         try:
@@ -155,7 +161,9 @@ class Engine:
                 watch.say(f"Weights loaded in {load_s:.1f} s.")
             pictures = _pictures(holding, batch)
             before, kept = self.residents.held_bytes(), holding.opened.bytes
-            with self.pulse.batch(is_compiled=bool((recipe.get("accelerations") or {}).get("compile"))):
+            is_compiled = bool((recipe.get("accelerations") or {}).get("compile"))
+            is_exact = any(job.exact for job in batch)
+            with self._cores.computing(exact=is_exact), self.pulse.batch(is_compiled=is_compiled):
                 found = {outcome.id: outcome for outcome in holding.opened.run(batch, watch)}
             self._learn(holding, found.values(), before + max(holding.opened.bytes - kept, 0))
         except _BatchStopped:
@@ -222,13 +230,20 @@ class _Watch:
     """The caller's `on_step` as families see it: remembers who was stopped and ends a batch that nobody wants."""
 
     def __init__(
-        self, jobs: Sequence[Job], on_step: OnStep, *, is_draining: Callable[[], bool], pulse: Pulse
+        self,
+        jobs: Sequence[Job],
+        on_step: OnStep,
+        *,
+        is_draining: Callable[[], bool],
+        pulse: Pulse,
+        fit: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._ids = {job.id for job in jobs}
         self._on_step = on_step
         self._is_draining = is_draining
         self._pulse = pulse
+        self._fit = fit
         self._last = {job.id: StepReport(job.id, 0, _planned_steps(job)) for job in jobs}
         self._told_at = float("-inf")
         self.stopped: set[str] = set()
@@ -237,6 +252,7 @@ class _Watch:
     def __call__(self, reports: Sequence[StepReport]) -> list[str]:
         for report in reports:
             self._last[report.id] = replace(report, preview=None, logs=())
+        self._fit()
         if reports:
             self._pulse.step(reports[0].step, reports[0].steps)
         else:  # files, or the steps of somebody who is not told of any more

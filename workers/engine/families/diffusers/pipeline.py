@@ -380,7 +380,7 @@ class Pipeline:
             steps_per_second=progress.done / steps_s if steps_s > 0 else 0.0,
             peak_memory_bytes=self._machine.peak_bytes(),
             batch=batch,
-            threads=self._machine.threads,
+            threads=self._machine.threads_now,
             device=self._machine.device,
             dtype=self._dtype,
             versions=machines.versions(),
