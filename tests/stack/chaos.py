@@ -22,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,11 @@ LOADS = {
 ENGINES = ("engine", "engine-2")
 PROCESSES = ("web", "control", "redis", "postgres", *ENGINES)
 RANK = {"running": 0, "queued": 1}  # within an attempt: it runs, it is given back, it ends
+
+
+def running(data: Path) -> AbstractContextManager[Stack]:
+    """The stack that is harmed, with families that can be told to fail."""
+    return run_stack(data, ENGINE_FAMILIES=str(FAMILIES), VITRINE_LANES=f"cpu:{len(ENGINES)}")
 
 
 @dataclass
@@ -342,9 +348,7 @@ def main() -> None:
     print(f"seed {asked.seed}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="vitrine-chaos-") as folder,
-        run_stack(
-            Path(folder) / "data", ENGINE_FAMILIES=str(FAMILIES), VITRINE_LANES=f"cpu:{len(ENGINES)}"
-        ) as stack,
+        running(Path(folder) / "data") as stack,
     ):
         print(Chaos(stack, seed=asked.seed).run(asked.faults))
 

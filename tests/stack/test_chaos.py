@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.conftest import run_stack
-from tests.stack.chaos import FAMILIES, Chaos
+from tests.stack.chaos import Chaos, running
 
 SEED = int(os.environ.get("CHAOS_SEED", "11"))
 
 
 def test_ten_faults_cost_nobody_anything(tmp_path: Path) -> None:
-    with run_stack(tmp_path / "data", ENGINE_FAMILIES=str(FAMILIES)) as stack:
+    with running(tmp_path / "data") as stack:
         report = Chaos(stack, seed=SEED).run(10)
     assert report.faults.total() == 10
     assert report.ended["succeeded"] > report.ended.total() / 2, str(report)
