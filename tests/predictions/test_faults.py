@@ -265,11 +265,11 @@ def test_what_an_engine_lost_and_lived_on_excuses_nobody(payer):
 def test_an_engine_that_was_being_stopped_was_not_ended_by_its_run(payer):
     """It was loading weights or in a long step as its time to stop was over."""
     cast.submit(payer)
-    live.report_engine(engine_that("stops", stopping=True))
+    live.report_engine(cast.engine("stops", stopping=True, draining=True, busy=True))
     kill(worker="stops")
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.killed) == ("worker_lost", False)
-    live.report_engine(engine_that("works", stopping=False))
+    live.report_engine(cast.engine("works", busy=True))
     kill(worker="works")
     assert Fault.objects.latest("pk").killed
     dispatch.redis_client().delete(f"engines:{cast.LANE}")
@@ -286,20 +286,6 @@ def test_who_was_lost_with_the_database_was_not_ended_by_its_run(payer):
     predictions.sweep()
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.killed) == ("worker_lost", False)
-
-
-def engine_that(worker: str, *, stopping: bool) -> live.Engine:
-    return {
-        "worker": worker,
-        "lane": cast.LANE,
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": True,
-        "draining": stopping,
-        "stopping": stopping,
-    }
 
 
 def test_a_worker_that_lives_was_not_ended_by_its_run(payer):
