@@ -30,6 +30,7 @@ from playground import live
 from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
 from workers.engine import Engine, families
+from workers.unfit import Unfit
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Session:
     def __init__(self, lanes: list[str]) -> None:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes = lanes
+        self.unfit = Unfit(self.worker)
         if settings.ENGINE_FAMILIES is not None:
             families.add_folder(settings.ENGINE_FAMILIES)
         self.engine = Engine(
@@ -268,6 +270,7 @@ class Session:
                     "budget_bytes": budget_bytes,
                     "loads": self.engine.residents.loads,
                     "evictions": self.engine.residents.evictions,
+                    "unfit": self.unfit.names(),
                 }
             )
         note_rest(live.shall_rest(self.worker), lanes=self.lanes)
