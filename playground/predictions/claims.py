@@ -170,6 +170,22 @@ def are_there(lane: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+# Of each lane one row is enough; what is paused or ends without a start is passed over.
+_WAITED_FOR = """
+SELECT lanes.lane FROM (SELECT DISTINCT lane FROM playground_prediction WHERE status = 'queued') AS lanes
+ WHERE EXISTS (SELECT 1 FROM playground_prediction q
+                WHERE q.status = 'queued' AND q.lane = lanes.lane AND q.start_by > now() AND {may_run})
+ ORDER BY lanes.lane
+""".replace("{may_run}", MAY_RUN)
+
+
+def waited_for() -> list[str]:
+    """The lanes of which `are_there` is true."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITED_FOR)
+        return [lane for (lane,) in cursor.fetchall()]
+
+
 # More for a batch that was claimed a moment ago, while it has not begun.
 _JOIN = (
     """

@@ -20,7 +20,7 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import delete, faults, fetching, idempotency
+from playground.predictions import claims, delete, faults, fetching, idempotency
 from playground.predictions.files import FETCH_LANE
 from playground.predictions.settle import kept_log
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
@@ -259,10 +259,8 @@ def _first(statement: str, parameters: Mapping[str, int | bool]) -> Prediction |
 
 
 def _wake_waiting() -> int:
-    """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
-    is_due = Q(not_before=None) | Q(not_before__lte=timezone.now())
-    waiting = Prediction.objects.filter(is_due, status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
-    lanes = list(waiting.values_list("lane", flat=True).distinct())
+    """Hint to every lane where an engine may take something: a hint may have been lost with a broker or an engine."""
+    lanes = [lane for lane in claims.waited_for() if lane != FETCH_LANE]
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
         pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS

@@ -165,7 +165,13 @@ def test_a_workspace_whose_runs_end_engines_is_paused_and_others_are_not(payer):
     said = "This model ended several workers, so it is paused. The run goes on within "
     assert predictions.waiting(found, []).startswith(said)
     assert cast.claim() == []
+    swept = predictions.sweep()
+    assert swept is not None
+    assert swept["woken"] == 0  # nobody may take what waits
     other = cast.submit(cast.payer())
+    swept = predictions.sweep()
+    assert swept is not None
+    assert swept["woken"] == 1
     assert cast.claim()[0]["id"] == other.public_id.hex
     cast.shelve(name="jug")
     jug = cast.submit(payer, model="kiln/jug")
