@@ -69,10 +69,8 @@ def sweep() -> Swept | None:
 
 def tidy_daily() -> None:
     """What once a day is enough for: files that no row names, inputs whose time is over."""
-    assets.expire_closed()
-    assets.purge_orphans()
-    forget_inputs()
-    delete.forget_husks()
+    for step in (assets.expire_closed, assets.purge_orphans, forget_inputs, delete.forget_husks):
+        _each(step)
 
 
 def forget_inputs(limit: int = 10_000) -> int:
@@ -86,12 +84,15 @@ def forget_inputs(limit: int = 10_000) -> int:
 
 def tidy() -> None:
     """The slower half: expired and deleted media, old idempotency keys, statistics. Once a minute is enough."""
-    assets.purge_expired()
-    delete.purge()
-    assets.purge_uploads()
-    idempotency.forget_old()
-    faults.forget_old()
-    count_runs()
+    for step in (
+        assets.purge_expired,
+        delete.purge,
+        assets.purge_uploads,
+        idempotency.forget_old,
+        faults.forget_old,
+        count_runs,
+    ):
+        _each(step)
 
 
 def _each(step: Callable[[], int]) -> int:
@@ -275,12 +276,12 @@ SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM 
 """
 
 
-def count_runs() -> None:
-    """Tell the catalog how many runs each endpoint finished since it was last told, and how long they took."""
+def count_runs() -> int:
+    """Tell the catalog how many runs each endpoint finished since it was last told, and how long they took. Returns of
+    how many endpoints."""
     until = timezone.now() - STATS_LAG
-    for endpoint_id, since in Endpoint.objects.filter(counted_until__lt=until).values_list(
-        "pk", "counted_until"
-    ):
+    due = list(Endpoint.objects.filter(counted_until__lt=until).values_list("pk", "counted_until"))
+    for endpoint_id, since in due:
         with connection.cursor() as cursor:
             cursor.execute(_STATS, [endpoint_id, since, until])
             runs, median_s = cursor.fetchone()
@@ -288,3 +289,4 @@ def count_runs() -> None:
         catalog.record_stats(
             endpoint_id=endpoint_id, runs=runs, typical_ms=typical_ms, since=since, until=until
         )
+    return len(due)

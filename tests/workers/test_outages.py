@@ -71,6 +71,25 @@ def test_the_clock_goes_on_after_its_connection_broke():
         assert pool.submit(clock).result() == ["queued", "failed"]
 
 
+def test_a_step_of_the_clock_that_fails_holds_up_no_other(monkeypatch):
+    done: list[str] = []
+
+    def step(name: str, *, fails: bool = False) -> tasks.Steps:
+        def act() -> None:
+            done.append(name)
+            if fails:
+                raise OperationalError(name)
+
+        return (act,)
+
+    monkeypatch.setattr(tasks, "EACH_TURN", step("turn", fails=True))
+    monkeypatch.setattr(tasks, "EACH_MINUTE", (*step("first", fails=True), *step("second")))
+    monkeypatch.setattr(tasks, "EACH_DAY", step("day"))
+    tasks.sweep_once(with_tidy=True)
+    tasks.sweep_once(daily=True)
+    assert done == ["turn", "first", "second", "turn", "day"]
+
+
 def test_a_row_that_cannot_be_closed_holds_up_no_other():
     payer = cast.payer()
     bad, good = cast.submit(payer), cast.submit(payer)
