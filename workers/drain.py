@@ -139,6 +139,7 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
             log.exception("the engine broke on a batch of %s", len(claimed))
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
+        outcomes = _for_others(me, claimed[0], outcomes)
         me.keep(fences)
     ran_s = time.monotonic() - began_at - sum(one.metrics.load_s for one in outcomes[:1] if one.metrics)
 
@@ -155,6 +156,27 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
     if len(claimed) == 1:  # two threads would only be in each other's way: hardly anybody is there yet
         _finisher.wait(BESIDE_SECONDS)
     return ran_s
+
+
+def _for_others(me: session.Session, one: work.Job, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What this machine cannot open goes back into the queue, for another machine of the lane that perhaps can.
+
+    `one` is any job of the batch: all of them have the same version.
+    """
+    if not any(outcome.error is not None and outcome.error.is_of_machine for outcome in outcomes):
+        return list(outcomes)
+    me.unfit.note(one["version"])
+    me.report()  # before the others look
+    if not me.unfit.is_fit_elsewhere(one["version"], one["lane"]):
+        return list(outcomes)
+    return [_tried_again(outcome) for outcome in outcomes]
+
+
+def _tried_again(outcome: Outcome) -> Outcome:
+    error = outcome.error
+    if error is None or not error.is_of_machine:
+        return outcome
+    return dataclasses.replace(outcome, error=EngineError(error.sentence, code=error.code, retryable=True))
 
 
 class _TimeLeft:
@@ -323,7 +345,13 @@ def _preload(me: session.Session, lane: str) -> bool:
         except EngineError as error:
             opened = False
             _could_not_open.add(version.sha256)
+            if error.is_of_machine:
+                me.unfit.note(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
+        except Exception:  # what its family did not foresee is no reason to take nothing else
+            opened = False
+            _could_not_open.add(version.sha256)
+            log.exception("%s could not be made ready", version)
         _survived(version.sha256)
         me.report()
         if opened:

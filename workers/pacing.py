@@ -109,6 +109,7 @@ class Pace:
                 head_start=timedelta(seconds=head_start_s),
                 elsewhere=self._others(me, loaded),
                 steady=steady,
+                left=me.unfit.left(self._lane),
             ),
             in_turn=self._claims % IN_TURN == IN_TURN - 1,
         )

@@ -30,6 +30,7 @@ from playground import live
 from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
 from workers.engine import Engine, families
+from workers.unfit import Unfit
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,8 @@ RENEW_SECONDS = 4.0
 HANG_GRACE_SECONDS = (
     10  # beyond an endpoint's limit; then the process ends itself, as nothing else can stop torch
 )
-LOCKED_GRACE_SECONDS = (
-    5  # beyond that, for code that hangs with Python's own lock, when no thread of ours can act
-)
+LOCKED_GRACE_SECONDS = 5  # beyond that, where not even the thread that watches gets its turn
+LOCKED_SECONDS = 120.0  # for which code may hold Python's own lock: no library takes so long to load
 KEEP_SECONDS = 600  # in which made results are stored; a disk that hangs longer ends the process
 LAST_WORDS_SECONDS = 10.0  # in which a process that hangs says so before it ends
 EXIT_HUNG = 70
@@ -110,13 +110,14 @@ def note_rest(shall_rest: bool, *, lanes: Iterable[str]) -> None:  # noqa: FBT00
 class Session:
     """One engine process at work. `at_work` marks what it is doing; threads beat for it meanwhile.
 
-    Lock, leases and presence have a thread each: that Redis or the database does not answer one of them must not cost
-    what the others keep.
+    The watch over what hangs, lock, leases and presence have a thread each: that Redis or the database does not answer
+    one of them must not cost what the others keep.
     """
 
     def __init__(self, lanes: list[str]) -> None:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes = lanes
+        self.unfit = Unfit(self.worker)
         if settings.ENGINE_FAMILIES is not None:
             families.add_folder(settings.ENGINE_FAMILIES)
         self.engine = Engine(
@@ -136,8 +137,10 @@ class Session:
         self._since = time.time()
         self._guard = threading.Lock()
         self._take_lock()
+        _wind_up(LOCKED_SECONDS)
         for beat, seconds in (
             (self._watch, BEAT_SECONDS),
+            (self._keep_lock, BEAT_SECONDS),
             (self._renew, RENEW_SECONDS),
             (self.report, BEAT_SECONDS),
         ):
@@ -150,12 +153,10 @@ class Session:
             self._jobs, self._lost = dict(fences), set()
             self._busy_since = time.time()
             self._ends_at = time.monotonic() + max_seconds + HANG_GRACE_SECONDS
-        last_resort = max_seconds + HANG_GRACE_SECONDS + LOCKED_GRACE_SECONDS
-        faulthandler.dump_traceback_later(last_resort, exit=True, file=sys.__stderr__ or sys.stderr)
+        _wind_up(max_seconds + HANG_GRACE_SECONDS + LOCKED_GRACE_SECONDS)
         try:
             yield
         finally:
-            faulthandler.cancel_dump_traceback_later()
             with self._guard:
                 self._jobs, self._ends_at, self._busy_since = {}, float("inf"), None
 
@@ -199,12 +200,17 @@ class Session:
         self._connection, self.lock = connection, lock
 
     def _watch(self) -> None:
-        """End a process that hangs; take the lock again where its connection broke."""
-        if time.monotonic() > min(self._ends_at, self._kept_until):
+        """End a process that hangs."""
+        left_s = min(self._ends_at, self._kept_until) - time.monotonic()
+        if left_s < 0:
             log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
             os._exit(EXIT_HUNG)
+        _wind_up(left_s + LOCKED_GRACE_SECONDS)
         if said := self.engine.pulse.hangs():
             self._end_hung(said)
+
+    def _keep_lock(self) -> None:
+        """Take the lock again where its connection broke."""
         try:
             self._connection.execute("SELECT 1")
         except psycopg.OperationalError:
@@ -264,9 +270,19 @@ class Session:
                     "budget_bytes": budget_bytes,
                     "loads": self.engine.residents.loads,
                     "evictions": self.engine.residents.evictions,
+                    "unfit": self.unfit.names(),
                 }
             )
         note_rest(live.shall_rest(self.worker), lanes=self.lanes)
+
+
+def _wind_up(seconds: float) -> None:
+    """Winds up anew the clock that ends this process, and tells what hangs, when it has run down.
+
+    It is a clock of C's: code that hangs with Python's own lock leaves no thread of ours a turn.
+    """
+    allowed_s = min(seconds, LOCKED_SECONDS)
+    faulthandler.dump_traceback_later(allowed_s, exit=True, file=sys.__stderr__ or sys.stderr)
 
 
 def _keep_doing(beat: Callable[[], None], seconds: float) -> None:

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import signals
@@ -29,6 +30,8 @@ from playground import health, predictions, webhooks
 from workers import session
 
 log = logging.getLogger(__name__)
+
+Steps = tuple[Callable[[], object], ...]
 
 SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
@@ -115,32 +118,50 @@ def _keep_sweeping() -> None:
 
 
 def sweep_once(*, with_tidy: bool = False, daily: bool = False) -> None:
-    """One turn of the clock. What fails is logged; the next turn has a connection that works, or makes one."""
-    try:
-        predictions.sweep()
-        health.note_sweep()
-        arrivals.tick()
-        if with_tidy:
-            predictions.tidy()
-            low_balance.find_low()
-            limits.find_alerts()
-            catalog.take_effect()
-            ledger.expire_grants()
-            ledger.seal(every=auditor.SEAL_EVERY)
-            webhooks.tidy()
-            arrivals.tidy()
-        if daily:
-            predictions.tidy_daily()
-            catalog.take_effect(all_of_them=True)
-            if settings.STRIPE_SANDBOX:
-                from billing.sandbox import clockwork
+    """One turn of the clock. What fails is logged and holds up nothing else; its next turn has a connection that works,
+    or makes one."""
+    steps = [*EACH_TURN, *(EACH_MINUTE if with_tidy else ()), *(EACH_DAY if daily else ())]
+    for step in steps:
+        try:
+            step()
+        except Exception:
+            log.exception("%s failed in process %s; it tries again", step.__qualname__, os.getpid())
+            close_old_connections()
+    close_old_connections()  # this thread is no request: nobody else would let go of a broken one
 
-                clockwork.forget_old()
-            invoices.find_due()
-    except Exception:
-        log.exception("sweep failed in process %s; it tries again", os.getpid())
-    finally:
-        close_old_connections()  # this thread is no request: nobody else would let go of a broken one
+
+def _sweep() -> None:
+    predictions.sweep()
+    health.note_sweep()
+
+
+def _seal() -> None:
+    ledger.seal(every=auditor.SEAL_EVERY)
+
+
+def _take_all_effect() -> None:
+    catalog.take_effect(all_of_them=True)
+
+
+def _forget_of_sandbox() -> None:
+    if settings.STRIPE_SANDBOX:
+        from billing.sandbox import clockwork
+
+        clockwork.forget_old()
+
+
+EACH_TURN: Steps = (_sweep, arrivals.tick)
+EACH_MINUTE: Steps = (
+    predictions.tidy,
+    low_balance.find_low,
+    limits.find_alerts,
+    catalog.take_effect,
+    ledger.expire_grants,
+    _seal,
+    webhooks.tidy,
+    arrivals.tidy,
+)
+EACH_DAY: Steps = (predictions.tidy_daily, _take_all_effect, _forget_of_sandbox, invoices.find_due)
 
 
 def audit_once() -> None:

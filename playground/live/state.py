@@ -78,6 +78,7 @@ class Engine(TypedDict):
     budget_bytes: NotRequired[int]
     loads: NotRequired[int]  # since its start
     evictions: NotRequired[int]
+    unfit: NotRequired[list[str]]  # versions that its machine cannot open, which others may
     at: NotRequired[float]  # when it said so, by the clock of Redis
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
+from marketplace.models import Version
 from playground.models import Prediction
 from playground.predictions.find import attach_model
 from playground.predictions.places import MAY_RUN
@@ -48,12 +49,13 @@ WITH RECURSIVE levels AS (
 ), near AS (
     (SELECT id FROM playground_prediction q
      WHERE status = 'queued' AND lane = %(lane)s AND start_by > now() AND {may_run}
+       AND q.version_id <> ALL(%(left)s::bigint[])
      ORDER BY priority DESC, fair_at LIMIT %(window)s)
      UNION
     SELECT eldest.id FROM levels CROSS JOIN LATERAL (
            SELECT id FROM playground_prediction q
             WHERE status = 'queued' AND lane = %(lane)s AND start_by > now() AND {may_run}
-              AND priority = levels.priority
+              AND priority = levels.priority AND q.version_id <> ALL(%(left)s::bigint[])
             ORDER BY fair_at LIMIT 1) AS eldest
 ), head AS (
     SELECT q.id, q.batch_key, e.max_batch, {pictures} AS pictures
@@ -105,12 +107,14 @@ class Warmth:
     What other workers of the lane have loaded and this one has not, `elsewhere`, is left to them for so many seconds,
     where it would still start in time after them.
     `steady`: nothing else than what is loaded, but for what has waited longer than the head start.
+    `left` is what this worker cannot run and others can: it takes none of it.
     """
 
     loaded: Sequence[str] = ()
     head_start: timedelta = HEAD_START
     elsewhere: Mapping[str, float] = field(default_factory=dict)
     steady: bool = False
+    left: Sequence[str] = ()
 
 
 def take(
@@ -141,11 +145,16 @@ def take(
         "elsewhere": list(warmth.elsewhere),
         "patience": list(warmth.elsewhere.values()),
         "steady": warmth.steady,
+        "left": _version_ids(warmth.left),
         "in_turn": in_turn,
         "worker": worker,
         "lock": worker_lock,
     }
     return sorted(Prediction.objects.raw(_TAKE, parameters), key=lambda row: (-row.priority, row.fair_at))
+
+
+def _version_ids(versions: Sequence[str]) -> list[int]:
+    return list(Version.objects.filter(sha256__in=versions).values_list("pk", flat=True)) if versions else []
 
 
 _ARE_THERE = """
@@ -159,6 +168,22 @@ def are_there(lane: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_ARE_THERE, [lane])
         return bool(cursor.fetchone()[0])
+
+
+# Of each lane one row is enough; what is paused or ends without a start is passed over.
+_WAITED_FOR = """
+SELECT lanes.lane FROM (SELECT DISTINCT lane FROM playground_prediction WHERE status = 'queued') AS lanes
+ WHERE EXISTS (SELECT 1 FROM playground_prediction q
+                WHERE q.status = 'queued' AND q.lane = lanes.lane AND q.start_by > now() AND {may_run})
+ ORDER BY lanes.lane
+""".replace("{may_run}", MAY_RUN)
+
+
+def waited_for() -> list[str]:
+    """The lanes of which `are_there` is true."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITED_FOR)
+        return [lane for (lane,) in cursor.fetchall()]
 
 
 # More for a batch that was claimed a moment ago, while it has not begun.

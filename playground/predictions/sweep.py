@@ -20,7 +20,7 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import delete, faults, fetching, idempotency
+from playground.predictions import claims, delete, faults, fetching, idempotency
 from playground.predictions.files import FETCH_LANE
 from playground.predictions.settle import kept_log
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
@@ -69,10 +69,8 @@ def sweep() -> Swept | None:
 
 def tidy_daily() -> None:
     """What once a day is enough for: files that no row names, inputs whose time is over."""
-    assets.expire_closed()
-    assets.purge_orphans()
-    forget_inputs()
-    delete.forget_husks()
+    for step in (assets.expire_closed, assets.purge_orphans, forget_inputs, delete.forget_husks):
+        _each(step)
 
 
 def forget_inputs(limit: int = 10_000) -> int:
@@ -86,12 +84,15 @@ def forget_inputs(limit: int = 10_000) -> int:
 
 def tidy() -> None:
     """The slower half: expired and deleted media, old idempotency keys, statistics. Once a minute is enough."""
-    assets.purge_expired()
-    delete.purge()
-    assets.purge_uploads()
-    idempotency.forget_old()
-    faults.forget_old()
-    count_runs()
+    for step in (
+        assets.purge_expired,
+        delete.purge,
+        assets.purge_uploads,
+        idempotency.forget_old,
+        faults.forget_old,
+        count_runs,
+    ):
+        _each(step)
 
 
 def _each(step: Callable[[], int]) -> int:
@@ -259,10 +260,8 @@ def _first(statement: str, parameters: Mapping[str, int | bool]) -> Prediction |
 
 
 def _wake_waiting() -> int:
-    """Hint to every lane that has waiting runs: a hint may have been lost with a broker or an engine."""
-    is_due = Q(not_before=None) | Q(not_before__lte=timezone.now())
-    waiting = Prediction.objects.filter(is_due, status=Prediction.Status.QUEUED).exclude(lane=FETCH_LANE)
-    lanes = list(waiting.values_list("lane", flat=True).distinct())
+    """Hint to every lane where an engine may take something: a hint may have been lost with a broker or an engine."""
+    lanes = [lane for lane in claims.waited_for() if lane != FETCH_LANE]
     for lane in lanes:
         # Where nobody seems to listen, hints would only pile up for whoever comes; an engine wakes itself as it starts.
         pending = dispatch.WAKE_TTL_SECONDS if live.engines(lane) else SILENT_LANE_SECONDS
@@ -277,12 +276,12 @@ SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM 
 """
 
 
-def count_runs() -> None:
-    """Tell the catalog how many runs each endpoint finished since it was last told, and how long they took."""
+def count_runs() -> int:
+    """Tell the catalog how many runs each endpoint finished since it was last told, and how long they took. Returns of
+    how many endpoints."""
     until = timezone.now() - STATS_LAG
-    for endpoint_id, since in Endpoint.objects.filter(counted_until__lt=until).values_list(
-        "pk", "counted_until"
-    ):
+    due = list(Endpoint.objects.filter(counted_until__lt=until).values_list("pk", "counted_until"))
+    for endpoint_id, since in due:
         with connection.cursor() as cursor:
             cursor.execute(_STATS, [endpoint_id, since, until])
             runs, median_s = cursor.fetchone()
@@ -290,3 +289,4 @@ def count_runs() -> None:
         catalog.record_stats(
             endpoint_id=endpoint_id, runs=runs, typical_ms=typical_ms, since=since, until=until
         )
+    return len(due)

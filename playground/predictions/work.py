@@ -44,6 +44,7 @@ class Job(TypedDict):
 
     id: str
     fence: int
+    lane: str
     model: str
     version: str
     recipe: dict[str, Any]
@@ -340,6 +341,7 @@ def _job(row: Prediction) -> Job:
     return {
         "id": row.public_id.hex,
         "fence": row.attempt,
+        "lane": row.lane,
         "model": row.model,
         "version": row.version.sha256,
         "recipe": row.version.recipe,

@@ -128,6 +128,22 @@ def test_writing_a_film_ends_at_once_when_nobody_waits_for_it() -> None:
     assert running() == []
 
 
+def test_a_program_that_said_all_and_does_not_end_is_ended_when_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays = tmp_path / "ffmpeg"
+    stays.write_text("#!/bin/sh\nexec >&-\nwhile :; do :; done\n")
+    stays.chmod(0o700)
+    monkeypatch.setattr(ffmpeg, "program", lambda: str(stays))
+
+    def beat() -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        ffmpeg.decode(b"a film", "video/mp4", [], most_bytes=1, beat=beat)
+    assert running() == []
+
+
 def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     made = films.encode(scene(3), fps=8, seed=0)
     monkeypatch.setattr(ffmpeg, "SECONDS", 0.1)

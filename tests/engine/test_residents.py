@@ -305,6 +305,26 @@ def test_weights_that_do_not_fit_beside_others_are_loaded_without_them(
         engine.open(recipe("c"))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hashes": {"model_index.json": "0" * 64}},
+        {"pipeline": "FluxPipeline"},
+        {"scheduler": {"class": "NoSuchScheduler"}},
+        {"accelerations": {"quantization": {"quant_backend": "none-such"}}},
+    ],
+)
+def test_what_cannot_be_opened_drives_nobody_out(three: Path, wrong: dict[str, Any]) -> None:
+    engine = Engine(device="cpu", threads=1, weights_folder=three)
+    size = engine.open(recipe("a")).bytes
+    engine.residents.budget_bytes = int(size * 1.5)
+    with pytest.raises(EngineError) as refused:
+        engine.open({**recipe("b"), **wrong})  # type: ignore[typeddict-item]
+    assert refused.value.code == "bad_weights"
+    assert names(engine) == ["a"]
+    assert engine.residents.evictions == 0
+
+
 def test_what_does_not_fit_after_all_as_it_is_made_ready_drives_nobody_out(
     three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

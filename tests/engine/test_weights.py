@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -57,6 +58,42 @@ def test_a_cut_off_file_is_damaged(folder: Path) -> None:
     whole = (folder / UNET).read_bytes()
     (folder / UNET).write_bytes(whole[: len(whole) // 2])
     assert "unet/diffusion_pytorch_model.safetensors is damaged" in refusal(folder).sentence
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        7,
+        {"dtype": "F32", "shape": [1]},
+        {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1.5], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4]},
+    ],
+)
+def test_a_header_that_is_none_is_damaged(folder: Path, entry: object) -> None:
+    header = json.dumps({"x": entry}).encode()
+    (folder / UNET).write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    assert "unet/diffusion_pytorch_model.safetensors is damaged" in refusal(folder).sentence
+
+
+def test_a_part_without_its_weights_is_named(folder: Path) -> None:
+    (folder / UNET).unlink()
+    assert "“unet” has no weights" in refusal(folder).sentence
+
+
+def test_a_disk_that_cannot_be_read_is_said_to_be_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*args: object, **named: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(weights, "_check_file", failing)
+    assert "cannot be read on this machine (Input/output error)" in refusal(folder).sentence
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / UNET).rename(tmp_path / "elsewhere")
+    (folder / UNET).symlink_to(tmp_path / "elsewhere")
+    assert "points out of the weights folder" in refusal(folder).sentence
 
 
 def test_missing_tensors_are_not_filled_with_noise(folder: Path) -> None:

@@ -22,8 +22,14 @@ FIRST_STEP = 2  # at which it goes wrong: viewers have seen that it began
 _AGES = 10_000_000
 
 
+def check(recipe: Recipe, *, folder: Path, machine: Machine) -> None:
+    """What is damaged shows before it is opened."""
+    if recipe["weights"] == "damaged":
+        raise EngineError("The weights of this model are damaged; publish them again.", code="bad_weights")
+
+
 def open(recipe: Recipe, *, folder: Path, machine: Machine) -> Faulty:  # noqa: A001 - the verb of every family
-    """A card; or a load that never ends, or ends the process, or damaged weights."""
+    """A card; or a load that never ends, or ends the process."""
     _BEFORE_LOADED.get(recipe["weights"], _nothing)()
     return Faulty(previews=True)
 
@@ -71,10 +77,6 @@ def _broken() -> None:
     raise RuntimeError("a bug of the model")
 
 
-def _damaged() -> None:
-    raise EngineError("The weights of this model are damaged; publish them again.", code="bad_weights")
-
-
 def _crash() -> None:
     ctypes.string_at(0)  # a segmentation fault
 
@@ -104,6 +106,5 @@ _AT_STEP: dict[str, Callable[[], None]] = {
 _BEFORE_LOADED: dict[str, Callable[[], None]] = {
     "hangs": _hang,
     "dies": _killed,
-    "damaged": _damaged,
     "too-large": _out_of_memory,
 }

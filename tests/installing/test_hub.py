@@ -46,6 +46,7 @@ class Hub:
     falls_silent: bool = False  # where it would break off
     is_over: threading.Event = field(default_factory=threading.Event)
     refuses: tuple[int, str] | None = None
+    says: str = ""  # of what it refuses
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -59,7 +60,10 @@ def _handler(state: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             if state.refuses is not None:
                 code, reason = state.refuses
                 self.send_response(code)
-                self.send_header("X-Error-Code", reason)
+                if reason:
+                    self.send_header("X-Error-Code", reason)
+                if state.says:
+                    self.send_header("X-Error-Message", state.says)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
             elif self.path.startswith("/api/models/kiln/tiny"):
@@ -194,6 +198,9 @@ def test_an_attempt_that_failed_is_gone_on_with_later(server: Hub, tmp_path: Pat
     with pytest.raises(InvalidManifest, match="broke off after 200 kB; run it again"):
         bring(server, tmp_path)
     assert not (tmp_path / WEIGHTS).exists()
+    files = hub.look_up(source(), endpoint=server.url).files
+    there = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert hub.still_to_come(files, tmp_path) == sum(file.size for file in files) - there
     server.breaks_after = []
     bring(server, tmp_path)
     assert [part for path, part in server.asked if path.endswith(WEIGHTS)][-1] == "bytes=200000-"
@@ -215,15 +222,48 @@ def test_a_file_that_is_another_is_refused_and_deleted(server: Hub, tmp_path: Pa
     [
         (401, "GatedRepo", "accept its licence"),
         (403, "GatedRepo", "accept its licence"),
+        (401, "RepoNotFound", "is not there, or not for everybody"),
+        (401, "", "is not there, or not for everybody"),  # what a hub says of both to who has no token
         (404, "RepoNotFound", "is not there"),
+        (403, "", "is not there, or not for everybody"),
+        (429, "", "fewer requests"),
+        (503, "", r"failed \(status 503\)"),
         (404, "RevisionNotFound", "has no revision"),
     ],
 )
-def test_a_refusal_says_what_to_do(server: Hub, code: int, reason: str, says: str) -> None:
+def test_a_refusal_says_what_to_do(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, code: int, reason: str, says: str
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     server.refuses = (code, reason)
     with pytest.raises(hub.Unreachable, match=says) as caught:
         hub.look_up(source(), endpoint=server.url)
     assert "--from FOLDER" in str(caught.value)
+
+
+def test_a_token_that_is_none_or_has_accepted_nothing_is_said_to_be(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody")
+    server.refuses, server.says = (401, ""), "Invalid credentials in Authorization header"
+    with pytest.raises(hub.Unreachable, match="does not know the token in HF_TOKEN"):
+        hub.look_up(source(), endpoint=server.url)
+    for (code, reason), says in (
+        ((403, "GatedRepo"), "with the account of HF_TOKEN"),
+        ((403, ""), "token in HF_TOKEN may not read kiln/tiny"),
+        ((404, "RepoNotFound"), "not for the account of HF_TOKEN"),
+    ):
+        server.refuses, server.says = (code, reason), ""
+        with pytest.raises(hub.Unreachable, match=says):
+            hub.look_up(source(), endpoint=server.url)
+
+
+def test_who_may_ask_no_hub_is_told_by_what(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(hub.Unreachable, match="HF_HUB_OFFLINE is set: unset it"):
+        hub.look_up(source(), endpoint=server.url)
 
 
 def test_a_hub_that_is_not_there_is_said_to_be(server: Hub) -> None:

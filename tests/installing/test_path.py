@@ -138,6 +138,11 @@ def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights:
     call_command("catalog", "check", "shap-e", "sdxl", stdout=out)
     assert "shap-e: needs a GPU" in out.getvalue()
     assert "2 checked, 2 lack something" in out.getvalue()
+    out, said = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError, match="1 of 2 cannot be installed"):
+        call_command("catalog", "check", "no-such-model", "sdxl", stdout=out, stderr=said)
+    assert "no 'no-such-model'" in said.getvalue()
+    assert "sdxl: needs" in out.getvalue()
     folder = str(tiny_weights.of("ShapEPipeline"))
     out = io.StringIO()
     call_command(
@@ -154,7 +159,12 @@ def test_the_command_says_what_there_is_and_publishes(shelf: Path, tiny_weights:
     for arguments, says in [
         (("install", "no-such-model"), "no 'no-such-model'"),
         (("install", "shap-e", "--publisher", "nobody"), "no publisher"),
-        (("install", "shap-e", "--publisher", "kiln", "--from", str(shelf / "none")), "model_index.json"),
+        (("install", "shap-e", "--publisher", "kiln", "--from", str(shelf / "none")), "there is no folder"),
+        (("install", "shap-e", "--publisher", "kiln", "--from", str(shelf)), "has no model_index.json"),
+        (
+            ("install", "shap-e", "--publisher", "kiln", "--from", str(shelf), "--dry-run"),
+            "has no model_index",
+        ),
     ]:
         with pytest.raises(CommandError, match=says):
             call_command("catalog", *arguments, stdout=out)

@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import io
 from itertools import count
+from typing import Any
 
 from django.db.models import F
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from billing import ledger
 from marketplace import catalog, keys
 from marketplace.models import Publisher, Workspace
-from playground import predictions
+from playground import live, predictions
 from playground.models import Prediction
 from playground.predictions import work
 
@@ -124,6 +125,21 @@ def png(colour: int = 0, edge: int = 8) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (edge, edge), (colour, 90, 120)).save(out, "PNG")
     return out.getvalue()
+
+
+def engine(worker: str = "w", **said: Any) -> live.Engine:
+    """What an engine tells of itself: it is ready, and nothing is loaded, where `said` does not say otherwise."""
+    ready: live.Engine = {
+        "worker": worker,
+        "lane": LANE,
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": False,
+        "draining": False,
+    }
+    return {**ready, **said}  # type: ignore[typeddict-item]
 
 
 def claim(*, limit: int = 1, worker: str = "worker", **named) -> list[work.Job]:

@@ -165,7 +165,13 @@ def test_a_workspace_whose_runs_end_engines_is_paused_and_others_are_not(payer):
     said = "This model ended several workers, so it is paused. The run goes on within "
     assert predictions.waiting(found, []).startswith(said)
     assert cast.claim() == []
+    swept = predictions.sweep()
+    assert swept is not None
+    assert swept["woken"] == 0  # nobody may take what waits
     other = cast.submit(cast.payer())
+    swept = predictions.sweep()
+    assert swept is not None
+    assert swept["woken"] == 1
     assert cast.claim()[0]["id"] == other.public_id.hex
     cast.shelve(name="jug")
     jug = cast.submit(payer, model="kiln/jug")
@@ -265,11 +271,11 @@ def test_what_an_engine_lost_and_lived_on_excuses_nobody(payer):
 def test_an_engine_that_was_being_stopped_was_not_ended_by_its_run(payer):
     """It was loading weights or in a long step as its time to stop was over."""
     cast.submit(payer)
-    live.report_engine(engine_that("stops", stopping=True))
+    live.report_engine(cast.engine("stops", stopping=True, draining=True, busy=True))
     kill(worker="stops")
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.killed) == ("worker_lost", False)
-    live.report_engine(engine_that("works", stopping=False))
+    live.report_engine(cast.engine("works", busy=True))
     kill(worker="works")
     assert Fault.objects.latest("pk").killed
     dispatch.redis_client().delete(f"engines:{cast.LANE}")
@@ -286,20 +292,6 @@ def test_who_was_lost_with_the_database_was_not_ended_by_its_run(payer):
     predictions.sweep()
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.killed) == ("worker_lost", False)
-
-
-def engine_that(worker: str, *, stopping: bool) -> live.Engine:
-    return {
-        "worker": worker,
-        "lane": cast.LANE,
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": True,
-        "draining": stopping,
-        "stopping": stopping,
-    }
 
 
 def test_a_worker_that_lives_was_not_ended_by_its_run(payer):

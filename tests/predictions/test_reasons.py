@@ -6,21 +6,7 @@ import pytest
 
 from playground import predictions
 from playground.predictions.find import Place
-
-
-def engine(**changes):
-    said = {
-        "worker": "w",
-        "lane": "cpu",
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": False,
-        "draining": False,
-    }
-    return {**said, **changes}
-
+from tests.predictions.cast import engine
 
 LOADING = {"loading": "daylight", "loading_elapsed_s": 60.0}
 

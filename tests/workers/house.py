@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 from tests.predictions import cast
 from workers.engine import Engine
+from workers.unfit import Unfit
 
 CARD = {"family": "testcard", "weights": ""}
 
 
 class Worker:
     def __init__(self) -> None:
-        self.worker, self.lanes, self.lock = "listener", [cast.LANE], 0
+        self.worker, self.lanes, self.lock = "here-1-listener", [cast.LANE], 0
+        self.unfit = Unfit(self.worker)
         self.engine = Engine(threads=1)
         self.kept: dict[str, int] = {}
 

@@ -158,18 +158,8 @@ def test_a_resting_engine_takes_nothing_new(monkeypatch):
     assert cast.again(row).status == "succeeded"
 
 
-def present(worker: str, **changes) -> None:
-    said = {
-        "worker": worker,
-        "lane": cast.LANE,
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": False,
-        "draining": False,
-    }
-    live.report_engine({**said, **changes})
+def present(worker: str, **said) -> None:
+    live.report_engine(cast.engine(worker, **said))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 
 from playground import predictions
 from playground.models import Fault, Prediction
+from playground.predictions import work
 from playground.predictions.sweep import WORKER_LOCK_CLASS
 from tests.predictions import cast
 from workers import drain, tasks
@@ -68,6 +69,25 @@ def test_the_clock_goes_on_after_its_connection_broke():
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(clock).result() == ["queued", "failed"]
+
+
+def test_a_step_of_the_clock_that_fails_holds_up_no_other(monkeypatch):
+    done: list[str] = []
+
+    def step(name: str, *, fails: bool = False) -> tasks.Steps:
+        def act() -> None:
+            done.append(name)
+            if fails:
+                raise OperationalError(name)
+
+        return (act,)
+
+    monkeypatch.setattr(tasks, "EACH_TURN", step("turn", fails=True))
+    monkeypatch.setattr(tasks, "EACH_MINUTE", (*step("first", fails=True), *step("second")))
+    monkeypatch.setattr(tasks, "EACH_DAY", step("day"))
+    tasks.sweep_once(with_tidy=True)
+    tasks.sweep_once(daily=True)
+    assert done == ["turn", "first", "second", "turn", "day"]
 
 
 def test_a_row_that_cannot_be_closed_holds_up_no_other():
@@ -135,10 +155,10 @@ connections["default"].settings_dict["NAME"] = sys.argv[1]
 from workers import session
 from workers.engine import Job, families, pulse
 families.add_folder(session.settings.BASE_DIR / "tests" / "families")
-session.BEAT_SECONDS, pulse.LEAST_SECONDS = 0.1, 0.3
+session.BEAT_SECONDS, session.LOCKED_SECONDS, pulse.LEAST_SECONDS = 0.1, 2.0, 0.3
 me = session.Session(["test"])
 card = {"family": "faulty", "weights": ""}
-asked = {"seed": 1, "num_inference_steps": 9, "fault": "hang"}
+asked = {"seed": 1, "num_inference_steps": 9, "fault": sys.argv[4]}
 with me.at_work({sys.argv[2]: int(sys.argv[3])}, 600):
     me.engine.run([Job(sys.argv[2], card, asked)], lambda reports: [])
 """
@@ -166,18 +186,31 @@ def test_a_result_that_hangs_as_it_is_stored_ends_the_process():
             process.kill()
 
 
+def hung(job: work.Job, fault: str) -> subprocess.CompletedProcess[str]:
+    """A process that ran `job` until it hung, which an endpoint with ten minutes allows."""
+    arguments = [connection.settings_dict["NAME"], job["id"], str(job["fence"]), fault]
+    command = [sys.executable, "-c", HANGS, *arguments]
+    return subprocess.run(
+        command, env=os.environ, timeout=120, check=False, stderr=subprocess.PIPE, text=True
+    )
+
+
 def test_a_step_that_hangs_ends_the_process_and_says_so_of_its_run():
     row = cast.submit(cast.payer())
     (job,) = cast.claim()
-    arguments = [connection.settings_dict["NAME"], job["id"], str(job["fence"])]
-    ended = subprocess.run(
-        [sys.executable, "-c", HANGS, *arguments], env=os.environ, timeout=120, check=False
-    )
-    assert ended.returncode == EXIT_HUNG
+    assert hung(job, "hang").returncode == EXIT_HUNG
     assert (cast.again(row).status, cast.again(row).faults) == ("queued", 1)
     (fault,) = Fault.objects.all()
     assert (fault.code, fault.killed, fault.alone) == ("hung", True, True)
     assert "after step 2 of 9" in fault.message
+
+
+def test_what_hangs_with_the_lock_of_python_is_ended_too_and_told():
+    cast.submit(cast.payer())
+    (job,) = cast.claim()
+    ended = hung(job, "hang_locked")
+    assert ended.returncode == 1
+    assert "in _hang_locked" in ended.stderr
 
 
 def test_a_worker_takes_its_own_lock_again():

@@ -139,13 +139,18 @@ class Metrics:
 
 
 class EngineError(Exception):
-    """A job failed. `sentence` may be shown to the public; `retryable` says whether the same job may yet succeed."""
+    """A job failed. `sentence` may be shown to the public; `retryable` says whether it may yet succeed here."""
 
     def __init__(self, sentence: str, *, code: Code = "engine_failed", retryable: bool = False) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.code: Code = code
         self.retryable = retryable
+
+    @property
+    def is_of_machine(self) -> bool:
+        """Whether a machine with other files, packages or more memory may do what this one cannot."""
+        return self.code == "bad_weights" or (self.code == "out_of_memory" and not self.retryable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Output:
 
     def __init__(self, process: subprocess.Popen[bytes], beat: Beat | None) -> None:
         assert process.stdout is not None
+        self._process = process
         self._source = process.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._source, select.POLLIN | select.POLLHUP)
@@ -83,6 +84,15 @@ class Output:
             pass
         end = self._held.find(b"\n", 0, most)
         return self._take(end + 1 if end >= 0 else most)
+
+    def is_well(self) -> bool:
+        """Whether all was read and the program ended as it should. Raises EngineError when it takes too long."""
+        if self.read(1):
+            return False
+        while not self._clock.is_over():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(BEAT_SECONDS) == 0
+        raise _refused()
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._held[:count])
@@ -148,7 +158,7 @@ def decoding(
             _limit(process.pid)
             output = Output(process, beat)
             yield output
-            if output.read(1) or process.wait(timeout=SECONDS) != 0:
+            if not output.is_well():
                 raise _refused()
         finally:
             _end(process)
@@ -240,9 +250,11 @@ def _fed(process: subprocess.Popen[bytes], feed: bytes | memoryview, beat: Beat 
     clock, rest = _Clock(beat), feed
     while not clock.is_over():
         try:
-            return process.communicate(cast("bytes", rest), timeout=BEAT_SECONDS)[
-                1
-            ]  # it takes any view of bytes
+            _, said = process.communicate(
+                cast("bytes", rest), timeout=BEAT_SECONDS
+            )  # it takes any view of bytes
         except subprocess.TimeoutExpired:
             rest = b""  # it remembers how far it came
+        else:
+            return said
     raise EngineError("Writing the film took too long.", retryable=True)

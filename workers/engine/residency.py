@@ -49,12 +49,14 @@ class _Plan:
     working_bytes: int
     budget_bytes: int
 
-    def check(self) -> None:
-        """Raises EngineError where it can never fit, so that nothing else is evicted for it in vain."""
+    def check(self, recipe: Recipe) -> None:
+        """Raises EngineError where it can never fit or is not fit to be opened, so that nothing else is evicted for it
+        in vain."""
         if self.bytes + self.working_bytes > self.budget_bytes:
             need, budget = (self.bytes + self.working_bytes) // _MB, self.budget_bytes // _MB
             sentence = f"This model needs about {need} MiB; this machine has {budget} MiB for models."
             raise EngineError(sentence, code="out_of_memory")
+        self.family.check(recipe, folder=self.folder, machine=self.machine)
 
 
 class Residents:
@@ -125,8 +127,9 @@ class Residents:
     def hold(self, recipe: Recipe) -> tuple[Holding, float]:
         """What `recipe` opens, and the seconds that it had to be waited for: 0.0 when it was resident.
 
-        Others make room for it, the least worth first and pinned ones last. Raises EngineError, for what can never fit
-        before anything was evicted; memory that runs out comes through as the library raises it.
+        Others make room for it, the least worth first and pinned ones last. Raises EngineError: before anything was
+        evicted for what can never fit, and for files that are missing, damaged or not to be trusted. Memory that runs
+        out comes through as the library raises it.
         """
         key, name = recipe_key(recipe), recipe.get("id", "") or recipe_key(recipe)
         started_at = time.perf_counter()
@@ -192,10 +195,10 @@ class Residents:
         plan = self._plan(recipe)
         if key in self._parked:
             return self._return(key, plan)
-        plan.check()
         with self._lock:
             self._opening[key] = (*self._opening[key][:2], self._expected_s(name, plan.bytes))
         started_at = time.perf_counter()
+        plan.check(recipe)
         crowded = self._make_room(plan.bytes + plan.working_bytes, plan.budget_bytes, keep=key)
         opened = plan.family.open(recipe, folder=plan.folder, machine=plan.machine)
         load_s = time.perf_counter() - started_at

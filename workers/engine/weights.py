@@ -5,12 +5,13 @@ Hides the distrust: no pickles, no code, no links out of the folder, no hub, has
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from workers.engine.contract import EngineError, Recipe
@@ -43,18 +44,23 @@ def locate(recipe: Recipe, *, root: Path) -> Path:
 
 
 def measure(folder: Path, *, item_bytes: int) -> int:
-    """Bytes that the tensors in `folder` take with `item_bytes` for each number: what opening it will hold."""
-    folders = {file.parent for file in folder.rglob("*.safetensors")}
-    return sum(math.prod(shape) * item_bytes for one in folders for shape in tensors(one).values())
+    """Bytes that the tensors in `folder` take with `item_bytes` for each number: what opening it will hold.
+
+    Raises EngineError.
+    """
+    with _reading():
+        folders = {file.parent for file in folder.rglob("*.safetensors")}
+        return sum(math.prod(shape) * item_bytes for one in folders for shape in tensors(one).values())
 
 
 def tensors(folder: Path) -> dict[str, list[int]]:
-    """Name and shape of every tensor in the safetensors files right under `folder`, read from their headers."""
+    """Name and shape of every tensor in the safetensors files right under `folder`, read from their headers.
+
+    Raises EngineError.
+    """
     found: dict[str, list[int]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        for name, entry in _header(file).items():
-            if name != "__metadata__" and isinstance(entry, dict):
-                found[name] = [int(side) for side in entry.get("shape", [])]
+        found |= _header(file)
     return found
 
 
@@ -63,10 +69,11 @@ def check(recipe: Recipe, folder: Path) -> str:
 
     Raises EngineError with a sentence that names the file and what to change.
     """
-    for file in sorted(folder.rglob("*")):
-        _check_file(file, folder)
-    _check_hashes(folder, recipe.get("hashes") or {})
-    index = _read_json(folder / "model_index.json", folder)
+    with _reading():
+        for file in sorted(folder.rglob("*")):
+            _check_file(file, folder)
+        _check_hashes(folder, recipe.get("hashes") or {})
+        index = _read_json(folder / "model_index.json", folder)
     declared = index.get("_class_name")
     if not isinstance(declared, str):
         raise _refuse("model_index.json must name a pipeline class of diffusers in “_class_name”.")
@@ -76,10 +83,20 @@ def check(recipe: Recipe, folder: Path) -> str:
     return declared
 
 
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Around what reads files: a disk that fails is no failure of the engine."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise _refuse(f"The weights of this model cannot be read on this machine ({why}).") from error
+
+
 def _check_file(file: Path, folder: Path) -> None:
     name = file.relative_to(folder).as_posix()
-    if not file.resolve().is_relative_to(folder) and not file.resolve().is_file():
-        raise _refuse(f"{name} points out of the weights folder.")
+    if not file.resolve().is_relative_to(folder):
+        raise _refuse(f"{name} points out of the weights folder; put the file itself there.")
     if file.is_dir():
         return
     if file.suffix.lower() in _UNSAFE:
@@ -155,7 +172,8 @@ def _read_json(file: Path, folder: Path) -> dict[str, object]:
     return content
 
 
-def _header(file: Path) -> dict[str, object]:
+def _header(file: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors in a file, by name, once its header is found to be one and the file to be whole."""
     damaged = _refuse(f"The weights file {file.parent.name}/{file.name} is damaged; fetch it again.")
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -168,7 +186,19 @@ def _header(file: Path) -> dict[str, object]:
             raise damaged from None
     if not isinstance(header, dict):
         raise damaged
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if 8 + length + max(ends, default=0) != size:
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if not all(map(_is_tensor, entries.values())):
         raise damaged
-    return header
+    if 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0) != size:
+        raise damaged
+    return {name: entry["shape"] for name, entry in entries.items()}
+
+
+def _is_tensor(entry: object) -> bool:
+    if not isinstance(entry, dict) or not _are_counts(entry.get("shape")):
+        return False
+    return _are_counts(entry.get("data_offsets")) and len(entry["data_offsets"]) == 2
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, int) and one >= 0 for one in value)

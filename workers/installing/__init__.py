@@ -6,9 +6,9 @@ from what the class itself says; the form is drawn from the class. Nothing here 
 
 from __future__ import annotations
 
-from workers.installing.entries import MANIFESTS, Entry, Source, entries, entry
+from workers.installing.entries import MANIFESTS, Entry, Source, entries, entry, names
 from workers.installing.hub import Unreachable, Wanted, fetch, look_up
-from workers.installing.install import Missing, bring, check, complete, is_of
+from workers.installing.install import Missing, bring, check, check_given, complete, folder_of, is_of
 
 __all__ = [
     "MANIFESTS",
@@ -19,10 +19,13 @@ __all__ = [
     "Wanted",
     "bring",
     "check",
+    "check_given",
     "complete",
     "entries",
     "entry",
     "fetch",
+    "folder_of",
     "is_of",
     "look_up",
+    "names",
 ]

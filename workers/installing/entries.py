@@ -55,9 +55,14 @@ class Entry:
         return str(self.recipe["pipeline"])
 
 
+def names() -> list[str]:
+    """What the models of the catalogue are called, sorted."""
+    return sorted(path.stem for path in MANIFESTS.glob("*.toml"))
+
+
 def entries() -> list[Entry]:
     """Every model of the catalogue, by name. Raises InvalidManifest for a broken file."""
-    return [read(path) for path in sorted(MANIFESTS.glob("*.toml"))]
+    return [entry(name) for name in names()]
 
 
 def entry(name: str) -> Entry:

@@ -162,11 +162,16 @@ def _components(index: Path) -> set[str]:
     }
 
 
-def _check_room(files: Sequence[File], folder: Path) -> None:
+def still_to_come(files: Sequence[File], folder: Path) -> int:
+    """Bytes of `files` that an earlier attempt has not brought into `folder`."""
     there = sum(
         path.stat().st_size for file in files for path in _either(folder / file.name) if path.is_file()
     )
-    needed, free = sum(file.size for file in files) - there, shutil.disk_usage(folder).free
+    return sum(file.size for file in files) - there
+
+
+def _check_room(files: Sequence[File], folder: Path) -> None:
+    needed, free = still_to_come(files, folder), shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
         raise InvalidManifest(
             f"the disk of {folder} has {_gigabytes(free)} free, and {_gigabytes(needed)} are still to come "
@@ -252,9 +257,8 @@ def _take_rest(
         left = told = file.size - (at if is_rest else 0)
         with partial.open("ab" if is_rest else "wb") as stream:
             try:
-                for (
-                    chunk
-                ) in answer.iter_bytes():  # as it comes: a larger piece would be lost with the connection
+                # As it comes: a larger piece would be lost with the connection.
+                for chunk in answer.iter_bytes():
                     left -= len(chunk)
                     if left < 0:
                         break  # more than was announced: the hash will not fit
@@ -284,19 +288,42 @@ class _told:  # noqa: N801 - reads as a statement: with _told(source)
 
 
 def _sentence(error: Exception, source: Source) -> str:
-    from huggingface_hub import errors
+    from huggingface_hub import errors, get_token
 
-    hub, by_hand = source.hub, "or bring the folder by hand with --from FOLDER"
+    hub, has_token, by_hand = source.hub, bool(get_token()), "or bring the folder by hand with --from FOLDER"
     code = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.GatedRepoError) or code in {401, 403}:
-        return (
-            f"{hub} is gated ({code or 'no access'}): accept its licence on its page there, set HF_TOKEN to a token of "
-            f"that account, and run it again, {by_hand}"
-        )
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"no hub is asked while HF_HUB_OFFLINE is set: unset it and run it again, {by_hand}"
+    if isinstance(error, errors.GatedRepoError):
+        way = "with the account of HF_TOKEN" if has_token else "and set HF_TOKEN to a token of that account"
+        return f"{hub} is gated: accept its licence on its page there {way}, run it again, {by_hand}"
+    if isinstance(error, errors.DisabledRepoError):
+        return f"the hub has closed {hub}: take another source, {by_hand}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{hub} has no revision {source.revision}: pin another in the manifest, {by_hand}"
-    if isinstance(error, errors.RepositoryNotFoundError) or code == 404:
-        return f"{hub} is not there, or not for everybody: set HF_TOKEN if it is private, {by_hand}"
+    if isinstance(error, errors.EntryNotFoundError):
+        return f"{hub} has lost a file that it names: pin another revision in the manifest, {by_hand}"
+    if (
+        isinstance(error, errors.RepositoryNotFoundError)
+        or code == 404
+        or (code in {401, 403} and not has_token)
+    ):
+        whom = (
+            "the account of HF_TOKEN: use another token"
+            if has_token
+            else "everybody: set HF_TOKEN if it is private"
+        )
+        return f"{hub} is not there, or not for {whom}, {by_hand}"
+    if code == 401:
+        return (
+            f"the hub does not know the token in HF_TOKEN: make a new one there and run it again, {by_hand}"
+        )
+    if code == 403:
+        return f"the token in HF_TOKEN may not read {hub}: allow it that on its page there and run it again, {by_hand}"
+    if code == 429:
+        return f"the hub wants fewer requests (status 429): run it again in some minutes, {by_hand}"
+    if isinstance(code, int) and code >= 500:
+        return f"the hub itself failed (status {code}): run it again later, {by_hand}"
     if isinstance(error, OSError) and error.errno is not None and code is None:
         return f"the disk refused what came from {hub}: {error.strerror}"
     return (

@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from marketplace import catalog, schema
 from marketplace.catalog import InvalidManifest
-from workers.engine import EngineError, Recipe, weights
+from workers.engine import EngineError, Recipe
 from workers.installing.entries import Entry
-from workers.installing.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up
+from workers.installing.hub import ENDINGS, INDEX, Say, Wanted, fetch, look_up, still_to_come
 
 GIGABYTE = 10**9
 NAMED_BY = 12  # characters of a revision, or of a hash, that a folder of weights is called by
@@ -63,14 +63,15 @@ def complete(entry: Entry) -> dict[str, Any]:
 
 
 def check(entry: Entry, *, weights_dir: Path, wanted: Wanted | None = None) -> list[Missing]:
-    """What this machine lacks for `entry`."""
+    """What this machine lacks for `entry`; room on its disk too where it is known what is `wanted`."""
     found = []
     device, name = _memory()
     needed = entry.memory_gb * GIGABYTE
     if entry.lane == "gpu" and name != "GPU":
         found.append(
             Missing(
-                f"a GPU with about {entry.memory_gb:g} GB: this machine has none, so its lane needs another",
+                f"a GPU with about {entry.memory_gb:g} GB: this machine has none, so an engine of its lane has to run "
+                "on another",
                 is_fatal=False,
             )
         )
@@ -80,10 +81,11 @@ def check(entry: Entry, *, weights_dir: Path, wanted: Wanted | None = None) -> l
             Missing(f"{entry.memory_gb:g} GB of {name} memory: this machine has {have}", is_fatal=False)
         )
     if wanted is not None:
-        existing = next(path for path in (weights_dir, *weights_dir.parents) if path.is_dir())
-        free = shutil.disk_usage(existing).free
-        if wanted.size > free:
-            what = f"{wanted.size / GIGABYTE:.1f} GB on the disk of {existing}: it has {free / GIGABYTE:.1f} GB free"
+        folder = folder_of(entry, wanted, weights_dir=weights_dir)
+        existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+        size, free = still_to_come(wanted.files, folder), shutil.disk_usage(existing).free
+        if size > free:
+            what = f"{size / GIGABYTE:.1f} GB more on the disk of {existing}, which has {free / GIGABYTE:.1f} GB free"
             found.append(Missing(what, is_fatal=True))
     packages = entry.manifest["needs"].get("packages", ())
     absent = [package for package in packages if importlib.util.find_spec(package) is None]
@@ -100,6 +102,19 @@ def _memory() -> tuple[int, str]:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "main"
 
 
+def check_given(folder: Path) -> None:
+    """Raises InvalidManifest for a folder that is not there, or holds no pipeline."""
+    if not folder.is_dir():
+        raise InvalidManifest(f"there is no folder {folder}")
+    if not (folder / INDEX).is_file():
+        raise InvalidManifest(f"{folder} is no folder of a pipeline: it has no {INDEX}")
+
+
+def folder_of(entry: Entry, wanted: Wanted, *, weights_dir: Path) -> Path:
+    """Where the files of a revision go: each has a folder of its own."""
+    return weights_dir / str(entry.recipe["weights"]) / wanted.revision[:NAMED_BY]
+
+
 def bring(
     entry: Entry,
     *,
@@ -113,11 +128,12 @@ def bring(
     The weights come from the folder `given`, or else from the hub. Each revision has a folder of its own, so that the
     versions published before keep theirs. Raises InvalidManifest.
     """
+    from workers.engine.families.diffusers.opening import check_files  # with torch
+
     manifest = complete(entry)
     name = entry.recipe["weights"]
     if given is not None:
-        if not (given / INDEX).is_file():
-            raise InvalidManifest(f"{given} is no folder of a pipeline: it has no {INDEX}")
+        check_given(given)
         hashes = catalog.hashes(given)
         name = f"{name}/{_digest(hashes)}"
         folder = weights_dir / name
@@ -127,17 +143,17 @@ def bring(
     else:
         wanted = look_up(entry.source, endpoint=endpoint)
         say(f"{wanted.hub} at {wanted.revision}, licence there: {wanted.license or 'not said'}")
-        for missing in check(entry, weights_dir=weights_dir, wanted=wanted):
+        for missing in check(entry, weights_dir=weights_dir):  # of the disk, fetching knows exactly
             if missing.is_fatal:
                 raise InvalidManifest(f"{entry.name} needs {missing.what}")
             say(f"note: it needs {missing.what}")
-        name = f"{name}/{wanted.revision[:NAMED_BY]}"
-        folder = weights_dir / name
+        folder = folder_of(entry, wanted, weights_dir=weights_dir)
+        name = folder.relative_to(weights_dir).as_posix()
         hashes = fetch(wanted, folder, say=say, endpoint=endpoint)
         revision = wanted.revision
     recipe = {key: value for key, value in manifest["recipe"].items() if key != "hashes"} | {"weights": name}
     try:
-        weights.check(cast("Recipe", recipe), folder.resolve())
+        check_files(cast("Recipe", recipe), folder.resolve())
     except EngineError as error:
         raise InvalidManifest(f"{entry.name}: {error.sentence}") from None
     manifest["recipe"] = {**recipe, "hashes": dict(sorted(hashes.items()))}

@@ -1,7 +1,7 @@
 """Families of pipelines, one file each: the file's name is the family's name, adding a file adds a family.
 
-A family file has `open(recipe, folder=, machine=)`, which gives an `Opened`. Its module is imported when it is first
-needed, so it may import torch at its top.
+A family file has `check` and `open`, both of a recipe with its folder and machine; the second gives an `Opened`. Its
+module is imported when it is first needed, so it may import torch at its top.
 """
 
 from __future__ import annotations
@@ -68,8 +68,13 @@ class Family(Protocol):
 
     needs_weights: bool
 
+    def check(self, recipe: Recipe, *, folder: Path, machine: Machine) -> None:
+        """Finds what would keep `recipe` from being opened, as far as that can be known before anything else has made
+        room for it. Raises EngineError."""
+        ...
+
     def open(self, recipe: Recipe, *, folder: Path, machine: Machine) -> Opened:
-        """Opens `recipe` from `folder`. Raises EngineError."""
+        """Opens `recipe` from `folder`, in which `check` found nothing wrong. Raises EngineError."""
         ...
 
 

@@ -46,6 +46,10 @@ class Command(BaseCommand):
             {"list": self._list, "check": self._check, "install": self._install}[options["act"]](options)
         except InvalidManifest as error:
             raise CommandError(str(error)) from None
+        except OSError as error:  # of a folder that cannot be written to
+            raise CommandError(
+                f"{error.filename or settings.WEIGHTS_DIR}: {error.strerror or error}"
+            ) from None
 
     def _list(self, options: dict[str, Any]) -> None:
         shown = Version.objects.filter(listing__default_version_id=F("pk")).values_list("manifest", flat=True)
@@ -61,22 +65,31 @@ class Command(BaseCommand):
         self.stdout.write("* is on the shelf, with its weights on this machine")
 
     def _check(self, options: dict[str, Any]) -> None:
-        chosen = [installing.entry(name) for name in options["names"]] or installing.entries()
-        lacking = 0
-        for one in chosen:
-            installing.complete(one)
+        chosen = options["names"] or installing.names()
+        lacking = wrong = 0
+        for name in chosen:
+            try:
+                one = installing.entry(name)
+                installing.complete(one)
+            except InvalidManifest as error:
+                wrong += 1
+                self.stderr.write(str(error))
+                continue
             missing = installing.check(one, weights_dir=settings.WEIGHTS_DIR)
             lacking += bool(missing)
-            self.stdout.write(
-                f"{one.name}: " + ("; ".join(f"needs {each.what}" for each in missing) or "ready")
-            )
+            said = "; ".join(f"needs {each.what}" for each in missing)
+            self.stdout.write(f"{name}: {said or 'lacks nothing here'}")
         self.stdout.write(f"{len(chosen)} checked, {lacking} lack something on this machine")
+        if wrong:
+            raise CommandError(f"{wrong} of {len(chosen)} cannot be installed, as said above")
 
     def _install(self, options: dict[str, Any]) -> None:
         one = installing.entry(options["name"])
         publisher = Publisher.objects.filter(name=options["publisher"]).first()
         if publisher is None:
-            raise CommandError(f"there is no publisher {options['publisher']!r}")
+            raise CommandError(
+                f"there is no publisher {options['publisher']!r}; --publisher names one that exists"
+            )
         if options["dry_run"]:
             self._rehearse(one, options["given"])
             return
@@ -88,11 +101,15 @@ class Command(BaseCommand):
 
     def _rehearse(self, one: installing.Entry, given: Path | None) -> None:
         installing.complete(one)
-        wanted = None if given is not None else installing.look_up(one.source)
-        if wanted is not None:
+        wanted = None
+        if given is not None:
+            installing.check_given(given)
+        else:
+            wanted = installing.look_up(one.source)
+            folder = installing.folder_of(one, wanted, weights_dir=settings.WEIGHTS_DIR)
             self.stdout.write(
                 f"{wanted.hub} at {wanted.revision}: up to {len(wanted.files)} files, {wanted.size / 1e9:.2f} GB, "
-                f"into {settings.WEIGHTS_DIR / one.recipe['weights']}"
+                f"into {folder}"
             )
         for each in installing.check(one, weights_dir=settings.WEIGHTS_DIR, wanted=wanted):
             self.stdout.write(f"it needs {each.what}")

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from workers.engine.contract import Recipe
 from workers.engine.families.diffusers import accelerations
-from workers.engine.families.diffusers.opening import load
+from workers.engine.families.diffusers.opening import check, load
 from workers.engine.families.diffusers.pipeline import Pipeline
 from workers.engine.machine import Machine
 
-__all__ = ["Pipeline", "needs_weights", "open"]
+__all__ = ["Pipeline", "check", "needs_weights", "open"]
 
 needs_weights = True
 
 
 def open(recipe: Recipe, *, folder: Path, machine: Machine) -> Pipeline:  # noqa: A001 - the verb of every family
-    """The pipeline in `folder` on `machine`. Raises EngineError: damaged, missing or unsafe weights, no memory."""
+    """The pipeline in `folder` on `machine`. Raises EngineError; what the library raises where memory runs out."""
     pipe = load(recipe, folder=folder, machine=machine)
     dtype = str(machine.dtype(recipe.get("dtype", "auto"))).removeprefix("torch.")
     done = accelerations.apply(pipe, recipe, machine)

@@ -45,21 +45,29 @@ def asked_of(recipe: Recipe) -> Asked:
     return asked
 
 
-def loading(recipe: Recipe) -> dict[str, Any]:
-    """What opening the weights takes beside their folder. Raises EngineError, naming the package that is missing."""
+def check(recipe: Recipe) -> None:
+    """That what has to be asked for as the weights are opened can be had here. Raises EngineError, naming the package
+    that is missing."""
     wanted = asked_of(recipe).get("quantization")
     if not wanted:
-        return {}
-    backend = str(wanted.get("quant_backend"))
+        return
+    backend = str(wanted.get("quant_backend")) if isinstance(wanted, Mapping) else "none"
     module, package = _PACKAGES.get(backend, ("", ""))
     if not module:
         raise EngineError(f"There is no quantization “{backend}” here.", code="bad_weights")
     if not _is_there(module):
         sentence = f"Quantization by {backend} needs the package {package}, which is not installed here."
         raise EngineError(sentence, code="bad_weights")
+
+
+def loading(recipe: Recipe) -> dict[str, Any]:
+    """What opening the weights takes beside their folder, once `check` found that it can be had."""
+    wanted = asked_of(recipe).get("quantization")
+    if not wanted:
+        return {}
     options = {name: _as_dtype(value) for name, value in (wanted.get("quant_kwargs") or {}).items()}
     config = _diffusers.PipelineQuantizationConfig(
-        quant_backend=backend,
+        quant_backend=str(wanted["quant_backend"]),
         quant_kwargs=options,
         components_to_quantize=list(wanted.get("components_to_quantize") or ()) or None,
     )

@@ -30,16 +30,32 @@ _VARIANT = re.compile(r"\.(fp16|bf16|fp32|fp8)(?=[.-])")
 _log = logging.getLogger(__name__)
 
 
-def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
-    """The pipeline in `folder` on `machine`. Raises EngineError: damaged, missing or unsafe weights, no memory."""
+def check(recipe: Recipe, *, folder: Path, machine: Machine) -> None:
+    """That the files in `folder` are whole and harmless, and that this machine has the classes and packages that they
+    and the recipe ask for. Raises EngineError."""
+    check_files(recipe, folder)
+    wanted = recipe.get("scheduler") or {}
+    if "class" in wanted:
+        _scheduler_kind(str(wanted["class"]))
+    accelerations.check(recipe)
+    machine.dtype(recipe.get("dtype", "auto"))
+
+
+def check_files(recipe: Recipe, folder: Path) -> None:
+    """The part of `check` that is about the files, whatever machine will open them. Raises EngineError."""
     declared = weights.check(recipe, folder)
-    name = recipe.get("pipeline") or declared
-    _check_classes(name, declared, folder)
+    _check_classes(recipe.get("pipeline") or declared, declared, folder)
+
+
+def load(recipe: Recipe, *, folder: Path, machine: Machine) -> Any:
+    """The pipeline in `folder`, which was checked, on `machine`. Raises EngineError; what the library raises where
+    memory runs out."""
     for library in (_diffusers, _transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
     dtype = machine.dtype(recipe.get("dtype", "auto"))
     try:
+        name = recipe.get("pipeline") or _index(folder)["_class_name"]
         pipe = getattr(_diffusers, name).from_pretrained(
             str(folder),
             dtype=dtype,
@@ -76,14 +92,20 @@ def _check_classes(name: str, declared: str, folder: Path) -> None:
                 f"diffusers {diffusers.__version__} has no pipeline “{one}”.", code="bad_weights"
             )
     parts = set()
-    for component, pair in json.loads((folder / "model_index.json").read_bytes()).items():
+    for component, pair in _index(folder).items():
         if component.startswith("_") or not isinstance(pair, list) or None in pair[:2]:
             continue
         library, of = pair[:2]
         source = {"diffusers": diffusers, "transformers": transformers}.get(library)
         source = source or getattr(diffusers.pipelines, library, None)
-        if source is None or not isinstance(getattr(source, of, None), type):
+        part = getattr(source, of, None)
+        if not isinstance(part, type):
             raise EngineError(f"The component “{component}” is of no known class ({of}).", code="bad_weights")
+        if issubclass(part, torch.nn.Module) and not any((folder / component).glob("*.safetensors")):
+            sentence = (
+                f"The component “{component}” has no weights; they are opened from safetensors files only."
+            )
+            raise EngineError(sentence, code="bad_weights")
         parts.add(component)
     if name != declared:
         kind = getattr(_diffusers, name)
@@ -94,6 +116,11 @@ def _check_classes(name: str, declared: str, folder: Path) -> None:
             )
 
 
+def _index(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
+    return found
+
+
 def _variant(folder: Path) -> str | None:
     """The precision that files are named after, as in `model.fp16.safetensors`; None where they have no such name."""
     named = (_VARIANT.search(file.name) for file in sorted(folder.glob("*/*.safetensors")))
@@ -102,8 +129,7 @@ def _variant(folder: Path) -> str | None:
 
 def _scheduler_in_place(wanted: Mapping[str, object], folder: Path) -> dict[str, object]:
     """The wanted scheduler for one whose class needs a package that is not installed, and so cannot even be loaded."""
-    index = json.loads((folder / "model_index.json").read_bytes())
-    pair = index.get("scheduler")
+    pair = _index(folder).get("scheduler")
     declared = getattr(diffusers, str(pair[1]), None) if isinstance(pair, list) and len(pair) == 2 else None
     if "class" not in wanted or not hasattr(declared, "_backends"):
         return {}
@@ -130,8 +156,11 @@ def _set_scheduler(pipe: Any, wanted: Mapping[str, object]) -> None:
 
 def _scheduler(wanted: Mapping[str, object], config: Mapping[str, object]) -> Any:
     options = dict(wanted)
-    name = str(options.pop("class"))
+    return _scheduler_kind(str(options.pop("class"))).from_config(config, **options)
+
+
+def _scheduler_kind(name: str) -> Any:
     kind = getattr(_diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise EngineError(f"diffusers {diffusers.__version__} has no scheduler “{name}”.", code="bad_weights")
-    return getattr(_diffusers, name).from_config(config, **options)
+    return kind

@@ -1,0 +1,113 @@
+"""What one machine cannot open, another one is given before the run fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from marketplace import dispatch
+from playground import live
+from playground.models import Fault, Prediction
+from tests.predictions import cast
+from tests.workers.house import CARD, Worker
+from workers import drain, session, unfit
+from workers.engine import EngineError
+from workers.unfit import Unfit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def me(transactional_db, monkeypatch) -> Iterator[Worker]:
+    """An engine that lacks what a model needs, which is the first in the queue, and has what another needs."""
+    dispatch.redis_client().flushdb()
+    monkeypatch.setattr(live.state, "PRESENCE_SECONDS", 600)
+    monkeypatch.setattr(unfit, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(drain, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(drain, "_paces", {})
+    worker = Worker()
+    monkeypatch.setattr(session, "_session", worker)
+    monkeypatch.setattr(session, "is_draining", lambda: False)
+    cast.shelve(name="card", recipe=CARD)
+    cast.shelve(name="elsewhere", recipe={"family": "none-of-ours", "weights": ""})
+    yield worker
+    dispatch.redis_client().flushdb()
+    cast.money_is_right()
+
+
+def present(worker: str, **said) -> None:
+    live.report_engine(cast.engine(worker, **said))
+
+
+def sent() -> tuple[Prediction, Prediction]:
+    payer = cast.payer()
+    return cast.submit(payer, model="kiln/elsewhere"), cast.submit(payer, model="kiln/card")
+
+
+def fared(row: Prediction) -> tuple[str, int]:
+    now = cast.again(row)
+    return now.status, now.attempt
+
+
+def test_it_goes_back_for_another_machine_and_is_left_to_it(me):
+    present("there-2-beef")
+    row, good = sent()
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("queued", 1)
+    assert fared(good) == ("succeeded", 1)
+    assert Fault.objects.get().code == "bad_weights"
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("queued", 1)
+    (job,) = cast.claim(worker="there-2-beef")
+    assert (job["id"], job["lane"]) == (row.public_id.hex, cast.LANE)
+
+
+@pytest.mark.parametrize("said", [{"draining": True}, {"worker": "here-9-cafe"}, {"unfit": True}])
+def test_where_no_other_machine_may_it_fails_with_the_reason(me, said):
+    row, good = sent()
+    version = cast.again(row).version.sha256
+    present(**{"worker": "there-2-beef", **said, "unfit": [version] if "unfit" in said else []})
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("failed", 1)
+    assert "no engine family" in cast.again(row).error_message
+    assert fared(good) == ("succeeded", 1)
+
+
+def test_when_the_other_machine_finds_the_same_it_fails(me):
+    present("there-2-beef")
+    row, _ = sent()
+    drain.drain_lane(cast.LANE)
+    present("there-2-beef", unfit=[cast.again(row).version.sha256])
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("failed", 2)
+    assert Fault.objects.count() == 2
+
+
+def test_what_an_engine_of_the_same_machine_says_holds_for_all_of_it(me):
+    row, _ = sent()
+    present("here-9-cafe", unfit=[cast.again(row).version.sha256])
+    present("there-2-beef")
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("queued", 0)
+
+
+def test_after_a_while_it_is_tried_again(me, monkeypatch):
+    me.unfit.note("v")
+    assert me.unfit.names() == ["v"]
+    monkeypatch.setattr(unfit, "UNFIT_SECONDS", -1.0)
+    me.unfit.note("v")
+    assert me.unfit.names() == Unfit("here-3-beef").left(cast.LANE) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_machine"),
+    [
+        (EngineError("damaged", code="bad_weights"), True),
+        (EngineError("never fits", code="out_of_memory"), True),
+        (EngineError("too much at once", code="out_of_memory", retryable=True), False),
+        (EngineError("black", code="unusable_output"), False),
+    ],
+)
+def test_only_what_another_machine_may_do_is_of_the_machine(error, is_of_machine):
+    assert error.is_of_machine is is_of_machine
