@@ -1,6 +1,7 @@
 """The session's servers: one embedded PostgreSQL and Redis for everybody, one whole Vitrine for who asks for `stack`.
 
 The data folder is a fresh one, set before the settings are read; the servers die with pytest, even by `kill -9`.
+With `-n` each process that runs tests has servers and a stack of its own, and nothing is shared but the machine.
 `VITRINE_TEST_FSYNC=1` keeps the session's database crash-safe; the `stack` always is.
 """
 
@@ -34,6 +35,8 @@ from tests.leftovers import pytest_sessionfinish, pytest_terminal_summary, pytes
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_recorded"]
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
+# Where tests run in several processes, these groups are begun first, so that none is still at work when all else is done.
+LONGEST_FIRST = ("stack", "stack/test_chaos", "host/test_dev", "host/test_other_servers", "stack/test_crashes")
 OURS = (
     "DATABASE_URL",
     "REDIS_URL",
@@ -75,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     made_up.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
-    if not config.option.collectonly:
+    if not config.option.collectonly and not _hands_out(config):
         places = Places.configured()
         _session.enter_context(embedded.running(places, durable=os.environ.get("VITRINE_TEST_FSYNC") == "1"))
         with psycopg.connect(
@@ -92,6 +95,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _session.close()
+
+
+def _hands_out(config: pytest.Config) -> bool:
+    """Whether this process runs no test itself: with `-n` others do, each with servers and a folder of its own."""
+    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks are read
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n` a file stays in one process, and so does everything on the `stack`; what takes longest begins first."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    groups = [_group(item) for item in items]
+    for item, group in zip(items, groups, strict=True):
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    ranked = sorted(zip(items, groups, strict=True), key=lambda one: order.get(one[1], len(order)))
+    items[:] = [item for item, _ in ranked]
+
+
+def _group(item: pytest.Item) -> str:
+    if "stack" in getattr(item, "fixturenames", ()):
+        return "stack"
+    return item.path.relative_to(PROJECT / "tests").with_suffix("").as_posix()
 
 
 def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:
