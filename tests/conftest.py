@@ -35,8 +35,14 @@ from tests.leftovers import pytest_sessionfinish, pytest_terminal_summary, pytes
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_recorded"]
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
-# Where tests run in several processes, these groups are begun first, so that none is still at work when all else is done.
-LONGEST_FIRST = ("stack", "stack/test_chaos", "host/test_dev", "host/test_other_servers", "stack/test_crashes")
+# Begun first where tests run in several processes, so that none of these is still at work when all else is done.
+LONGEST_FIRST = (
+    "stack",
+    "stack/test_chaos",
+    "host/test_dev",
+    "host/test_other_servers",
+    "stack/test_crashes",
+)
 OURS = (
     "DATABASE_URL",
     "REDIS_URL",

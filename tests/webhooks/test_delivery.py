@@ -8,7 +8,6 @@ import json
 import threading
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
@@ -19,9 +18,9 @@ from playground.models import Deletion, Delivery, Webhook
 from playground.predictions import delete as deletion
 from playground.webhooks import claims, outcome, postman, signing
 from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed
+from tests.at_once import at_once
 from tests.people.cast import letters, link_in
 from tests.predictions import cast
-from tests.predictions.test_races import at_once
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
 from tests.webhooks.receiver import until
@@ -413,19 +412,7 @@ def test_many_at_once_take_each_delivery_once(transactional_db, ada, receiver):
     hooks = [webhooks.make(ada, url=f"{receiver.url}/{n}") for n in range(4)]
     for hook in hooks:
         webhooks.send_test(hook)
-    taken: list[int] = []
-    start = threading.Barrier(6)
-
-    def work():
-        start.wait(60)
-        taken.extend(one.delivery for one in claims.take(10))
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
+    taken = [one.delivery for some in at_once(*[functools.partial(claims.take, 10)] * 6) for one in some]
     assert sorted(taken) == sorted(Delivery.objects.values_list("pk", flat=True))
 
 

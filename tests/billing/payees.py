@@ -1,0 +1,54 @@
+"""Publishers who are paid, for the tests of money going out: connected or by hand, with earnings that have matured."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+from django.utils import timezone
+
+from billing import ledger, payouts
+from tests.billing.buyers import CENT, USD
+from tests.billing.cast import USAGE, new_workspace
+
+DAY = timedelta(days=1)
+WAYS = {"return_url": "http://127.0.0.1/back", "refresh_url": "http://127.0.0.1/again"}
+LATER = timedelta(days=8)  # everything that is earned now has matured
+
+
+def owner(publisher):
+    return publisher.workspace.memberships.get(role="owner").user
+
+
+def connected(sandbox, publisher, **more):
+    payouts.connect(publisher, by=owner(publisher), country="us", **WAYS)
+    row = payouts.account_of(publisher)
+    sandbox.onboard(row.account_id, **more)
+    return payouts.look(row, now=timezone.now())
+
+
+def earn(publisher, micros, *, payer=None, now=None, share=Decimal("0.8"), own=False):
+    """One run that its buyer paid so much for; its reference."""
+    payer = payer or new_workspace(bought=micros)
+    reference = uuid4()
+    ledger.hold(workspace_id=payer.pk, reference=reference, amount_micros=micros)
+    ledger.capture(
+        reference=reference,
+        amount_micros=micros,
+        share=ledger.Share(publisher.pk, share, own_workspace=own),
+        usage=USAGE,
+        now=now,
+    )
+    return reference
+
+
+def rich(sandbox, publisher, micros=100 * USD):
+    """Earned long ago, and money at Stripe to pay it from."""
+    earn(publisher, micros, now=timezone.now() - LATER)
+    sandbox.add_funds(micros // CENT)
+
+
+def balance(publisher):
+    found = ledger.publisher_balance(publisher.pk)
+    return found.pending_micros, found.payable_micros, found.in_transit_micros, found.paid_out_micros
