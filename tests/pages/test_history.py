@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 import pytest
-from django.utils import timezone
 
 from marketplace import keys
 from marketplace.ids import encode
@@ -63,10 +61,10 @@ def test_who_ran_it(world):
 def test_days(world):
     old, new = world.run(), world.run()
     age(old, 40)
-    today = timezone.now().date()
+    today = new.created_at.date()
     assert ask(world, when="30") == ask(world, when="1") == [new.uid]
     assert ask(world, when="90") == [new.uid, old.uid]
-    long_ago = (today - dt.timedelta(days=40)).isoformat()
+    long_ago = cast.again(old).created_at.date().isoformat()
     assert ask(world, from_=long_ago, to=long_ago) == [old.uid]
     assert ask(world, from_=today.isoformat()) == [new.uid]
     assert ask(world, from_=today.isoformat(), to=long_ago) == []

@@ -159,17 +159,7 @@ def test_a_resting_engine_takes_nothing_new(monkeypatch):
 
 
 def present(worker: str, **changes) -> None:
-    said = {
-        "worker": worker,
-        "lane": cast.LANE,
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": False,
-        "draining": False,
-    }
-    live.report_engine({**said, **changes})
+    live.report_engine(cast.engine(worker, **changes))
 
 
 @pytest.fixture

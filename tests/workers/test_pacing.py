@@ -183,16 +183,7 @@ def test_now_and_then_a_claim_ignores_the_priorities(pace, me):
 def test_what_another_engine_has_loaded_is_left_to_it(pace, me):
     payer = cast.payer()
     row = cast.submit(payer, **CARDS)
-    told: live.Engine = {
-        "worker": "another",
-        "lane": cast.LANE,
-        "loaded": [cast.again(row).version.sha256],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": True,
-        "draining": False,
-    }
+    told = cast.engine("another", loaded=[cast.again(row).version.sha256], busy=True)
     live.report_engine(told)
     assert jobs_of(pace, me) == 0
     move_back(row, created_at=pacing.MOST_PATIENCE_S + 1)
