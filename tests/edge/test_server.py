@@ -18,27 +18,13 @@ import pytest
 from django.db import connection
 
 from playground import predictions
-from tests.edge.web import LIMIT, PROJECT, serving, until
+from tests.edge.web import LIMIT, PROJECT, until
 from tests.live.test_hub import do
 from tests.predictions import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/predictions"
 WAITERS = 300
-
-
-@pytest.fixture
-def web(world):
-    """A web process of the test's own, on its database: for who measures it, ends it, or asks what it remembers."""
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared_web(django_db_setup):
-    """One for the tests to which it is all the same what others asked it before."""
-    with serving() as running:
-        yield running
 
 
 async def wait_for_run(port: int, key: str, model: str) -> dict:
@@ -245,8 +231,8 @@ def test_a_stop_answers_who_waits_and_ends_streams(world, web):
         line.close()
 
 
-def test_a_busy_port_is_an_error(world, web):
-    command = [sys.executable, "-m", "playground.edge.server", "-p", str(web.port)]
+def test_a_busy_port_is_an_error(shared_web):
+    command = [sys.executable, "-m", "playground.edge.server", "-p", str(shared_web.port)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "in use" in done.stderr
