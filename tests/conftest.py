@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -137,10 +138,12 @@ def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that no outgoing connection is given before it is used."""
+    while True:
+        port = random.randrange(10_000, 32_768)  # below those that systems give out by themselves
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
