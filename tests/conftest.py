@@ -225,8 +225,11 @@ def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path, *, si
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One web, control and engine for the whole session, crash-safe, with a folder of their own."""
-    with run_stack(tmp_path_factory.mktemp("stack") / "data") as running:
+    """One web, control and engine for the whole session, crash-safe, with a folder of their own.
+
+    It may tell servers on this machine, so that a test can be one.
+    """
+    with run_stack(tmp_path_factory.mktemp("stack") / "data", OUTBOUND_PRIVATE="loopback") as running:
         yield running
 
 
