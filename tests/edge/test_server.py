@@ -18,9 +18,10 @@ import pytest
 from django.db import connection
 
 from playground import predictions
-from tests.edge.web import LIMIT, PROJECT, until
+from tests.edge.web import LIMIT, PROJECT
 from tests.live.test_hub import do
 from tests.predictions import cast
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/predictions"

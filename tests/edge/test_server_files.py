@@ -10,8 +10,8 @@ import pytest
 
 from playground.models import Asset, Upload
 from tests.edge.test_server import hear
-from tests.edge.web import until
 from tests.examiner import files
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/assets"

@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import Stack, run_stack
-from tests.host.test_supervisor import is_alive, until
+from tests.host.test_supervisor import is_alive
+from tests.until import until
 
 CHILDREN = {"postgres", "redis", "web", "control", "engine"}
 
@@ -99,10 +99,7 @@ def test_killed_children_come_back(again: Stack) -> None:
     for order in (("engine", "control", "web"), ("redis", "postgres")):
         for name in order:
             kill_and_see_it_return(again, name)
-        deadline = time.monotonic() + 120
-        while health(again) != 200:
-            assert time.monotonic() < deadline, f"{order} are back, and it does not work"
-            time.sleep(0.2)
+        until(lambda: health(again) == 200, "it works again", seconds=120)
 
 
 def test_a_second_run_on_the_same_folder_says_so(again: Stack) -> None:

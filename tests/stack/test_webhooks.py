@@ -17,7 +17,8 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.conftest import Stack
 from tests.predictions.cast import SHELVE_CARD
-from tests.webhooks.receiver import Receiver, running, say, until
+from tests.until import until
+from tests.webhooks.receiver import Receiver, running, say
 
 RUN = {"model": "vitrine/card", "input": {"prompt": "a vase", "steps": 1}}
 LET_CLAIMS_RUN_OUT = """

@@ -14,9 +14,9 @@ from playground.models import Delivery, Webhook
 from playground.webhooks import claims, outcome, postman
 from tests.at_once import at_once
 from tests.predictions import cast
+from tests.until import until
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
-from tests.webhooks.receiver import until
 
 
 @pytest.mark.django_db(transaction=True)

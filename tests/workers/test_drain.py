@@ -14,6 +14,7 @@ from marketplace import dispatch
 from playground import live
 from playground.models import Prediction
 from tests.predictions import cast
+from tests.until import until
 from tests.workers.house import CARD, Worker
 from workers import drain, session
 from workers.engine import StepReport
@@ -56,10 +57,7 @@ def listening_engine() -> threading.Thread:
 
 
 def wait_for_listener() -> None:
-    end = time.monotonic() + 60
-    while not dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1]:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1], "somebody listens")
 
 
 def statuses() -> list[str]:
@@ -75,10 +73,7 @@ def test_what_comes_while_an_engine_listens_is_run_without_a_message(messages, m
     thread = listening_engine()
     for _ in range(3):
         row = cast.submit(payer, model="kiln/card")
-        end = time.monotonic() + 60
-        while cast.again(row).status != "succeeded":
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda row=row: cast.again(row).status == "succeeded", "it is run")
     is_over.set()
     thread.join(60)
     assert not thread.is_alive()

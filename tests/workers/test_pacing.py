@@ -16,6 +16,7 @@ from playground import live
 from playground.models import Prediction
 from tests.predictions import cast
 from tests.predictions.cast import move_back
+from tests.until import until
 from tests.workers.house import CARD, Worker
 from workers import drain, pacing, session
 from workers.pacing import Pace
@@ -214,17 +215,14 @@ def test_a_batch_is_stored_beside_the_next_one_and_its_leases_are_kept(me, monke
     made, locked = threading.Event(), threading.Event()
     monkeypatch.setattr(me, "keep", _after(me.keep, made, locked))
     thread.start()
-    assert made.wait(20)
+    assert made.wait(60)
     with transaction.atomic():
         list(Prediction.objects.select_for_update().filter(pk=first[0].pk))
         locked.set()
-        end = time.monotonic() + 20
-        while {cast.again(row).status for row in second} == {"queued"}:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: {cast.again(row).status for row in second} != {"queued"}, "the second batch begins")
         assert cast.again(first[0]).status == "running"
         assert {row.public_id.hex for row in first} <= set(me.kept)
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert {cast.again(row).status for row in [*first, *second]} == {"succeeded"}
     assert me.kept == {}
@@ -245,7 +243,7 @@ def test_what_is_made_is_stored_before_a_run_that_was_lost_before(me, monkeypatc
         yield
 
     def store() -> None:
-        assert begun.wait(20)
+        assert begun.wait(60)
         time.sleep(0.05)  # in which the run would begin if it did not wait
         order.append("stored")
 
@@ -269,6 +267,6 @@ def _after(keep, made: threading.Event, locked: threading.Event):
     def kept(fences) -> None:
         keep(fences)
         made.set()
-        assert locked.wait(20)
+        assert locked.wait(60)
 
     return kept
