@@ -39,10 +39,11 @@ STACK_SECONDS = 240
 # Begun first where tests run in several processes, so that none of these is still at work when all else is done.
 LONGEST_FIRST = (
     "stack",
-    "stack/test_chaos",
-    "host/test_dev",
-    "host/test_other_servers",
-    "stack/test_crashes",
+    "api/test_contract",
+    "engine/test_accelerations",
+    "training/test_scoring",
+    "host/test_supervisor",
+    "host/test_backup",
 )
 OURS = (
     "DATABASE_URL",
@@ -111,19 +112,20 @@ def _hands_out(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n` a file stays in one process, and so does everything on the `stack`; what takes longest begins first."""
+    """With `-n` a file stays in one process, and what takes longest begins first.
+
+    All tests of whole installations are in one process, so that no two of these want the cores at the same time.
+    """
     if not getattr(config.option, "loadgroup", False):
         return
-    groups = [_group(item) for item in items]
-    for item, group in zip(items, groups, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
-    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    ranked = sorted(zip(items, groups, strict=True), key=lambda one: order.get(one[1], len(order)))
-    items[:] = [item for item, _ in ranked]
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: ranks.get(_group(item), len(ranks)))
 
 
 def _group(item: pytest.Item) -> str:
-    if "stack" in getattr(item, "fixturenames", ()):
+    if "stack" in getattr(item, "fixturenames", ()) or hasattr(getattr(item, "module", None), "run_stack"):
         return "stack"
     return item.path.relative_to(PROJECT / "tests").with_suffix("").as_posix()
 
