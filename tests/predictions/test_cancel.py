@@ -18,37 +18,29 @@ def test_canceling_a_waiting_run_is_free(payer):
     assert available(payer) == CREDIT
 
 
+def cost_of_canceling(payer, *, after: int) -> int:
+    """What a run costs that is canceled after so many of its four steps."""
+    row = cast.submit(payer)
+    (job,) = cast.claim()
+    cast.step(job, after)
+    predictions.cancel(row)
+    assert cast.step(job, after + 1) == [job["id"]]
+    return cast.again(row).cost_micros
+
+
 def test_canceling_a_running_one_is_free_some_times_a_day(payer, settings):
     settings.FREE_CANCELS_PER_DAY = 2
-    costs = []
-    for _ in range(4):
-        row = cast.submit(payer)
-        (job,) = cast.claim()
-        cast.step(job, 3)
-        predictions.cancel(row)
-        costs.append(cast.again(row).cost_micros)
-        assert cast.step(job, 4) == [job["id"]]
+    costs = [cost_of_canceling(payer, after=3) for _ in range(4)]
     assert costs == [0, 0, 3_000, 3_000]
     assert available(payer) == CREDIT - 6_000
-    other = cast.payer()
-    row = cast.submit(other)
-    (job,) = cast.claim()
-    cast.step(job, 3)
-    assert predictions.cancel(row).cost_micros == 0
+    assert cost_of_canceling(cast.payer(), after=3) == 0
 
 
 def test_the_allowance_begins_anew_each_day(payer, settings):
     settings.FREE_CANCELS_PER_DAY = 1
-    for expected in (0, 1_000):
-        row = cast.submit(payer)
-        (job,) = cast.claim()
-        cast.step(job, 1)
-        assert predictions.cancel(row).cost_micros == expected
+    assert [cost_of_canceling(payer, after=1) for _ in range(2)] == [0, 1_000]
     Prediction.objects.update(finished_at=timezone.now() - later(days=1))
-    row = cast.submit(payer)
-    (job,) = cast.claim()
-    cast.step(job, 1)
-    assert predictions.cancel(row).cost_micros == 0
+    assert cost_of_canceling(payer, after=1) == 0
 
 
 def test_a_running_one_that_made_no_step_is_free(payer, settings):
