@@ -86,7 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
     made_up.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
-    if not config.option.collectonly and not _hands_out(config):
+    if _hands_out(config):
+        del os.environ["DJANGO_SETTINGS_MODULE"]  # what it hands on: each chooses a folder before settings are read
+        return
+    if not config.option.collectonly:
         places = Places.configured()
         _session.enter_context(embedded.running(places, durable=os.environ.get("VITRINE_TEST_FSYNC") == "1"))
         with psycopg.connect(
