@@ -87,7 +87,8 @@ def pytest_configure(config: pytest.Config) -> None:
     made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
     if _hands_out(config):
-        del os.environ["DJANGO_SETTINGS_MODULE"]  # what it hands on: each chooses a folder before settings are read
+        # Not handed on: who runs tests chooses a folder of its own before settings are read.
+        del os.environ["DJANGO_SETTINGS_MODULE"]
         return
     if not config.option.collectonly:
         places = Places.configured()
@@ -113,18 +114,19 @@ def _hands_out(config: pytest.Config) -> bool:
     return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the marks are read
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """With `-n` a file stays in one process, and what takes longest begins first.
 
     All tests of whole installations are in one process, so that no two of these want the cores at the same time.
     """
-    if not getattr(config.option, "loadgroup", False):
-        return
-    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: ranks.get(_group(item), len(ranks)))
+    groups = {item: _group(item) for item in items} if getattr(config.option, "loadgroup", False) else {}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    yield  # the marks are read, and pytest-django has its order
+    if groups:
+        ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: ranks.get(groups[item], len(ranks)))
 
 
 def _group(item: pytest.Item) -> str:
