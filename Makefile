@@ -45,10 +45,12 @@ run: $(VENV)/.made
 	$(call install,engine)
 	@exec $(BIN)/python manage.py dev
 
+# Which test goes to which process: tests/conftest.py.
 TESTERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
+PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 test: $(VENV)/.made
 	$(call install,dev)
-	@$(BIN)/python -m pytest -n $(TESTERS)
+	@$(PYTEST)
 
 check: $(VENV)/.made
 	$(call install,dev)
@@ -56,7 +58,7 @@ check: $(VENV)/.made
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(TESTERS)
+	$(PYTEST)
 
 format: $(VENV)/.made
 	$(call install,dev)
