@@ -47,7 +47,7 @@ run: $(VENV)/.made
 
 # Which test goes to which process: tests/conftest.py.
 TESTERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
-PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --no-loadscope-reorder
 test: $(VENV)/.made
 	$(call install,dev)
 	@$(PYTEST)

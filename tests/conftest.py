@@ -36,14 +36,16 @@ from tests.leftovers import pytest_sessionfinish, pytest_terminal_summary, pytes
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_recorded"]
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
+# Tests of whole installations: in one process, so that no two of these want the cores at the same time.
+WHOLE = ("stack/", "host/test_dev.py", "host/test_other_servers.py", "api/test_over_http.py")
 # Begun first where tests run in several processes, so that none of these is still at work when all else is done.
 LONGEST_FIRST = (
-    "stack",
-    "api/test_contract",
-    "engine/test_accelerations",
-    "training/test_scoring",
-    "host/test_supervisor",
-    "host/test_backup",
+    "whole",
+    "api/test_contract.py",
+    "engine/test_accelerations.py",
+    "training/test_scoring.py",
+    "host/test_supervisor.py",
+    "host/test_backup.py",
 )
 OURS = (
     "DATABASE_URL",
@@ -114,25 +116,29 @@ def _hands_out(config: pytest.Config) -> bool:
     return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """With `-n` a file stays in one process, and what takes longest begins first.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n` a file stays in one process, and so do all tests of whole installations."""
+    from xdist.scheduler import LoadFileScheduling
 
-    All tests of whole installations are in one process, so that no two of these want the cores at the same time.
-    """
-    groups = {item: _group(item) for item in items} if getattr(config.option, "loadgroup", False) else {}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    yield  # the marks are read, and pytest-django has its order
-    if groups:
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # pytest-django has its order before
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n` what takes longest begins first."""
+    if hasattr(config, "workerinput"):
         ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: ranks.get(groups[item], len(ranks)))
+        items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
 
 
-def _group(item: pytest.Item) -> str:
-    if "stack" in getattr(item, "fixturenames", ()) or hasattr(getattr(item, "module", None), "run_stack"):
-        return "stack"
-    return item.path.relative_to(PROJECT / "tests").with_suffix("").as_posix()
+def _group(nodeid: str) -> str:
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return "whole" if path.startswith(WHOLE) else path
 
 
 def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:

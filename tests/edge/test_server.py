@@ -206,14 +206,17 @@ def test_a_slow_reader_does_not_fill_the_memory(world, web):
 
 
 def test_a_stop_answers_who_waits_and_ends_streams(world, web):
-    row = cast.submit(world.ada)
+    body = json.dumps({"model": world.model, "input": {"prompt": "a vase"}})
+    mine = {"X-API-Key": world.ada_key, "Content-Type": "application/json"}
+    status, _, said = web.ask("POST", PATH, body.encode(), **mine)  # loads what the first request does
+    assert status == 201
+    uid = json.loads(said)["id"]
     stream = web.open()
     stream.sendall(
-        f"GET {PATH}/{row.uid}/events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
+        f"GET {PATH}/{uid}/events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
     )
     assert b"data: " in hear(stream, b"data: ")
     waiting = web.open()
-    body = json.dumps({"model": world.model, "input": {"prompt": "a vase"}})
     waiting.sendall(
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\nPrefer: wait=60\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
