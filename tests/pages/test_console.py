@@ -45,19 +45,25 @@ def signed_in_operator(client: Client) -> Client:
 def engine(world, worker: str = "kiln-7-beef", **said) -> None:
     """An engine of the lane is there, and has the world's model loaded."""
     version = cast.Publisher.objects.get(name="kiln").listings.get().default_version.sha256
-    known = cast.engine(
-        worker,
-        loaded=[version],
-        stopping=False,
-        since=time.time() - 7200,
-        busy_since=None,
-        sizes={version: 3 * GIB},
-        load_times_s={version: 2.5},
-        used_bytes=4 * GIB,
-        budget_bytes=8 * GIB,
-        loads=5,
-        evictions=2,
-    )
+    known: live.Engine = {
+        "worker": worker,
+        "lane": cast.LANE,
+        "loaded": [version],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": False,
+        "draining": False,
+        "stopping": False,
+        "since": time.time() - 7200,
+        "busy_since": None,
+        "sizes": {version: 3 * GIB},
+        "load_times_s": {version: 2.5},
+        "used_bytes": 4 * GIB,
+        "budget_bytes": 8 * GIB,
+        "loads": 5,
+        "evictions": 2,
+    }
     live.report_engine({**known, **said})  # type: ignore[typeddict-item]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from billing import ledger
 from marketplace import catalog, keys
 from marketplace.models import Publisher, Workspace
-from playground import live, predictions
+from playground import predictions
 from playground.models import Prediction
 from playground.predictions import work
 
@@ -158,21 +158,6 @@ def fail(job: work.Job, *, retryable: bool = False) -> bool:
     return work.fail(
         id=job["id"], fence=job["fence"], code="broken", message="It broke.", retryable=retryable, logs=["oh"]
     )
-
-
-def engine(worker: str = "worker", **changes: object) -> live.Engine:
-    """What an engine of the lane says of itself that has nothing loaded and nothing to do, with other values."""
-    said: live.Engine = {
-        "worker": worker,
-        "lane": LANE,
-        "loaded": [],
-        "loading": None,
-        "loading_expected_s": None,
-        "loading_elapsed_s": None,
-        "busy": False,
-        "draining": False,
-    }
-    return {**said, **changes}  # type: ignore[typeddict-item]
 
 
 def release(job: work.Job) -> bool:

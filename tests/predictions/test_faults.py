@@ -289,7 +289,17 @@ def test_who_was_lost_with_the_database_was_not_ended_by_its_run(payer):
 
 
 def engine_that(worker: str, *, stopping: bool) -> live.Engine:
-    return cast.engine(worker, busy=True, draining=stopping, stopping=stopping)
+    return {
+        "worker": worker,
+        "lane": cast.LANE,
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": True,
+        "draining": stopping,
+        "stopping": stopping,
+    }
 
 
 def test_a_worker_that_lives_was_not_ended_by_its_run(payer):

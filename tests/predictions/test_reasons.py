@@ -6,7 +6,21 @@ import pytest
 
 from playground import predictions
 from playground.predictions.find import Place
-from tests.predictions import cast
+
+
+def engine(**changes):
+    said = {
+        "worker": "w",
+        "lane": "cpu",
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": False,
+        "draining": False,
+    }
+    return {**said, **changes}
+
 
 LOADING = {"loading": "daylight", "loading_elapsed_s": 60.0}
 
@@ -15,17 +29,13 @@ LOADING = {"loading": "daylight", "loading_elapsed_s": 60.0}
     ("ahead", "engines", "reason"),
     [
         (0, [], "No worker is running on lane cpu. The run starts when one is there."),
-        (
-            3,
-            [cast.engine(draining=True)],
-            "No worker is running on lane cpu. The run starts when one is there.",
-        ),
-        (0, [cast.engine()], "Next in line."),
-        (1, [cast.engine()], "1 ahead of you."),
-        (5, [cast.engine(), cast.engine(**LOADING)], "5 ahead of you."),
-        (5, [cast.engine(**LOADING)], "Loading weights, about 1 s."),
-        (0, [cast.engine(loading="daylight")], "Loading weights, about 20 s."),
-        (0, [cast.engine(loading="daylight", loading_expected_s=7.0)], "Loading weights, about 7 s."),
+        (3, [engine(draining=True)], "No worker is running on lane cpu. The run starts when one is there."),
+        (0, [engine()], "Next in line."),
+        (1, [engine()], "1 ahead of you."),
+        (5, [engine(), engine(**LOADING)], "5 ahead of you."),
+        (5, [engine(**LOADING)], "Loading weights, about 1 s."),
+        (0, [engine(loading="daylight")], "Loading weights, about 20 s."),
+        (0, [engine(loading="daylight", loading_expected_s=7.0)], "Loading weights, about 7 s."),
     ],
 )
 def test_reasons(ahead, engines, reason):
@@ -45,12 +55,12 @@ def test_reasons(ahead, engines, reason):
     ],
 )
 def test_a_long_queue_has_an_estimate(ahead, typical_ms, engines, said):
-    working = [cast.engine() for _ in range(engines)]
+    working = [engine() for _ in range(engines)]
     assert predictions.waiting(Place(ahead, "cpu", typical_ms), working) == said
 
 
 def test_what_may_not_run_yet_says_when_it_may():
-    assert predictions.waiting(Place(0, "cpu", 0, again_s=7.2), [cast.engine()]) == "Next try within 10 s."
+    assert predictions.waiting(Place(0, "cpu", 0, again_s=7.2), [engine()]) == "Next try within 10 s."
     paused = Place(3, "cpu", 0, again_s=7.2, paused_s=240)
     said = "This model ended several workers, so it is paused. The run goes on within 4 min."
-    assert predictions.waiting(paused, [cast.engine()]) == said
+    assert predictions.waiting(paused, [engine()]) == said

@@ -14,7 +14,6 @@ from marketplace import dispatch
 from playground import live
 from playground.models import Prediction
 from tests.predictions import cast
-from tests.until import until
 from tests.workers.house import CARD, Worker
 from workers import drain, session
 from workers.engine import StepReport
@@ -57,7 +56,10 @@ def listening_engine() -> threading.Thread:
 
 
 def wait_for_listener() -> None:
-    until(lambda: dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1], "somebody listens")
+    end = time.monotonic() + 60
+    while not dispatch.redis_client().pubsub_numsub(f"hints:{cast.LANE}")[0][1]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def statuses() -> list[str]:
@@ -73,7 +75,10 @@ def test_what_comes_while_an_engine_listens_is_run_without_a_message(messages, m
     thread = listening_engine()
     for _ in range(3):
         row = cast.submit(payer, model="kiln/card")
-        until(lambda row=row: cast.again(row).status == "succeeded", "it is run")
+        end = time.monotonic() + 60
+        while cast.again(row).status != "succeeded":
+            assert time.monotonic() < end
+            time.sleep(0.02)
     is_over.set()
     thread.join(60)
     assert not thread.is_alive()
@@ -155,7 +160,17 @@ def test_a_resting_engine_takes_nothing_new(monkeypatch):
 
 
 def present(worker: str, **changes) -> None:
-    live.report_engine(cast.engine(worker, **changes))
+    said = {
+        "worker": worker,
+        "lane": cast.LANE,
+        "loaded": [],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": False,
+        "draining": False,
+    }
+    live.report_engine({**said, **changes})
 
 
 @pytest.fixture

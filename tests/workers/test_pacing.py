@@ -16,7 +16,6 @@ from playground import live
 from playground.models import Prediction
 from tests.predictions import cast
 from tests.predictions.cast import move_back
-from tests.until import until
 from tests.workers.house import CARD, Worker
 from workers import drain, pacing, session
 from workers.pacing import Pace
@@ -184,7 +183,16 @@ def test_now_and_then_a_claim_ignores_the_priorities(pace, me):
 def test_what_another_engine_has_loaded_is_left_to_it(pace, me):
     payer = cast.payer()
     row = cast.submit(payer, **CARDS)
-    told = cast.engine("another", loaded=[cast.again(row).version.sha256], busy=True)
+    told: live.Engine = {
+        "worker": "another",
+        "lane": cast.LANE,
+        "loaded": [cast.again(row).version.sha256],
+        "loading": None,
+        "loading_expected_s": None,
+        "loading_elapsed_s": None,
+        "busy": True,
+        "draining": False,
+    }
     live.report_engine(told)
     assert jobs_of(pace, me) == 0
     move_back(row, created_at=pacing.MOST_PATIENCE_S + 1)
@@ -215,14 +223,17 @@ def test_a_batch_is_stored_beside_the_next_one_and_its_leases_are_kept(me, monke
     made, locked = threading.Event(), threading.Event()
     monkeypatch.setattr(me, "keep", _after(me.keep, made, locked))
     thread.start()
-    assert made.wait(60)
+    assert made.wait(20)
     with transaction.atomic():
         list(Prediction.objects.select_for_update().filter(pk=first[0].pk))
         locked.set()
-        until(lambda: {cast.again(row).status for row in second} != {"queued"}, "the second batch begins")
+        end = time.monotonic() + 20
+        while {cast.again(row).status for row in second} == {"queued"}:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         assert cast.again(first[0]).status == "running"
         assert {row.public_id.hex for row in first} <= set(me.kept)
-    thread.join(60)
+    thread.join(20)
     assert not thread.is_alive()
     assert {cast.again(row).status for row in [*first, *second]} == {"succeeded"}
     assert me.kept == {}
@@ -243,7 +254,7 @@ def test_what_is_made_is_stored_before_a_run_that_was_lost_before(me, monkeypatc
         yield
 
     def store() -> None:
-        assert begun.wait(60)
+        assert begun.wait(20)
         time.sleep(0.05)  # in which the run would begin if it did not wait
         order.append("stored")
 
@@ -267,6 +278,6 @@ def _after(keep, made: threading.Event, locked: threading.Event):
     def kept(fences) -> None:
         keep(fences)
         made.set()
-        assert locked.wait(60)
+        assert locked.wait(20)
 
     return kept
