@@ -2,6 +2,7 @@
 #
 # PYTHON       the interpreter, 3.11 or newer (python3 when it is new enough, else python3.13, 3.12 or 3.11 on PATH)
 # TORCH_INDEX  the package index to take torch from, e.g. PyTorch's CPU or CUDA index (PyPI by default)
+# TESTERS      how many processes run the tests (one for each core, four at most)
 # HOST PORT VITRINE_DATA and every other setting: see the top of marketplace/settings.py
 
 SHELL := /bin/sh
@@ -44,9 +45,12 @@ run: $(VENV)/.made
 	$(call install,engine)
 	@exec $(BIN)/python manage.py dev
 
+# Which test goes to which process: tests/conftest.py.
+TESTERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
+PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --no-loadscope-reorder
 test: $(VENV)/.made
 	$(call install,dev)
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 check: $(VENV)/.made
 	$(call install,dev)
@@ -54,7 +58,7 @@ check: $(VENV)/.made
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(VENV)/.made
 	$(call install,dev)

@@ -1,6 +1,7 @@
 """The session's servers: one embedded PostgreSQL and Redis for everybody, one whole Vitrine for who asks for `stack`.
 
 The data folder is a fresh one, set before the settings are read; the servers die with pytest, even by `kill -9`.
+With `-n` each process that runs tests has servers and a stack of its own, and nothing is shared but the machine.
 `VITRINE_TEST_FSYNC=1` keeps the session's database crash-safe; the `stack` always is.
 """
 
@@ -10,6 +11,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -34,6 +36,17 @@ from tests.leftovers import pytest_sessionfinish, pytest_terminal_summary, pytes
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_recorded"]
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
+# Tests of whole installations: in one process, so that no two of these want the cores at the same time.
+WHOLE = ("stack/", "host/test_dev.py", "host/test_other_servers.py", "api/test_over_http.py")
+# Begun first where tests run in several processes, so that none of these is still at work when all else is done.
+LONGEST_FIRST = (
+    "whole",
+    "api/test_contract.py",
+    "engine/test_accelerations.py",
+    "training/test_scoring.py",
+    "host/test_supervisor.py",
+    "host/test_backup.py",
+)
 OURS = (
     "DATABASE_URL",
     "REDIS_URL",
@@ -75,6 +88,10 @@ def pytest_configure(config: pytest.Config) -> None:
     made_up.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     made_up.load_profile("unhurried")
     sys.addaudithook(_refuse_distant)
+    if _hands_out(config):
+        # Not handed on: who runs tests chooses a folder of its own before settings are read.
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+        return
     if not config.option.collectonly:
         places = Places.configured()
         _session.enter_context(embedded.running(places, durable=os.environ.get("VITRINE_TEST_FSYNC") == "1"))
@@ -94,6 +111,36 @@ def pytest_unconfigure() -> None:
     _session.close()
 
 
+def _hands_out(config: pytest.Config) -> bool:
+    """Whether this process runs no test itself: with `-n` others do, each with servers and a folder of its own."""
+    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n` a file stays in one process, and so do all tests of whole installations."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # pytest-django has its order before
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n` what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
+
+
+def _group(nodeid: str) -> str:
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return "whole" if path.startswith(WHOLE) else path
+
+
 def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:
     """Tests reach this machine only."""
     if event != "socket.connect" or args[0].family not in {socket.AF_INET, socket.AF_INET6}:
@@ -104,10 +151,12 @@ def _refuse_distant(event: str, args: tuple[Any, ...]) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that no outgoing connection is given before it is used."""
+    while True:
+        port = random.randrange(10_000, 32_768)  # below those that systems give out by themselves
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
@@ -189,8 +238,11 @@ def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path, *, si
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One web, control and engine for the whole session, crash-safe, with a folder of their own."""
-    with run_stack(tmp_path_factory.mktemp("stack") / "data") as running:
+    """One web, control and engine for the whole session, crash-safe, with a folder of their own.
+
+    It may tell servers on this machine, so that a test can be one.
+    """
+    with run_stack(tmp_path_factory.mktemp("stack") / "data", OUTBOUND_PRIVATE="loopback") as running:
         yield running
 
 

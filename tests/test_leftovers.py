@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parent.parent
+LEFT = "def test_left(tmp_path):\n    (tmp_path / 'a').open('w')"
 CIRCLE = """
 class Holder: pass
 
@@ -23,17 +24,18 @@ def test_innocent():
 
 
 @pytest.mark.parametrize(
-    ("source", "ends"),
+    ("source", "ends", "more"),
     [
-        ("def test_left(tmp_path):\n    (tmp_path / 'a').open('w')", 1),
-        ("import socket\ndef test_left():\n    socket.socket()", 1),
-        (CIRCLE, 1),
-        ("def test_closed(tmp_path):\n    (tmp_path / 'a').open('w').close()", 0),
-        ("import warnings\ndef test_other():\n    warnings.warn('unclosed mind', ResourceWarning)", 0),
+        (LEFT, 1, ()),
+        (LEFT, 1, ("-n", "1")),
+        ("import socket\ndef test_left():\n    socket.socket()", 1, ()),
+        (CIRCLE, 1, ()),
+        ("def test_closed(tmp_path):\n    (tmp_path / 'a').open('w').close()", 0, ()),
+        ("import warnings\ndef test_other():\n    warnings.warn('unclosed mind', ResourceWarning)", 0, ()),
     ],
-    ids=["file", "socket", "found by another", "closed", "another warning"],
+    ids=["file", "file in another process", "socket", "found by another", "closed", "another warning"],
 )
-def test_what_is_left_open_fails_the_run(tmp_path, source, ends):
+def test_what_is_left_open_fails_the_run(tmp_path, source, ends, more):
     (tmp_path / "test_some.py").write_text(source)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = default\n")
     command = [
@@ -47,7 +49,7 @@ def test_what_is_left_open_fails_the_run(tmp_path, source, ends):
         str(tmp_path / "pytest.ini"),
     ]
     done = subprocess.run(
-        [*command, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+        [*command, *more, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == ends, done.stdout
     assert " failed" not in done.stdout

@@ -20,7 +20,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, load_all_checks
 
 from tests.conftest import free_port
-from tests.edge.web import accepts, until
+from tests.edge.web import accepts
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROJECT = Path(__file__).resolve().parent.parent.parent

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Barrier, Thread
 from uuid import uuid4
 
-from django.db import connections
 from django.utils import timezone
 
 from billing import arrivals, ledger, topups
@@ -14,6 +12,7 @@ from billing.credit_rows import StripeEvent, TopUp
 from billing.gateway import calls, events
 from billing.topups import Plan, automatic
 from marketplace.models import Outbox
+from tests.at_once import at_once
 from tests.billing.cast import USAGE
 
 USD = 1_000_000
@@ -86,22 +85,7 @@ def charge_of(row):
 
 
 def in_parallel(acts):
-    """Do all of them at the same time, each on a connection of its own; what one raises is raised."""
-    start, raised = Barrier(len(acts)), []
-
-    def one(act):
-        try:
-            start.wait()
-            act()
-        except Exception as error:
-            raised.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [Thread(target=one, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Do all of them at the same time; what the first one raised is raised."""
+    raised = [one for one in at_once(*acts) if isinstance(one, Exception)]
     if raised:
         raise raised[0]

@@ -7,9 +7,7 @@ import inspect
 import re
 import textwrap
 import typing
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 import stripe
@@ -18,6 +16,7 @@ import typing_extensions
 from billing.sandbox import forms, params, rooms, table
 from billing.sandbox.refusals import Refused
 from billing.sandbox.serving import handlers
+from tests.at_once import at_once
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CALL = re.compile(r"\.(v[12])\.([a-z_]+(?:\.[a-z_]+)+)\(")
@@ -36,7 +35,7 @@ def test_the_table_is_whole():
 
 def test_first_requests_that_come_at_once_read_the_library_once(monkeypatch):
     """Python 3.11 raises SystemError now and then where several threads parse."""
-    parse, at_it, most, start = ast.parse, [], [], Barrier(6)
+    parse, at_it, most = ast.parse, [], []
 
     def parsed(source):
         at_it.append(source)
@@ -46,15 +45,10 @@ def test_first_requests_that_come_at_once_read_the_library_once(monkeypatch):
         finally:
             at_it.remove(source)
 
-    def first(_):
-        start.wait()
-        return len(table.operations())
-
     known = len(table.operations())
     table._operations.cache_clear()
     monkeypatch.setattr(table.ast, "parse", parsed)
-    with ThreadPoolExecutor(6) as pool:
-        assert set(pool.map(first, range(6))) == {known}
+    assert [len(found) for found in at_once(*[table.operations] * 6)] == [known] * 6
     assert max(most) == 1
 
 

@@ -38,7 +38,7 @@ def listener(settings):
 
     with Listener(("127.0.0.1", 0), Handler) as server:
         server.heard = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         settings.STRIPE_SANDBOX_URL = f"http://127.0.0.1:{server.server_port}"
         yield server
         server.shutdown()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import importlib
-import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from django.core import mail
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from billing import ledger, low_balance, usage
 from billing.models import LowBalance, UsageDay, UsageRecord
 from billing.usage import Group, Sums
 from marketplace.models import Membership, Outbox, User
+from tests.at_once import at_once
 from tests.billing.cast import new_publisher, new_workspace
 
 
@@ -138,22 +138,15 @@ def test_many_settle_at_once_and_every_run_is_counted():
     share = ledger.Share(maker.pk, Decimal("0.8"))
 
     def work(number: int) -> None:
-        try:
-            for n in range(12):
-                reference = uuid4()
-                said = ledger.Usage(model=f"maker/{n % 2}", status="succeeded", key_id=number % 3)
-                with transaction.atomic():
-                    ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=100)
-                with transaction.atomic():
-                    ledger.capture(reference=reference, amount_micros=60, share=share, usage=said)
-        finally:
-            connections.close_all()
+        for n in range(12):
+            reference = uuid4()
+            said = ledger.Usage(model=f"maker/{n % 2}", status="succeeded", key_id=number % 3)
+            with transaction.atomic():
+                ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=100)
+            with transaction.atomic():
+                ledger.capture(reference=reference, amount_micros=60, share=share, usage=said)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(*[functools.partial(work, number) for number in range(8)]) == [None] * 8
     today = timezone.now().astimezone(UTC).date()
     days = usage.by(
         workspace.pk, Group.DAY, today - timedelta(1), today

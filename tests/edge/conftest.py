@@ -1,4 +1,7 @@
-"""Ada, Mal and a vase, in committed rows: the edge looks at them from threads and processes of its own."""
+"""Ada, Mal and a vase, in committed rows: the edge looks at them from threads and processes of its own.
+
+Imports are in the fixtures: this file is read before Django is set up.
+"""
 
 from __future__ import annotations
 
@@ -32,3 +35,21 @@ def world(transactional_db):
     _, mal_key = keys.make(mal, name="Mal's")
     yield World(ada, mal, ada_key, mal_key, cast.shelve())
     redis_client().flushdb()
+
+
+@pytest.fixture
+def web(world):
+    """A web process of the test's own, on its database: for who measures it, ends it, or asks what it remembers."""
+    from tests.edge.web import serving
+
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def shared_web(django_db_setup):
+    """One for the tests to which it is all the same what others asked it before."""
+    from tests.edge.web import serving
+
+    with serving() as running:
+        yield running

@@ -17,8 +17,9 @@ from twisted.internet.testing import StringTransport
 
 from playground.edge import connection
 from tests.edge.asgi import run
-from tests.edge.web import serving, until
+from tests.edge.web import serving
 from tests.live.test_hub import do
+from tests.until import until
 
 POST = b"POST /api/v1/predictions HTTP/1.1\r\nHost: localhost\r\n"
 HIDDEN = b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

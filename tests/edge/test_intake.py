@@ -13,8 +13,8 @@ from playground.edge import intake
 from playground.models import Prediction
 from tests.edge.asgi import ask, begin, run
 from tests.edge.test_socket import sign_in
-from tests.edge.web import until
 from tests.live.test_hub import do
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/predictions"

@@ -18,27 +18,14 @@ import pytest
 from django.db import connection
 
 from playground import predictions
-from tests.edge.web import LIMIT, PROJECT, serving, until
+from tests.edge.web import LIMIT, PROJECT
 from tests.live.test_hub import do
 from tests.predictions import cast
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/predictions"
 WAITERS = 300
-
-
-@pytest.fixture
-def web(world):
-    """A web process of the test's own, on its database: for who measures it, ends it, or asks what it remembers."""
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared_web(django_db_setup):
-    """One for the tests to which it is all the same what others asked it before."""
-    with serving() as running:
-        yield running
 
 
 async def wait_for_run(port: int, key: str, model: str) -> dict:
@@ -219,14 +206,17 @@ def test_a_slow_reader_does_not_fill_the_memory(world, web):
 
 
 def test_a_stop_answers_who_waits_and_ends_streams(world, web):
-    row = cast.submit(world.ada)
+    body = json.dumps({"model": world.model, "input": {"prompt": "a vase"}})
+    mine = {"X-API-Key": world.ada_key, "Content-Type": "application/json"}
+    status, _, said = web.ask("POST", PATH, body.encode(), **mine)  # loads what the first request does
+    assert status == 201
+    uid = json.loads(said)["id"]
     stream = web.open()
     stream.sendall(
-        f"GET {PATH}/{row.uid}/events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
+        f"GET {PATH}/{uid}/events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\n\r\n".encode()
     )
     assert b"data: " in hear(stream, b"data: ")
     waiting = web.open()
-    body = json.dumps({"model": world.model, "input": {"prompt": "a vase"}})
     waiting.sendall(
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {world.ada_key}\r\nPrefer: wait=60\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
@@ -245,8 +235,8 @@ def test_a_stop_answers_who_waits_and_ends_streams(world, web):
         line.close()
 
 
-def test_a_busy_port_is_an_error(world, web):
-    command = [sys.executable, "-m", "playground.edge.server", "-p", str(web.port)]
+def test_a_busy_port_is_an_error(shared_web):
+    command = [sys.executable, "-m", "playground.edge.server", "-p", str(shared_web.port)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "in use" in done.stderr

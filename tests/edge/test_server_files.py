@@ -9,11 +9,9 @@ import time
 import pytest
 
 from playground.models import Asset, Upload
-from tests.edge.test_server import hear, shared_web, web
-from tests.edge.web import until
+from tests.edge.test_server import hear
 from tests.examiner import files
-
-__all__ = ["shared_web", "web"]
+from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/assets"

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from marketplace.host import supervisor as supervisors
 from marketplace.host.child import Child, end_survivors
 from marketplace.host.places import HostProblem, Places
 from marketplace.host.run import say
@@ -45,6 +46,8 @@ def child(name: str, data: Path, *more: str, orphaned: signal.Signals = signal.S
 def main(data: Path, *kinds: str) -> None:
     places = Places.at(data)
     places.prepare()
+    if "stubborn" in kinds:  # who will not end need not be waited for as long as who may
+        supervisors.WORKERS_GRACE_SECONDS = 1.0
     with sole(places):
         end_survivors(places, say)
         with Supervisor(places, say) as supervisor, contextlib.suppress(Stopped):

@@ -6,14 +6,15 @@ import http.client
 import os
 import signal
 import stat
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import Stack, run_stack
-from tests.host.test_supervisor import is_alive, until
+from tests.host.test_supervisor import is_alive
+from tests.until import until
 
 CHILDREN = {"postgres", "redis", "web", "control", "engine"}
 
@@ -71,13 +72,19 @@ def test_it_starts_and_says_how_to_get_in(data: Path) -> None:
         until(lambda: not [pid for pid in below if is_alive(pid)], "everything ends")
 
 
-def test_a_killed_supervisor_leaves_nothing_and_starts_again(data: Path) -> None:
+@pytest.fixture(scope="module")
+def again(data: Path) -> Iterator[Stack]:
+    """The run after one whose supervisor was killed, on the same folder."""
     with run_stack(data) as stack:
         below = descendants(stack.pid)
         os.kill(stack.pid, signal.SIGKILL)
         until(lambda: not [pid for pid in below if is_alive(pid)], "everything ends")
     with run_stack(data) as stack:
-        assert health(stack) == 200
+        yield stack
+
+
+def test_a_killed_supervisor_leaves_nothing_and_starts_again(again: Stack) -> None:
+    assert health(again) == 200
 
 
 def kill_and_see_it_return(stack: Stack, name: str) -> None:
@@ -88,16 +95,15 @@ def kill_and_see_it_return(stack: Stack, name: str) -> None:
     until(lambda: stack.pid_of(name) != pid and is_alive(stack.pid_of(name)), f"{name} is back")
 
 
-def test_killed_children_come_back_and_a_second_run_on_the_same_folder_says_so(data: Path) -> None:
-    with run_stack(data) as stack:
-        for order in (("engine", "control", "web"), ("redis", "postgres")):
-            for name in order:
-                kill_and_see_it_return(stack, name)
-            deadline = time.monotonic() + 120
-            while health(stack) != 200:
-                assert time.monotonic() < deadline, f"{order} are back, and it does not work"
-                time.sleep(0.2)
-        refused = pytest.raises(pytest.fail.Exception, match=f"in use by another run .process {stack.pid}")
-        with refused, run_stack(data):
-            pass
-        assert health(stack) == 200
+def test_killed_children_come_back(again: Stack) -> None:
+    for order in (("engine", "control", "web"), ("redis", "postgres")):
+        for name in order:
+            kill_and_see_it_return(again, name)
+        until(lambda: health(again) == 200, "it works again", seconds=120)
+
+
+def test_a_second_run_on_the_same_folder_says_so(again: Stack) -> None:
+    refused = pytest.raises(pytest.fail.Exception, match=f"in use by another run .process {again.pid}")
+    with refused, run_stack(again.data):
+        pass
+    assert health(again) == 200

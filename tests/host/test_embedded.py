@@ -19,7 +19,8 @@ from marketplace.host import embedded
 from marketplace.host.child import Running, stop_all
 from marketplace.host.places import ROLE, HostProblem, Places, make_private
 from marketplace.host.supervisor import Supervisor
-from tests.host.test_supervisor import is_alive, until
+from tests.host.test_supervisor import is_alive
+from tests.until import until
 
 
 @pytest.fixture(scope="module")

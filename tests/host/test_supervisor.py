@@ -8,23 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from marketplace.host import process
+from tests.until import until
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    """Wait for it; 30 s are far beyond what anything here takes."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:

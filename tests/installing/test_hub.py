@@ -116,7 +116,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     )  # which the engine sets for itself
     state = Hub()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(state)) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+        threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
         state.url = f"http://127.0.0.1:{made.server_address[1]}"
         yield state
         state.is_over.set()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from marketplace.models import Membership, Publisher
 from playground import assets, predictions
 from playground.models import Asset, Example, Prediction
 from playground.predictions.sweep import forget_inputs
+from tests.at_once import at_once
 from tests.pages.world import person
 from tests.predictions import cast
 
@@ -148,20 +147,6 @@ def test_pinned_at_once_it_is_one_example():
     row = cast.submit(house, model=world.model)
     cast.succeed(cast.claim()[0])
     row = cast.again(row)
-    faults = []
-
-    def pin():
-        try:
-            predictions.pin(cast.again(row), by=None)
-        except Exception as error:
-            faults.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=pin) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
+    pinned = at_once(*[lambda: predictions.pin(cast.again(row), by=None)] * 6)
+    assert [one for one in pinned if isinstance(one, Exception)] == []
     assert Example.objects.count() == 1

@@ -6,11 +6,10 @@ import html
 import json
 import re
 from decimal import Decimal
-from threading import Barrier, Thread
+from functools import partial
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from billing import ledger, receipts, usage
@@ -20,6 +19,7 @@ from playground import refunds, webhooks
 from playground.models import Delivery, Prediction
 from playground.predictions import delete as deletion
 from playground.webhooks import events
+from tests.at_once import at_once
 from tests.pages.test_access import INLINE
 from tests.predictions import cast
 
@@ -287,24 +287,17 @@ def test_a_deleted_run_is_given_back_too(world, boss, pia):
 
 @pytest.mark.django_db(transaction=True)
 def test_who_gives_back_at_once_gives_no_more_than_there_was(world, boss):
-    row, barrier, said = world.made(), Barrier(6), []
+    row = world.made()
 
-    def click() -> None:
-        barrier.wait()
+    def click() -> str:
         try:
             give(row, 1_500, by=boss)
-            said.append("done")
         except refunds.CannotRefund as error:
-            said.append(str(error))
-        finally:
-            connection.close()
+            return str(error)
+        return "done"
 
-    threads = [Thread(target=click) for _ in range(6)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert sorted(said)[-2:] == ["done", "done"]
+    said = at_once(*[click] * 6)
+    assert said.count("done") == 2
     assert len([one for one in said if "only $0.0010 of the charge is left" in one]) == 4
     assert usage.refunds(world.workspace.pk, [row.public_id]) == {row.public_id: 3_000}
     cast.money_is_right()
@@ -312,27 +305,21 @@ def test_who_gives_back_at_once_gives_no_more_than_there_was(world, boss):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_payout_and_a_refund_at_once_do_not_take_the_same_earnings(world, kiln, pia):
-    row, barrier, said = world.made(), Barrier(6), []
+    row = world.made()
     ledger.mature(kiln.pk, delay=cast.later())
 
-    def take(number: int) -> None:
-        barrier.wait()
+    def take(number: int) -> str:
         try:
             if number % 2:
                 give(row, 1_500, by=pia, publisher=kiln)
             else:
                 ledger.payout_started(uuid4(), kiln.pk, 2_000)
-            said.append("done")
         except (refunds.CannotRefund, ledger.InsufficientEarnings):
-            said.append("refused")
-        finally:
-            connection.close()
+            return "refused"
+        return "done"
 
-    threads = [Thread(target=take, args=[number]) for number in range(6)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    said = at_once(*[partial(take, number) for number in range(6)])
+    assert set(said) <= {"done", "refused"}
     assert said.count("done") in {1, 2}  # 3,200 are a payout and one refund of 1,200, or two refunds
     assert ledger.publisher_balance(kiln.pk).payable_micros >= 0
     assert len(mails()) == Outbox.objects.filter(task=refunds.REFUNDED_TASK).count()

@@ -18,10 +18,10 @@ from marketplace.models import ApiKey, Invitation, Listing, Membership, Publishe
 from playground import arrivals, assets, departures, keyring, predictions, webhooks
 from playground.models import Asset, Prediction, Webhook
 from playground.predictions.share import opened, share
+from tests.at_once import at_once
 from tests.billing.cast import USAGE, new_workspace
 from tests.people import cast
 from tests.predictions import cast as runs
-from tests.predictions.test_races import at_once
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from marketplace import people
 from marketplace.models import Invitation, Membership, User
+from tests.at_once import at_once
 from tests.people import cast
-from tests.predictions.test_races import at_once
 
 BOB = "bob@example.test"
 

@@ -8,8 +8,8 @@ import pytest
 
 from marketplace import people
 from marketplace.models import Membership, User, Workspace
+from tests.at_once import at_once
 from tests.people import cast
-from tests.predictions.test_races import at_once
 
 
 def test_an_owner_gives_every_role(team):

@@ -107,6 +107,11 @@ def payer(*, credit: int = CREDIT, name: str = "payer") -> Workspace:
     return workspace
 
 
+def available(workspace: Workspace) -> int:
+    """What it may spend now, in micro-dollars."""
+    return ledger.balance(workspace.pk).available_micros
+
+
 def caller(workspace: Workspace) -> predictions.Caller:
     row, _ = keys.make(workspace, name="test")
     return predictions.Caller(workspace=workspace, key=row)

@@ -16,9 +16,9 @@ from playground.assets.purge import DELETE_TASK, delete_media
 from playground.models import Asset, Deletion, Prediction, Source
 from playground.predictions import delete as deletion
 from playground.predictions import lineage, settle, work
+from tests.at_once import at_once
 from tests.predictions import cast
 from tests.predictions.test_files import INPUT
-from tests.predictions.test_races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-import threading
 import uuid
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
 from playground.models import Prediction
 from playground.predictions import work
 from playground.predictions.claims import Warmth
+from tests.at_once import at_once
 from tests.predictions import cast
 from tests.predictions.cast import later, move_back
 
@@ -140,28 +140,19 @@ def test_engines_that_claim_at_once_share_the_work_without_a_row_twice():
     rows = [row for first in firsts for row in crowd(first, 60)]
     Prediction.objects.bulk_create(rows)
     versions = [version(first) for first in firsts]
-    found: dict[int, list[list[work.Job]]] = {n: [] for n in range(4)}
-    together = threading.Barrier(4)
 
-    def engine(number: int) -> None:
-        try:
-            warmth = Warmth([versions[number % 3]], head_start=timedelta(seconds=2))
-            together.wait(20)
-            empty = 0
-            while empty < 3:  # rows may be locked by the others for a moment
-                jobs = cast.claim(limit=8, worker=f"engine-{number}", warmth=warmth, in_turn=number == 3)
-                if jobs:
-                    found[number].append(jobs)
-                empty = 0 if jobs else empty + 1
-        finally:
-            connections.close_all()
+    def engine(number: int) -> list[list[work.Job]]:
+        warmth = Warmth([versions[number % 3]], head_start=timedelta(seconds=2))
+        found: list[list[work.Job]] = []
+        empty = 0
+        while empty < 3:  # rows may be locked by the others for a moment
+            jobs = cast.claim(limit=8, worker=f"engine-{number}", warmth=warmth, in_turn=number == 3)
+            if jobs:
+                found.append(jobs)
+            empty = 0 if jobs else empty + 1
+        return found
 
-    threads = [threading.Thread(target=engine, args=[number]) for number in found]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    batches = [batch for some in found.values() for batch in some]
+    batches = [batch for some in at_once(*[partial(engine, number) for number in range(4)]) for batch in some]
     times = Counter(job["id"] for batch in batches for job in batch)
     assert set(times.values()) == {1}
     assert len(times) == len(rows) + len(firsts)

@@ -7,10 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
@@ -19,6 +17,7 @@ from billing import ledger
 from playground import keyring, predictions
 from playground.models import Asset, Prediction
 from playground.predictions import work
+from tests.at_once import at_once
 from tests.predictions import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,23 +28,6 @@ def _shelf(transactional_db):
     cast.shelve()
     yield
     cast.money_is_right()
-
-
-def at_once(*calls):
-    """Run the calls in threads that start together; their results, or what they raised."""
-    gate = threading.Barrier(len(calls))
-
-    def run(call):
-        try:
-            gate.wait(timeout=60)
-            return call()
-        except Exception as error:
-            return error
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 def test_two_hundred_submits_against_a_balance_for_fifty():

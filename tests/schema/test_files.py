@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from uuid import UUID
 
 import pytest
 
 from marketplace import schema
-from marketplace.ids import encode, uuid7
+from marketplace.ids import encode
 from marketplace.schema import InvalidInput, clean, replace_files
 
 PICTURE = {"type": "string", "x-media": ["image/png", "image/webp"]}
@@ -21,7 +22,7 @@ SCHEMA = {
     },
 }
 DATA = "data:image/png;base64," + base64.b64encode(b"picture").decode()
-ASSET = encode(uuid7(), "a")
+ASSET = encode(UUID("0197d4e0-5b3c-7c11-9d2e-6f0a8b1c2d3e"), "a")
 
 
 def test_a_file_is_a_data_address_or_an_asset():

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.conftest import Stack
-from tests.webhooks.receiver import until
+from tests.until import until
 
 PAGE = "/dashboard/billing"
 

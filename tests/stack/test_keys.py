@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import Stack
-from tests.webhooks.receiver import until
+from tests.until import until
 
 NEW = "/dashboard/keys/new"
 RUNNERS = {"curl": ["bash"], "python": [sys.executable, "-I"], "javascript": ["node"]}

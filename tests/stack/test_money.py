@@ -15,7 +15,7 @@ from tests.screenshots import sign_in
 from tests.stack.test_credit import micros, pay
 from tests.stack.test_pages import troubles
 from tests.stack.test_sights import SIDEWAYS
-from tests.webhooks.receiver import until
+from tests.until import until
 
 PASSWORD = "only good enough for a test"
 PEOPLE = f"""

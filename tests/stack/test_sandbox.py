@@ -29,7 +29,7 @@ def test_control_tells_what_was_asked_at_the_web_process(stack):
             """Says nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
         endpoint = client.v1.webhook_endpoints.create({"url": url, "enabled_events": ["customer.created"]})
         try:

@@ -8,9 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -69,15 +66,6 @@ class Receiver:
 
     def at(self, path: str) -> list[Message]:
         return [one for one in self.messages if one.path == path]
-
-
-def until(wanted: Callable[[], T], seconds: float = 60) -> T:
-    """What `wanted` finds, once it finds something."""
-    deadline = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 @contextlib.contextmanager

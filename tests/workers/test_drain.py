@@ -28,6 +28,7 @@ def _house(transactional_db, monkeypatch) -> Iterator[None]:
     cast.shelve(name="card", recipe=CARD)
     monkeypatch.setattr(session, "_session", Worker())
     monkeypatch.setattr(session, "is_draining", lambda: False)
+    monkeypatch.setattr(drain, "LINGER_SECONDS", 0.05)  # what is there is run; who waits for more says so
     yield
     dispatch.redis_client().flushdb()
     cast.money_is_right()
