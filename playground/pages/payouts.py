@@ -215,7 +215,7 @@ def _page(
 
 
 def _steps(account: PayoutAccount, outlook: paying.Outlook, rows: list[Payout]) -> dict[str, Any]:
-    """What stands between a newcomer and the first payout: title, explanation, done. Empty once one was made."""
+    """What stands between a newcomer and the first payout: title, explanation, done. Empty once nothing does."""
     if any(row.status in {Payout.Status.PAID, Payout.Status.RETURNED} for row in rows):
         return {}
     found = outlook.balance
@@ -236,8 +236,9 @@ def _steps(account: PayoutAccount, outlook: paying.Outlook, rows: list[Payout]) 
         ),
     ]
     done = [is_done for _, _, is_done in steps]
-    at = done.index(False) if False in done else len(done)
-    return {"steps": steps, "steps_done": sum(done), "steps_at": at}
+    if all(done):
+        return {}
+    return {"steps": steps, "steps_done": sum(done), "steps_at": done.index(False)}
 
 
 def asked_for(account: PayoutAccount) -> list[str]:
