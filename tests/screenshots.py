@@ -49,6 +49,47 @@ def run(page: Page, prompt: str) -> None:
     page.wait_for_timeout(900)  # the picture fades in
 
 
+def trade(page: Page, url: str) -> None:
+    """Buy credit with a card that is saved, let a part of it go back, set a limit, and give a part of a charge back: so
+    that the pages of money have something to show. With play money only."""
+    page.goto(f"{url}/dashboard/billing")
+    if not page.get_by_text("this is play money").count():
+        return
+    page.check("input[name=save]")
+    page.click("button:has-text('Add credit')")
+    page.wait_for_url("**/-/stripe/checkout/**")
+    if page.locator("input[type=email]").count():
+        page.fill("input[type=email]", "ada@example.com")
+    page.check("input[name=card][value=visa]", force=True)
+    page.click("button:has-text('Pay')")
+    page.click("a:has-text('Refund unspent credit')")
+    page.fill("#r-amount", "7.50")
+    page.click("main button:has-text('Refund')")
+    page.wait_for_url("**/dashboard/billing/topups/*")
+    page.goto(f"{url}/dashboard/billing")
+    page.click("summary:has-text('Set it up')")
+    page.click("button:has-text('Turn it on')")
+    page.wait_for_load_state("networkidle")
+    page.goto(f"{url}/dashboard/limits")
+    page.fill("#n-amount", "20")
+    page.click("button:has-text('Set limit')")
+    page.wait_for_load_state("networkidle")
+    page.goto(f"{url}/dashboard/history")
+    charged = page.locator("a[href^='/p/p_']").last.get_attribute("href")
+    page.goto(f"{url}/-/refunds/{str(charged).removeprefix('/p/').partition('?')[0]}")
+    page.fill("#amount", "0.001")
+    page.select_option("#reason", index=1)
+    page.click("button:has-text('Give back')")
+    page.wait_for_load_state("networkidle")
+
+
+def first(page: Page, address: str, link: str) -> str:
+    """Where the first such link of a page leads; empty where there is none."""
+    page.goto(address)
+    found = page.locator(link)
+    return str(found.first.get_attribute("href")) if found.count() else ""
+
+
 def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
     """Name and address of every page, once there is something to see on each."""
     page.goto(url + "/dashboard/history")
@@ -57,10 +98,8 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
     if page.get_by_role("button", name="Make a link").count():
         page.get_by_role("button", name="Make a link").click()
     shared = page.locator("#link").input_value().removeprefix(url)
-    page.goto(url + "/dashboard/keys")
     month = f"{datetime.now(UTC):%Y-%m}"
-    key = page.locator("a.go").first.get_attribute("href")
-    yield from {
+    addresses = {
         "gallery": "/",
         "gallery-none": "/?q=nothing-of-the-kind",
         "model": MODEL,
@@ -76,14 +115,17 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "shared": shared,
         "usage": "/dashboard/usage",
         "credit": "/dashboard/billing",
+        "payment": first(page, f"{url}/dashboard/billing", "td a.go"),
         "limits": "/dashboard/limits",
         "invoices": "/dashboard/invoices",
         "invoice": f"/dashboard/invoices/{month}",
         "earnings": "/publish/earnings",
+        "statement": first(page, f"{url}/publish/earnings", "td a.go"),
         "payouts": "/publish/payouts",
         "prices": "/publish/prices",
+        "price": first(page, f"{url}/publish/prices", "td a.go"),
         "keys": "/dashboard/keys",
-        "key": str(key),
+        "key": first(page, f"{url}/dashboard/keys", "a.go"),
         "key-new": "/dashboard/keys/new",
         "webhooks": "/dashboard/webhooks",
         "members": "/dashboard/members",
@@ -98,13 +140,15 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "docs": "/docs",
         "engines": "/-/engines",
         "refunds": "/-/refunds",
+        "refund": first(page, f"{url}/-/refunds", "td a"),
         "payouts-console": "/-/payouts",
         "sandbox": "/-/stripe",
         "mails": "/-/mail",
         "components": "/-/components",
         "missing": "/nothing-here",
         "act": "/dashboard/history/delete",
-    }.items()
+    }
+    yield from ((name, address) for name, address in addresses.items() if address)
 
 
 README = {
@@ -124,6 +168,7 @@ def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path
     page.goto(url + MODEL)
     for prompt in PROMPTS:
         run(page, prompt)
+    trade(page, url)
     addresses = dict(pages(page, url))
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})

@@ -34,7 +34,8 @@ MONTHS = 12
 class Outlook:
     """What a publisher can be paid now, why not if it cannot, and when the next payout comes by itself.
 
-    `next_on` is None where none does. `amount_micros` is what a payout now would be.
+    `next_on` is None where none does, or nobody can say before the account is ready. `amount_micros` is what a payout
+    now would be.
     """
 
     balance: ledger.Earnings
@@ -55,7 +56,17 @@ def outlook(row: PayoutAccount, *, now: datetime | None = None) -> Outlook:
     amount = max(0, found.payable_micros - found.payable_micros % CENT_MICROS)
     least = accounts.least(row)
     obstacle = _obstacle(row) or _too_little(found.payable_micros, amount, least)
-    return Outlook(found, amount, least, obstacle, next_on(row, now=at))
+    most = found.payable_micros + max(0, found.pending_micros)
+    return Outlook(found, amount, least, obstacle, _expected_on(row, at, is_possible=most >= least))
+
+
+def _expected_on(row: PayoutAccount, at: datetime, *, is_possible: bool) -> date | None:
+    """The day of the next automatic payout, for who waits for it: of a day on which there cannot be enough, it is the
+    one a month later, as `run` will have it."""
+    day = next_on(row, now=at) if row.is_connected else None
+    if day is None or is_possible or day > at.astimezone(UTC).date():
+        return day
+    return _a_month_after(day)
 
 
 def next_on(row: PayoutAccount, *, now: datetime) -> date | None:
@@ -66,7 +77,11 @@ def next_on(row: PayoutAccount, *, now: datetime) -> date | None:
     this = today.replace(day=settings.PAYOUT_DAY)
     if row.considered_for is None or row.considered_for < this.replace(day=1):
         return max(this, today)
-    return (this.replace(day=1) + timedelta(days=32)).replace(day=settings.PAYOUT_DAY)
+    return _a_month_after(this)
+
+
+def _a_month_after(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=settings.PAYOUT_DAY)
 
 
 def _obstacle(row: PayoutAccount) -> str:

@@ -78,7 +78,7 @@ def _newest(kind: str) -> list[Thing]:
 
 def _dispute(target: str, value: str, now: datetime) -> str:
     row = disputes.open_for(store.find("charge", target), now=now)
-    return f"{row.name} was opened; {row.data['amount'] / 100:.2f} were withdrawn."
+    return f"{row.name} was opened; ${row.data['amount'] / 100:,.2f} was withdrawn."
 
 
 def _decide(target: str, value: str, now: datetime) -> str:
@@ -131,7 +131,8 @@ def _again(target: str, value: str, now: datetime) -> str:
 
 
 def _release(target: str, value: str, now: datetime) -> str:
-    return f"{delivery.release(now=now)} notices go now."
+    count = delivery.release(now=now)
+    return f"{count} notice{' is' if count == 1 else 's are'} on the way."
 
 
 def _funds(target: str, value: str, now: datetime) -> str:
@@ -139,7 +140,7 @@ def _funds(target: str, value: str, now: datetime) -> str:
     if not 0 < cents <= intents.MOST:
         raise Impossible("Say how many cents.")
     balances.write("topup", cents, source=f"tu_{store.token(24)}", now=now)
-    return f"{cents / 100:.2f} are in the balance."
+    return f"${cents / 100:,.2f} more is in the balance."
 
 
 def _forget_faults(target: str, value: str, now: datetime) -> str:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.sandbox import accounts, balances, cards, checkout, clockwork, customers, payouts, portal, store
+from billing.sandbox import accounts, balances, cards, checkout, clockwork, customers, portal, store
 from billing.sandbox.models import Thing
 from billing.sandbox.refusals import Json, Refused
 
@@ -268,14 +268,9 @@ def express(request: HttpRequest, token: str) -> HttpResponse:
         "account": row.data,
         "available": available,
         "pending": pending,
-        "payouts": [{**one.data, "at": one.created_at, "pill": _pill(one)} for one in found],
+        "payouts": [{**one.data, "at": one.created_at} for one in found],
     }
     return render(request, "sandbox/express.html", context)
-
-
-def _pill(payout: Thing) -> str:
-    words = {"paid": "succeeded", "failed": "failed", "canceled": "canceled"}
-    return "running" if payout.data["status"] in payouts.UNDER_WAY else words[payout.data["status"]]
 
 
 # Customers

@@ -92,8 +92,8 @@ class Webhook(Signing):
 
     @property
     def event_words(self) -> list[str]:
-        """How the runs end that it is told of, and what else."""
-        return [one.removeprefix("prediction.") for one in self.events]
+        """What it is told of, for people."""
+        return [str(Event(one).label).lower() for one in self.events]
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -19,6 +19,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from marketplace import people
+from marketplace.models import Workspace
 from marketplace.people import Act
 from playground.middleware import VitrineRequest
 
@@ -52,6 +53,17 @@ def member(act: Act) -> Callable[[View[P]], View[P]]:
         return cast("View[P]", guarded)
 
     return decorate
+
+
+def own(request: HttpRequest) -> Workspace:
+    """The workspace that a member is in, for views behind `member`: it lets nobody through without one."""
+    return cast("Workspace", cast("VitrineRequest", request).workspace)
+
+
+def private(response: HttpResponse) -> HttpResponse:
+    """What only members may see: no cache keeps it."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def afresh(view: View[P]) -> View[P]:

@@ -20,9 +20,9 @@ from billing.gateway import hosted
 from billing.topups import Plan, TopUp
 from marketplace.models import User, Workspace
 from marketplace.people import Act
-from playground.middleware import VitrineRequest, policy_with_forms_to
+from playground.middleware import policy_with_forms_to
 from playground.pages import attempts
-from playground.pages.access import member
+from playground.pages.access import member, own, private
 from playground.pages.key_forms import Dollars, written
 from playground.pages.tags import dollars
 
@@ -48,6 +48,14 @@ class Buying(forms.Form):
         """What was chosen, in micro-dollars. Call it after `is_valid`."""
         chosen = self.cleaned_data["amount"]
         return int(self.cleaned_data["other"] or 0) if chosen == OTHER else int(chosen) * MICROS
+
+
+class GoesBack(forms.Form):
+    """How much of a payment goes back. `once` is of the page that it was on: a second click on the same is no second
+    refund."""
+
+    amount = Dollars()
+    once = forms.UUIDField()
 
 
 class Automatic(forms.Form):
@@ -78,7 +86,7 @@ def top_up_new(request: HttpRequest) -> HttpResponse:
         return _page(request, buying=form, status=422)
     try:
         row = topups.begin(
-            _workspace(request),
+            own(request),
             form.micros(),
             by=cast("User", request.user),
             saves_card=form.cleaned_data["save"],
@@ -115,7 +123,7 @@ def top_up(request: HttpRequest, topup_id: str) -> HttpResponse:
         **_refund_of(row),
     }
     template = "dashboard/billing/_top_up.html" if is_fragment else "dashboard/billing/top_up.html"
-    return _private(render(request, template, context))
+    return private(render(request, template, context))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -123,25 +131,27 @@ def top_up(request: HttpRequest, topup_id: str) -> HttpResponse:
 def top_up_refund(request: HttpRequest, topup_id: str) -> HttpResponse:
     """What can go back of a payment, and sending it."""
     row = _own(request, topup_id)
-    problem, status = "", 200
-    amount = Dollars()
-    if request.method == "POST":
+    form, problem = GoesBack(request.POST if request.method == "POST" else None), ""
+    if form.is_valid():
+        micros = form.cleaned_data["amount"]
         try:
-            once = forms.UUIDField().clean(request.POST.get("once", "")[:40])
-            micros = amount.clean(request.POST.get("amount", "")[:40])
             topups.refunds.start(
-                row, micros or 0, by=cast("User", request.user), reason="Asked for by the buyer", once=once
+                row,
+                micros,
+                by=cast("User", request.user),
+                reason="Asked for by the buyer",
+                once=form.cleaned_data["once"],
             )
-        except forms.ValidationError as error:
-            problem, status = f"The amount {error.messages[0]}.", 422
         except topups.Refused as error:
-            problem, status = str(error), 422
+            problem = str(error)
         else:
             messages.success(request, f"{dollars(micros)} is on its way back to the card.")
             return redirect("topup", row.uid)
+    elif form.errors:
+        wrong = form.errors.get("amount")
+        problem = f"The amount {wrong[0]}." if wrong else "The form was not whole. Send it again."
     can = _refund_of(row)
     typed = request.POST.get("amount", "")[:40] or written(can["refundable_micros"])
-    # A new one with each page: a second click on the same is no second refund.
     context = {
         "row": row,
         "problem": problem,
@@ -149,7 +159,9 @@ def top_up_refund(request: HttpRequest, topup_id: str) -> HttpResponse:
         "is_test": hosted.is_test(),
         "once": uuid4().hex,
     }
-    return _private(render(request, "dashboard/billing/refund.html", context | can, status=status))
+    return private(
+        render(request, "dashboard/billing/refund.html", context | can, status=422 if problem else 200)
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -159,7 +171,7 @@ def card(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _to_stripe(request, topups.begin_card)
     saved = request.GET.get("saved", "")
-    if re.fullmatch(r"cs_[A-Za-z0-9_]{4,200}", saved) and topups.look_card(_workspace(request), saved):
+    if re.fullmatch(r"cs_[A-Za-z0-9_]{4,200}", saved) and topups.look_card(own(request), saved):
         messages.success(request, "The card is saved.")
     return redirect("billing")
 
@@ -169,7 +181,7 @@ def card(request: HttpRequest) -> HttpResponse:
 def card_remove(request: HttpRequest) -> HttpResponse:
     """Forget the saved card, here and at the payment processor."""
     try:
-        if topups.forget_card(_workspace(request)):
+        if topups.forget_card(own(request)):
             messages.success(request, "The card is removed. Nothing is bought by itself any more.")
     except topups.Unavailable:
         messages.warning(
@@ -191,7 +203,7 @@ def portal(request: HttpRequest) -> HttpResponse:
 @member(Act.BILLING)
 def automatic(request: HttpRequest) -> HttpResponse:
     """Turn buying by itself on with a plan, off, or let it try again after a pause."""
-    workspace, act = _workspace(request), request.POST.get("act", "")
+    workspace, act = own(request), request.POST.get("act", "")
     row = topups.automatic.known(workspace)
     if act == "off":
         topups.automatic.turn_off(workspace)
@@ -217,7 +229,7 @@ def automatic(request: HttpRequest) -> HttpResponse:
 @member(Act.BILLING)
 def coupon(request: HttpRequest) -> HttpResponse:
     """Use a code."""
-    workspace = _workspace(request)
+    workspace = own(request)
     typed = request.POST.get("code", "")[:60].strip()
     try:
         if not attempts.are_allowed({f"coupon:{workspace.pk}": CODES_PER_HOUR}, window_seconds=3600):
@@ -260,7 +272,7 @@ def _page(
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    workspace = _workspace(request)
+    workspace = own(request)
     need = _need(request)
     row = topups.automatic.known(workspace)
     customer = topups.customers.known(workspace)
@@ -293,7 +305,7 @@ def _page(
         "is_test": hosted.is_test(),
         "with_tax": hosted.with_tax(),
     }
-    response = _private(render(request, "dashboard/billing/billing.html", context, status=status))
+    response = private(render(request, "dashboard/billing/billing.html", context, status=status))
     # What its forms lead to: a browser looks at where a form is redirected to, too.
     response.headers["Content-Security-Policy"] = policy_with_forms_to(*hosted.origins())
     return response
@@ -301,14 +313,14 @@ def _page(
 
 def _to_stripe(request: HttpRequest, where: Callable[[Workspace], str]) -> HttpResponse:
     try:
-        return redirect(where(_workspace(request)))
+        return redirect(where(own(request)))
     except (topups.Unavailable, topups.Refused) as error:
         status = 503 if isinstance(error, topups.Unavailable) else 409
         return _page(request, problem=str(error), status=status)
 
 
 def _need(request: HttpRequest) -> int:
-    text = request.GET.get("need", "")
+    text = request.POST.get("need") or request.GET.get("need", "")
     return min(int(text), topups.most()) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
@@ -341,15 +353,6 @@ def _refund_of(row: TopUp) -> dict[str, Any]:
 
 def _own(request: HttpRequest, topup_id: str) -> TopUp:
     try:
-        return topups.find(_workspace(request), topup_id[:64])
+        return topups.find(own(request), topup_id[:64])
     except topups.NotFound as error:
         raise Http404(str(error)) from None
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)

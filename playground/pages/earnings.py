@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
 from decimal import Decimal
-from typing import cast
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -14,16 +13,16 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing import earnings as books
-from billing import ledger, payouts
+from billing import ledger, payouts, receipts
 from billing.earnings import Earned, Group, Line
 from billing.gateway import hosted
 from billing.usage import Name, Sums
 from marketplace.ids import encode
-from marketplace.models import Publisher, Workspace
+from marketplace.models import Publisher
 from marketplace.people import Act
 from playground import statements
-from playground.middleware import VitrineRequest
-from playground.pages.access import allows, member
+from playground.pages import day_range
+from playground.pages.access import allows, member, own, private
 from playground.pages.usage import books_file
 from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
@@ -68,16 +67,17 @@ def earnings(request: HttpRequest) -> HttpResponse:
     """The whole page; `?from=&to=&by=&publisher=` say what of it."""
     publisher, context = chosen(request)
     if publisher is None:
-        return _private(render(request, "publish/earnings.html", context))
-    span, wrong = _range(request)
+        return private(render(request, "publish/earnings.html", context))
+    span, wrong = day_range.asked(request)
     group = _group(request)
     found = books.by_day(publisher.pk, group, span.first, span.last)
+    totals = _totals(found)
     chart = chart_of(
         span.days,
         _sums(span.days, found),
-        {name: (name or "–", "") for some in found.values() for name in some},
+        {name: (_label(name, group), "") for name in totals},
     )
-    totals = _totals(found)
+    of_label = {_label(name, group): one for name, one in totals.items()}
     account = payouts.account_of(publisher)
     refunded, refunded_unpayable = books.refunded(publisher.pk, span.first, span.last)
     context |= {
@@ -85,13 +85,10 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "wrong": wrong,
         "group": group.value,
         "query": _query(publisher, span, group),
-        "chips": _chips(publisher, span, group),
+        "chips": day_range.chips(span, lambda one: _query(publisher, one, group)),
         "tabs": [(label, _query(publisher, span, one), one == group) for one, label in TABS.items()],
         "chart": chart,
-        "rows": [
-            (series, totals.get("" if series.label == "–" else series.label, Earned()))
-            for series in chart.rows[:ROWS_SHOWN]
-        ],
+        "rows": [(series, of_label[series.label]) for series in chart.rows[:ROWS_SHOWN]],
         "hidden": max(0, len(chart.rows) - ROWS_SHOWN),
         "total": _total(totals),
         "refunded": refunded + refunded_unpayable,
@@ -103,7 +100,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "months": books.months(publisher.pk)[:12],
         "may_bill": allows(request, Act.BILLING),
     }
-    return _private(render(request, "publish/earnings.html", context))
+    return private(render(request, "publish/earnings.html", context))
 
 
 @require_safe
@@ -113,7 +110,7 @@ def earnings_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     publisher, _ = chosen(request)
     if publisher is None:
         raise Http404("This workspace does not publish.")
-    span, _ = _range(request)
+    span, _ = day_range.asked(request)
     group = _group(request)
     found = books.by_day(publisher.pk, group, span.first, span.last)
     name = f"vitrine-earnings-{publisher.name}-{span.first}-{span.last}.csv"
@@ -141,12 +138,12 @@ def statement(request: HttpRequest, month: str) -> HttpResponse:
     context |= {
         "one": books.statement(publisher.pk, first),
         "is_running": last >= statements.today(),
-        "lines": [(line, words_of(line), _uid(line), units_of(line)) for line in lines[:LINES_SHOWN]],
+        "lines": [(line, words_of(line), _uid(line), units_in_words(line)) for line in lines[:LINES_SHOWN]],
         "has_more": len(lines) > LINES_SHOWN,
         "month": month,
         "is_test": hosted.is_test(),
     }
-    return _private(render(request, "publish/statement.html", context))
+    return private(render(request, "publish/statement.html", context))
 
 
 @require_safe
@@ -163,12 +160,12 @@ def chosen(request: HttpRequest) -> tuple[Publisher | None, dict[str, object]]:
 
     None where the workspace does not publish. Raises Http404 for a name that is not the workspace's.
     """
-    own = payouts.publishers_of(_workspace(request).pk)
+    houses = payouts.publishers_of(own(request).pk)
     name = request.GET.get("publisher") or request.POST.get("publisher") or ""
-    found = next((one for one in own if not name or one.name == name), None)
+    found = next((one for one in houses if not name or one.name == name), None)
     if name and found is None:
         raise Http404("This workspace has no such publisher.")
-    return found, {"publisher": found, "publishers": own if len(own) > 1 else []}
+    return found, {"publisher": found, "publishers": houses if len(houses) > 1 else []}
 
 
 def words_of(line: Line) -> str:
@@ -177,8 +174,13 @@ def words_of(line: Line) -> str:
     return f"{KINDS[line.kind]}{why}"
 
 
+def units_in_words(line: Line) -> str:
+    """`1 image, 30 steps`."""
+    return ", ".join(receipts.counted(quantity, unit).strip() for unit, quantity in line.units.items())
+
+
 def units_of(line: Line) -> str:
-    """`1 image, 30 step`."""
+    """`1 image, 30 step`: for programs."""
     return ", ".join(f"{quantity} {unit}" for unit, quantity in line.units.items())
 
 
@@ -198,6 +200,13 @@ def _ripening(publisher: Publisher, account: payouts.PayoutAccount) -> list[tupl
     delay, now = payouts.delay(account), statements.today()
     days = [(day + delay, micros) for day, micros in ledger.maturing(publisher.pk).items()]
     return [(day, micros, day <= now) for day, micros in sorted(days)[:RIPENING_SHOWN]]
+
+
+def _label(name: str, group: Group) -> str:
+    """What a model or unit is called where it is shown; a run from before units were kept has none."""
+    if group is Group.UNIT and name:
+        return receipts.UNITS.get(name, (name, name))[0].capitalize()
+    return name or "–"
 
 
 def _sums(days: Sequence[date], found: Mapping[date, Mapping[str, Earned]]) -> dict[date, dict[Name, Sums]]:
@@ -281,34 +290,10 @@ def _file(name: str, lines: Iterator[str]) -> StreamingHttpResponse:
     )
 
 
-def _range(request: HttpRequest) -> tuple[Range, str]:
-    try:
-        return statements.range_of(request.GET.get("from", ""), request.GET.get("to", "")), ""
-    except statements.BadRange as error:
-        which = "first" if error.field == "from" else "last"
-        return statements.range_of("", ""), f"The {which} day {error}. These are the last 30 days."
-
-
 def _group(request: HttpRequest) -> Group:
     text = request.GET.get("by", "")
     return Group(text) if text in set(TABS) else Group.MODEL
 
 
-def _chips(publisher: Publisher, span: Range, group: Group) -> list[tuple[str, str, bool]]:
-    today = statements.today()
-    ranges = {f"{days} days": Range(today - timedelta(days=days - 1), today) for days in (7, 30, 90)}
-    ranges[f"{today:%B}"] = Range(today.replace(day=1), today)
-    return [(words, _query(publisher, one, group), one == span) for words, one in ranges.items()]
-
-
 def _query(publisher: Publisher, span: Range, group: Group) -> str:
     return urlencode({"publisher": publisher.name, "from": span.first, "to": span.last, "by": group.value})
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "no-store"
-    return response

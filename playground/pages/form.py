@@ -21,10 +21,8 @@ from playground.pages.context import workspace_of
 from playground.pages.words import MAX_UNKNOWN_SHOWN, Vocabulary, vocabulary
 
 VIEW, JSON, ACT, VERSION, WAS = "form-view", "form-json", "form-act", "form-version", "form-was"
-MOST, SINCE = (
-    "form-most",
-    "form-since",
-)  # the most that the run may cost; since when the prices held that were shown
+MOST = "form-most"  # the most that the run may cost
+SINCE = "form-since"  # since when the prices held that were shown
 MOST_LENGTH = 20
 
 

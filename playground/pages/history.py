@@ -20,9 +20,8 @@ from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
 from playground.pages import results
-from playground.pages.access import allows, member
+from playground.pages.access import allows, member, own
 from playground.pages.asked import SPANS, Asked, makers
-from playground.pages.context import workspace_of
 from playground.pages.streams import Drip
 from playground.predictions import TooBroad, browse, export
 from playground.predictions import delete as deletion
@@ -163,14 +162,6 @@ def history_cancel(request: HttpRequest) -> HttpResponse:
     else:
         messages.error(request, "None of them was open any more.")
     return redirect(_back(request).link())
-
-
-def own(request: HttpRequest) -> Workspace:
-    """The workspace that a member is in; `member` lets nobody through without one."""
-    workspace = workspace_of(request)
-    if workspace is None:
-        raise Http404("There is no workspace.")
-    return workspace
 
 
 class Changed(Exception):

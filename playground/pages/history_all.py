@@ -10,9 +10,9 @@ from django.views.decorators.http import require_safe
 
 from marketplace.ids import encode
 from marketplace.people import Act
-from playground.pages.access import allows, member
+from playground.pages.access import allows, member, own
 from playground.pages.asked import Asked
-from playground.pages.history import everything, own
+from playground.pages.history import everything
 from playground.predictions import TooBroad, browse, export
 from playground.predictions import delete as deletion
 

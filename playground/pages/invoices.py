@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,11 +12,9 @@ from django.views.decorators.http import require_POST, require_safe
 from billing import invoices as books
 from billing import usage
 from billing.invoices import Month, Recipient
-from marketplace.models import Workspace
 from marketplace.people import Act
 from playground import invoices as papers
-from playground.middleware import VitrineRequest
-from playground.pages.access import allows, member
+from playground.pages.access import allows, member, own
 
 
 class MadeOutTo(forms.Form):
@@ -34,7 +30,7 @@ class MadeOutTo(forms.Form):
 @member(Act.SEE)
 def invoices(request: HttpRequest) -> HttpResponse:
     """The months, newest first, and what the present one comes to at this pace."""
-    return _list(request, MadeOutTo(initial=books.recipient_of(_workspace(request))._asdict()))
+    return _list(request, MadeOutTo(initial=books.recipient_of(own(request))._asdict()))
 
 
 @require_POST
@@ -45,7 +41,7 @@ def invoice_recipient(request: HttpRequest) -> HttpResponse:
     form = MadeOutTo(request.POST)
     if not form.is_valid():
         return _list(request, form, status=422)
-    books.make_out_to(_workspace(request), Recipient(**form.cleaned_data))
+    books.make_out_to(own(request), Recipient(**form.cleaned_data))
     messages.success(request, "Saved. Invoices from now on are made out so.")
     return redirect("invoices")
 
@@ -60,7 +56,7 @@ def invoice(request: HttpRequest, month: str) -> HttpResponse:
         "shown": shown,
         "rows": papers.rows_of(shown),
         "text": f"{shown.month:%Y-%m}",
-        "projection": None if shown.is_final else usage.projection(_workspace(request).pk),
+        "projection": None if shown.is_final else usage.projection(own(request).pk),
     }
     return render(request, "invoices/one.html", context)
 
@@ -71,7 +67,7 @@ def invoice(request: HttpRequest, month: str) -> HttpResponse:
 def invoice_pdf(request: HttpRequest, month: str) -> HttpResponse:
     """The same as a file."""
     shown = _shown(request, month)
-    name = papers.file_name(_workspace(request), shown)
+    name = papers.file_name(own(request), shown)
     return HttpResponse(
         papers.as_pdf(shown),
         content_type="application/pdf",
@@ -80,7 +76,7 @@ def invoice_pdf(request: HttpRequest, month: str) -> HttpResponse:
 
 
 def _list(request: HttpRequest, form: MadeOutTo, *, status: int = 200) -> HttpResponse:
-    workspace = _workspace(request)
+    workspace = own(request)
     context = {
         "months": [(one, f"{one.month:%Y-%m}") for one in books.months(workspace.pk)],
         "projection": usage.projection(workspace.pk),
@@ -92,10 +88,6 @@ def _list(request: HttpRequest, form: MadeOutTo, *, status: int = 200) -> HttpRe
 
 def _shown(request: HttpRequest, month: str) -> Month:
     try:
-        return papers.invoice(_workspace(request), month)
+        return papers.invoice(own(request), month)
     except papers.BadMonth as error:
         raise Http404(str(error)) from None
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)

@@ -35,12 +35,14 @@ FIELDS = {
     "limit_day_micros": "limit_day",
     "limit_month_micros": "limit_month",
 }
+NO_AMOUNT = "must be an amount like 20 or 0.50"
 
 
 class Dollars(forms.Field):
     """An amount of dollars, as micro-dollars; None for nothing."""
 
     widget = forms.TextInput
+    default_error_messages = {"required": NO_AMOUNT}
 
     def to_python(self, value: Any) -> Any:
         text = str(value or "").strip().lstrip("$").replace(",", "")
@@ -52,7 +54,7 @@ class Dollars(forms.Field):
                 return int(amount)
         except (ArithmeticError, ValueError):
             pass
-        raise forms.ValidationError("must be an amount like 20 or 0.50")
+        raise forms.ValidationError(NO_AMOUNT)
 
 
 def written(micros: int | None) -> str:

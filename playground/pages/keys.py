@@ -17,12 +17,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.ids import uuid7
 from marketplace.keys import SCOPES
-from marketplace.models import ApiKey, User, Workspace
+from marketplace.models import ApiKey, User
 from marketplace.people import Act
 from playground import keyring
 from playground.keyring import PRESETS, Rights, Spending, Wish
 from playground.middleware import VitrineRequest
-from playground.pages.access import member
+from playground.pages.access import member, own, private
 from playground.pages.key_forms import GRACES, LIVES, PRESET_WORDS, KeyForm, initial_of, preset_of
 from playground.pages.key_snippets import check_snippets
 
@@ -69,7 +69,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 @member(Act.KEYS)
 def new(request: HttpRequest) -> HttpResponse:
     """Make a key. The answer to the form shows the secret, once."""
-    workspace = _workspace(request)
+    workspace = own(request)
     if request.method != "POST":
         return _form(request, KeyForm(initial=NEW))
     form = KeyForm(request.POST)
@@ -155,7 +155,7 @@ def revoke(request: HttpRequest, key_id: str) -> HttpResponse:
 
 
 def _list(request: HttpRequest, *, made: ApiKey | None = None, secret: str = "") -> HttpResponse:
-    workspace = _workspace(request)
+    workspace = own(request)
     rows, over = list(keyring.working(workspace)), keyring.over(workspace)
     spent = keyring.spending(workspace, rows)
     context = {
@@ -166,12 +166,12 @@ def _list(request: HttpRequest, *, made: ApiKey | None = None, secret: str = "")
         "secret": secret,
         "snippets": _snippets(made, secret),
     }
-    return _private(render(request, "dashboard/keys/list.html", context))
+    return private(render(request, "dashboard/keys/list.html", context))
 
 
 def _form(request: HttpRequest, form: KeyForm, *, status: int = 200) -> HttpResponse:
     context = _choices(request, form) | {"once": _new_once(request)}
-    return _private(render(request, "dashboard/keys/new.html", context, status=status))
+    return private(render(request, "dashboard/keys/new.html", context, status=status))
 
 
 def _page(request: HttpRequest, key: ApiKey, form: KeyForm, *, status: int = 200) -> HttpResponse:
@@ -184,7 +184,7 @@ def _page(request: HttpRequest, key: ApiKey, form: KeyForm, *, status: int = 200
         "made_count": len(made),
         "snippets": _snippets(key, ""),
     }
-    return _private(render(request, "dashboard/keys/one.html", context, status=status))
+    return private(render(request, "dashboard/keys/one.html", context, status=status))
 
 
 def _choices(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
@@ -207,15 +207,6 @@ def _snippets(key: ApiKey | None, secret: str) -> list[Any]:
     return list(check_snippets(settings.PUBLIC_URL, text=secret, origin=origin))
 
 
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)
-
-
 def _rights(request: HttpRequest) -> Rights:
     membership = cast("VitrineRequest", request).membership
     return keyring.rights_of(role=membership.role if membership else None)
@@ -224,13 +215,13 @@ def _rights(request: HttpRequest) -> Rights:
 def _own(request: HttpRequest, key_id: str) -> ApiKey:
     """The workspace's own key; for everybody else there is none."""
     try:
-        return keyring.find(_workspace(request), key_id[:64])
+        return keyring.find(own(request), key_id[:64])
     except keyring.NotFound as error:
         raise Http404(str(error)) from None
 
 
 def _salt(request: HttpRequest) -> str:
-    return f"key:{_workspace(request).pk}:{request.user.pk}"
+    return f"key:{own(request).pk}:{request.user.pk}"
 
 
 def _new_once(request: HttpRequest) -> str:

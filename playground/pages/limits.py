@@ -13,11 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from billing import limits as spending
 from billing import usage
 from marketplace import catalog
-from marketplace.models import Workspace
 from marketplace.people import Act
 from playground import predictions
-from playground.middleware import VitrineRequest
-from playground.pages.access import allows, member
+from playground.pages.access import allows, member, own, private
 from playground.pages.key_forms import Dollars, written
 
 PERIOD_WORDS = {"day": "a day", "week": "a week", "month": "a month", "lifetime": "for ever"}
@@ -70,7 +68,7 @@ def _put(request: HttpRequest) -> HttpResponse:
         target = given["model"].strip() if kind == "model" else target
         try:
             made = spending.put(
-                _workspace(request),
+                own(request),
                 kind=kind,
                 target=target,
                 period=given["period"],
@@ -93,7 +91,7 @@ def _put(request: HttpRequest) -> HttpResponse:
 @member(Act.BILLING)
 def limit(request: HttpRequest, limit_id: str) -> HttpResponse:
     """Change one limit, or remove it."""
-    workspace = _workspace(request)
+    workspace = own(request)
     try:
         row = spending.find(workspace, limit_id[:64])
         if request.POST.get("act") == "remove":
@@ -122,7 +120,7 @@ def _page(
     changed: tuple[str, ChangeForm] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    workspace = _workspace(request)
+    workspace = own(request)
     rows = spending.of(workspace)
     may_bill = allows(request, Act.BILLING)
     uid, wrong = changed or ("", None)
@@ -144,8 +142,7 @@ def _page(
             "models": [f"{publisher}/{name}" for publisher, name in models[:MODELS_OFFERED]],
         }
     response = render(request, "dashboard/limits/limits.html", context, status=status)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return private(response)
 
 
 def _filled(row: spending.Standing) -> ChangeForm:
@@ -160,7 +157,3 @@ def _complain(form: ChangeForm, invalid: spending.Invalid, kind: str) -> None:
             "model" if error.field == "target" and kind == "model" else FIELDS.get(error.field, error.field)
         )
         form.add_error(name if name in form.fields else None, error.message)
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)

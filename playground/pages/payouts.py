@@ -22,8 +22,9 @@ from billing.payouts import Method, Payout, PayoutAccount
 from billing.payouts.find import held, under_way
 from marketplace.models import Publisher, User
 from marketplace.people import Act
+from playground import statements
 from playground.middleware import policy_with_forms_to
-from playground.pages.access import member, operators
+from playground.pages.access import member, operators, private
 from playground.pages.earnings import chosen
 from playground.pages.key_forms import Dollars, written
 from playground.pages.tags import dollars, money
@@ -188,6 +189,7 @@ def _page(
         context |= {
             "account": account,
             "outlook": outlook,
+            "today": statements.today(),
             "least": paying.least(account),
             "delay_days": paying.delay(account).days,
             "floor_words": written(paying.floor()),
@@ -206,15 +208,14 @@ def _page(
             "details_problem": details_problem,
         }
     context |= {"problem": problem, "is_test": hosted.is_test()}
-    response = render(request, "publish/payouts.html", context, status=status)
-    response.headers["Cache-Control"] = "no-store"
+    response = private(render(request, "publish/payouts.html", context, status=status))
     # Its forms lead to Stripe's pages: browsers look at where a form is redirected to, too.
     response.headers["Content-Security-Policy"] = policy_with_forms_to(*hosted.origins())
     return response
 
 
 def _steps(account: PayoutAccount, outlook: paying.Outlook, rows: list[Payout]) -> dict[str, Any]:
-    """What stands between a newcomer and the first payout: title, explanation, done. Empty once one was made."""
+    """What stands between a newcomer and the first payout: title, explanation, done. Empty once nothing does."""
     if any(row.status in {Payout.Status.PAID, Payout.Status.RETURNED} for row in rows):
         return {}
     found = outlook.balance
@@ -235,8 +236,9 @@ def _steps(account: PayoutAccount, outlook: paying.Outlook, rows: list[Payout]) 
         ),
     ]
     done = [is_done for _, _, is_done in steps]
-    at = done.index(False) if False in done else len(done)
-    return {"steps": steps, "steps_done": sum(done), "steps_at": at}
+    if all(done):
+        return {}
+    return {"steps": steps, "steps_done": sum(done), "steps_at": done.index(False)}
 
 
 def asked_for(account: PayoutAccount) -> list[str]:
@@ -306,7 +308,6 @@ def _console(request: HttpRequest, *, problem: str = "", status: int = 200) -> H
         "waiting": [row for row in under_way() if row.method != Method.MANUAL],
         "held": held(),
         "problem": problem,
-        "text": request.POST.get("text", "")[:500] if problem else "",
-        "named": request.POST.get("publisher", "")[:39] if problem else "",
+        "typed": request.POST if problem else {},
     }
     return render(request, "console/payouts.html", context, status=status)

@@ -18,11 +18,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from billing import pricing
 from marketplace import catalog, schema
 from marketplace.catalog import Line, PriceList
-from marketplace.models import Endpoint, Listing, Price, User, Version, Workspace
+from marketplace.models import Endpoint, Listing, Price, User, Version
 from marketplace.people import Act
-from playground.middleware import VitrineRequest
 from playground.pages import price_meaning, price_words
-from playground.pages.access import member
+from playground.pages.access import member, own, private
 from playground.pages.price_meaning import Case, Meaning
 from playground.pages.shelf import price_text
 
@@ -90,7 +89,7 @@ class Past:
 def models(request: HttpRequest) -> HttpResponse:
     """The models of the workspace, each with its price."""
     rows = (
-        Listing.objects.filter(publisher__workspace=_workspace(request), default_version__isnull=False)
+        Listing.objects.filter(publisher__workspace=own(request), default_version__isnull=False)
         .select_related("publisher", "default_version")
         .prefetch_related("default_version__endpoints__prices")
         .defer("search", "readme")
@@ -98,7 +97,7 @@ def models(request: HttpRequest) -> HttpResponse:
     )
     now = timezone.now()
     shown = [(row, price_text(catalog.prices_now(row)), _next(row, now)) for row in rows[:LISTED]]
-    return _private(render(request, "publish/models.html", {"models": shown}))
+    return private(render(request, "publish/models.html", {"models": shown}))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -138,7 +137,7 @@ def preview(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     listing = _own(request, publisher, name)
     endpoint = _endpoint(listing, request.POST.get("version", ""))
     draft = _read(request.POST, endpoint)
-    return _private(render(request, "publish/_meaning.html", _meaning(listing, endpoint, draft)))
+    return private(render(request, "publish/_meaning.html", _meaning(listing, endpoint, draft)))
 
 
 def _withdraw(request: HttpRequest, listing: Listing, endpoint: Endpoint) -> HttpResponse:
@@ -174,7 +173,7 @@ def _page(
     template = (
         "publish/_editor.html" if request.headers.get("HX-Target") == "price-form" else "publish/prices.html"
     )
-    return _private(render(request, template, context, status=status))
+    return private(render(request, template, context, status=status))
 
 
 def _meaning(listing: Listing, endpoint: Endpoint, draft: Draft) -> dict[str, Any]:
@@ -326,7 +325,7 @@ def _typed(amount: Decimal) -> str:
 def _own(request: HttpRequest, publisher: str, name: str) -> Listing:
     """The workspace's own model; for everybody else there is none."""
     rows = Listing.objects.select_related("publisher", "default_version").defer("search")
-    row = rows.filter(publisher__workspace=_workspace(request), publisher__name=publisher, name=name).first()
+    row = rows.filter(publisher__workspace=own(request), publisher__name=publisher, name=name).first()
     if row is None:
         raise Http404("This workspace has no such model.")
     return row
@@ -350,12 +349,3 @@ def _address(listing: Listing, endpoint: Endpoint) -> str:
     here = reverse("model-prices", args=[listing.publisher.name, listing.name])
     is_default = endpoint.version_id == listing.default_version_id
     return here if is_default else f"{here}?version={endpoint.version.sha256[:12]}"
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)

@@ -144,7 +144,7 @@ def _page(
     context: dict[str, Any],
 ) -> HttpResponse:
     """The page, or what became of its form."""
-    form, problem = GiveBack(request.POST or None), ""
+    form, problem = GiveBack(request.POST if request.method == "POST" else None), ""
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:

@@ -29,6 +29,7 @@ OPERATIONS = (
     ("post /v1/transfers", "a transfer"),
     ("post /v1/transfers/{id}/reversals", "taking a transfer back"),
 )
+REFUNDS = {"succeed": "succeed", "fail": "succeed, then fail", "pending": "stay pending"}
 LABELS = {
     "webhook_delay_seconds": ("Webhooks come late", "seconds"),
     "webhook_disorder_seconds": ("… and overtake each other within", "seconds"),
@@ -51,7 +52,7 @@ def sandbox(request: HttpRequest) -> HttpResponse:
             (name, *LABELS[name], getattr(found.modes, name), most) for name, most in room.NUMBERS.items()
         ],
         "kinds": Fault.Kind.choices,
-        "refunds": room.CHOICES["refunds"],
+        "refunds": [(name, REFUNDS[name]) for name in room.CHOICES["refunds"]],
         "operations": OPERATIONS,
     }
     return render(request, "sandbox/control.html", context)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django import template
 from django.conf import settings
 from django.template import Context
 from django.templatetags.static import static
-from django.utils import timezone
+from django.utils import dateformat, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -141,6 +141,52 @@ def ago(moment: datetime) -> str:
     if passed < timedelta(days=7):
         return f"{passed // timedelta(days=1)} d ago"
     return f"{moment.day} {moment:%b}"
+
+
+@register.simple_tag
+def when(at: date | None, form: str = "") -> SafeString | str:
+    """A moment of UTC, or a day, for readers and for programs: `26 Nov 2026, 12:05 UTC`, to the second in its title."""
+    if at is None:
+        return "–"
+    if not isinstance(at, datetime):
+        return format_html(
+            '<time datetime="{}">{}</time>', at.isoformat(), dateformat.format(at, form or "j M Y")
+        )
+    form = form or "j M Y, H:i"
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}{}</time>',
+        at.isoformat(timespec="seconds"),
+        dateformat.format(at, "j M Y, H:i:s"),
+        dateformat.format(at, form),
+        " UTC" if "H" in form else "",
+    )
+
+
+# What Stripe calls the states of its objects: how they are drawn, and what they are to who reads them.
+STRIPE_STATES = {
+    "succeeded": ("succeeded", "Succeeded"),
+    "paid": ("succeeded", "Arrived"),
+    "won": ("succeeded", "Won"),
+    "active": ("live", "Active"),
+    "pending": ("running", "Pending"),
+    "in_transit": ("running", "On its way"),
+    "under_review": ("running", "With the bank"),
+    "needs_response": ("expiring", "Needs an answer"),
+    "restricted": ("expiring", "Restricted"),
+    "failed": ("failed", "Failed"),
+    "lost": ("failed", "Lost"),
+    "rejected": ("failed", "Rejected"),
+    "canceled": ("canceled", "Canceled"),
+    "closed": ("canceled", "Closed"),
+    "": ("draft", "Not asked for"),
+}
+
+
+@register.filter
+def stripe_state(name: str | None) -> SafeString:
+    """The state of an object of Stripe's, as a shape and a word."""
+    status, word = STRIPE_STATES.get(name or "", ("draft", spaced(name or "").capitalize()))
+    return format_html('<span class="pill" data-status="{}">{}</span>', status, word)
 
 
 BROWSERS = (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
-from typing import cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -19,8 +17,8 @@ from billing.usage import Group, Name
 from marketplace.models import Workspace
 from marketplace.people import Act
 from playground import predictions, statements
-from playground.middleware import VitrineRequest
-from playground.pages.access import allows, member
+from playground.pages import day_range
+from playground.pages.access import allows, member, own, private
 from playground.pages.key_forms import Dollars, written
 from playground.pages.usage_chart import chart_of, is_by_week
 from playground.statements import Range
@@ -51,8 +49,8 @@ def usage(request: HttpRequest) -> HttpResponse:
 @member(Act.SEE)
 def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
     """Every settled run of the range as a file."""
-    workspace = _workspace(request)
-    span, _ = _range(request)
+    workspace = own(request)
+    span, _ = day_range.asked(request)
     return StreamingHttpResponse(
         statements.csv_lines(workspace, span),
         content_type="text/csv; charset=utf-8",
@@ -67,7 +65,7 @@ def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
 @member(Act.SEE)
 def usage_books(request: HttpRequest) -> StreamingHttpResponse:
     """Every movement of the workspace's credit as a file that proves itself."""
-    workspace = _workspace(request)
+    workspace = own(request)
     lines = ledger.export_workspace(workspace.pk, workspace.public_id)
     return books_file(f"vitrine-books-{workspace.slug}.jsonl", lines)
 
@@ -90,7 +88,7 @@ def limits(request: HttpRequest) -> HttpResponse:
     form = Limits(request.POST)
     if not form.is_valid():
         return _page(request, form=form, status=422)
-    workspace, given = _workspace(request), form.cleaned_data
+    workspace, given = own(request), form.cleaned_data
     scope = ledger.SpendScope("workspace", str(workspace.pk))
     for period in PERIODS:
         ledger.set_limit(
@@ -103,8 +101,8 @@ def limits(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200) -> HttpResponse:
-    workspace = _workspace(request)
-    span, wrong = _range(request)
+    workspace = own(request)
+    span, wrong = day_range.asked(request)
     text = request.GET.get("by", Group.MODEL.value)
     group = Group(text) if text in set(TABS) else Group.MODEL
     found, projection = _spent(workspace, span, group)
@@ -117,7 +115,7 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
         "span": span,
         "today": statements.today(),
         "wrong": wrong,
-        "chips": _chips(span, group),
+        "chips": day_range.chips(span, lambda one: _query(one, group)),
         "tabs": [(label, _query(span, one), one == group) for one, label in TABS.items()],
         "group": group.value,
         "query": _query(span, group),
@@ -135,8 +133,7 @@ def _page(request: HttpRequest, *, form: Limits | None = None, status: int = 200
         "may_key": allows(request, Act.KEYS),
     }
     response = render(request, "dashboard/usage/usage.html", context, status=status)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return private(response)
 
 
 def _spent(workspace: Workspace, span: Range, group: Group) -> tuple[spent.Days, spent.Projection]:
@@ -156,23 +153,6 @@ def _initial(caps: Mapping[str, ledger.Limit | None], low_micros: int) -> dict[s
     return found | {"low": written(low_micros or None)}
 
 
-def _range(request: HttpRequest) -> tuple[Range, str]:
-    """The range that is asked for, and what is wrong with it: then it is the last thirty days."""
-    try:
-        return statements.range_of(request.GET.get("from", ""), request.GET.get("to", "")), ""
-    except statements.BadRange as error:
-        which = "first" if error.field == "from" else "last"
-        return statements.range_of("", ""), f"The {which} day {error}. These are the last 30 days."
-
-
-def _chips(span: Range, group: Group) -> list[tuple[str, str, bool]]:
-    """Ranges that one picks: words, address, whether it is the present one."""
-    today = statements.today()
-    ranges = {f"{days} days": Range(today - timedelta(days=days - 1), today) for days in (7, 30, 90)}
-    ranges[f"{today:%B}"] = Range(today.replace(day=1), today)
-    return [(words, _query(one, group), one == span) for words, one in ranges.items()]
-
-
 def _query(span: Range, group: Group) -> str:
     return urlencode({"from": span.first, "to": span.last, "by": group.value})
 
@@ -189,7 +169,3 @@ def _labels(workspace: Workspace, group: Group, names: set[Name]) -> dict[Name, 
         else:
             labels[name] = (str(name), "")
     return labels
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)

@@ -19,8 +19,7 @@ from marketplace.models import User, Workspace
 from marketplace.people import Act
 from playground import webhooks as book
 from playground.models import RUN_EVENTS, Delivery, Event, Webhook
-from playground.pages.access import member
-from playground.pages.context import workspace_of
+from playground.pages.access import member, own
 
 PAGE = 30
 SHOWN_BODY = 32 * 1024  # characters of a payload that the page shows
@@ -41,7 +40,7 @@ WORDS = {"enabled": "Enabled", "failing": "Failing", "paused": "Paused", "disabl
 @member(Act.WEBHOOKS)
 def webhooks(request: HttpRequest) -> HttpResponse:
     """The list, and the form that adds one; a new one's own page shows its secret."""
-    workspace = _workspace(request)
+    workspace = own(request)
     values: Mapping[str, Any] = {"events": list(Event.values)}
     errors: dict[str, str] = {}
     if request.method == "POST":
@@ -63,7 +62,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
 @member(Act.WEBHOOKS)
 def request_secret(request: HttpRequest, act: str) -> HttpResponse:
     """Show or replace the secret that signs deliveries to addresses which requests name."""
-    workspace = _workspace(request)
+    workspace = own(request)
     if act == "rotate":
         book.rotate_request_secret(workspace)
         messages.success(request, "The request secret was replaced. The old one signs too for 24 hours.")
@@ -73,7 +72,7 @@ def request_secret(request: HttpRequest, act: str) -> HttpResponse:
 
 
 def _list(request: HttpRequest, *, status: int = 200, **more: Any) -> HttpResponse:
-    rows = list(book.of(_workspace(request)))
+    rows = list(book.of(own(request)))
     context = {
         "lines": [_line(row) for row in rows],
         "is_full": len(rows) >= book.MAX_WEBHOOKS,
@@ -108,7 +107,7 @@ def _page(request: HttpRequest, row: Webhook, **more: Any) -> HttpResponse:
 @member(Act.WEBHOOKS)
 def request_deliveries(request: HttpRequest) -> HttpResponse:
     """What was sent to the addresses that single runs named."""
-    return render(request, "webhooks/requests.html", _log(request, _workspace(request)))
+    return render(request, "webhooks/requests.html", _log(request, own(request)))
 
 
 def _log(request: HttpRequest, source: Webhook | Workspace) -> dict[str, Any]:
@@ -268,23 +267,17 @@ def _address(sent: Delivery, act: str = "delivery") -> str:
     return reverse(f"request-{act}", args=[sent.uid])
 
 
-def _workspace(request: HttpRequest) -> Workspace:
-    workspace = workspace_of(request)
-    assert workspace is not None  # `member` lets nobody else through
-    return workspace
-
-
 def _own(request: HttpRequest, webhook_id: str) -> Webhook:
     """The workspace's own webhook; for everybody else there is none."""
     try:
-        return book.find(_workspace(request), webhook_id[:64])
+        return book.find(own(request), webhook_id[:64])
     except book.NotFound as error:
         raise Http404(str(error)) from None
 
 
 def _delivery(request: HttpRequest, row: Webhook | None, delivery_id: str) -> Delivery:
     try:
-        return book.find_delivery(_workspace(request), row, delivery_id[:64])
+        return book.find_delivery(own(request), row, delivery_id[:64])
     except book.NotFound as error:
         raise Http404(str(error)) from None
 

@@ -168,6 +168,8 @@ def test_nobody_is_sent_to_another_site(shop, back):
 def test_needs_that_are_none(shop, need):
     assert "more is needed" not in text_of(shop.ada.get(PAGE, {"need": need}))
     assert "more is needed" in text_of(shop.ada.get(PAGE, {"need": "250000000"}))
+    wrong = shop.ada.post(f"{PAGE}/topups", {"amount": "other", "other": "1", "need": "250000000"})
+    assert "more is needed" in text_of(wrong)
 
 
 def test_when_the_payment_page_cannot_be_reached(shop):
@@ -243,8 +245,11 @@ def test_unspent_credit_is_refunded(shop):
     once = re.search(r'name="once" value="([0-9a-f]{32})"', shown.content.decode())[1]
     for wrong in ("", "x", "0", "-1", "25.01", "0.001", "\0"):
         assert shop.ada.post(page, {"amount": wrong, "once": once}).status_code == 422
+    assert "The amount must be an amount like 20 or 0.50." in text_of(shop.ada.post(page, {"once": once}))
     for odd in ({}, {"once": "x"}, {"once": "\0"}):
-        assert shop.ada.post(page, {"amount": "5"} | odd).status_code == 422
+        answer = shop.ada.post(page, {"amount": "5"} | odd)
+        assert answer.status_code == 422
+        assert "The form was not whole" in text_of(answer)
     before = available(shop.workspace)
     assert shop.mal.post(page, {"amount": "5", "once": once}).status_code == 404
     for _ in range(2):  # clicked twice

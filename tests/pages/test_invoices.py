@@ -210,7 +210,7 @@ def test_pages_file_and_who_sees_them(world):
     for role in ("owner", "admin", "developer", "billing"):
         world.workspace.memberships.update(role=role)
         page = world.ada.get(f"/dashboard/invoices/{month}")
-        assert "kiln/vase 2 images $0.0040 $0.0080" in text_of(page)
+        assert "kiln/vase 2 images × $0.0040 $0.0040 $0.0080" in text_of(page)
         assert ("Made out to" in text_of(world.ada.get("/dashboard/invoices"))) == (role != "developer")
     assert INLINE.search(page.content.decode()) is None
     file = world.ada.get(f"/dashboard/invoices/{month}/pdf")

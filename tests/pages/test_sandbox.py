@@ -219,7 +219,7 @@ def test_staff_set_the_modes(staff):
     assert (modes.behaviour().webhook_copies, modes.behaviour().refunds) == (2, "fail")
     ask("/v1/customers", {})
     assert [one.state for one in Notice.objects.all()] == ["withheld"] * 2
-    assert "2 notices go now" in act(staff, "release")
+    assert "2 notices are on the way" in act(staff, "release")
     assert "is a number from 0 to 10" in act(staff, "modes", webhook_copies="11")
     assert "no whole number" in act(staff, "modes", webhook_copies="-1")
 
@@ -238,6 +238,7 @@ def test_staff_play_banks_and_holders(staff):
     charge = ask("/v1/payment_intents", given)["latest_charge"]
     assert "was opened" in act(staff, "dispute", target=charge)
     assert "cannot be disputed" in act(staff, "dispute", target=charge)
+    assert ">Needs an answer</span>" in staff.get("/-/stripe").content.decode()
     dispute = Thing.objects.get(kind="dispute")
     assert "is won" in act(staff, "decide", target=dispute.name, value="won")
     account, _ = onboarding()
@@ -245,7 +246,7 @@ def test_staff_play_banks_and_holders(staff):
     assert "No such charge" in act(staff, "dispute", target="ch_none")
     assert "There is no such act" in act(staff, "nothing")
     page = staff.get("/-/stripe").content.decode()
-    for name in (charge, dispute.name, account, "charge.dispute.closed"):
+    for name in (charge, dispute.name, account, "charge.dispute.closed", ">Won</span>", ">Active</span>"):
         assert name in page
 
 

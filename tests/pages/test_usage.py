@@ -91,7 +91,7 @@ def test_limits_are_set_by_who_looks_after_the_money(world, role, status):
 def test_amounts_that_are_none(world, amount):
     answer = world.ada.post(LIMITS, {"limit_day": amount, "low": "1"})
     assert answer.status_code == 422
-    assert "At most a day must be an amount" in text_of(answer) or "at most" in text_of(answer)
+    assert "It must be an amount like 20 or 0.50" in text_of(answer)
     assert ledger.limits_of(world.workspace.pk, "workspace", [str(world.workspace.pk)]) == {}
 
 

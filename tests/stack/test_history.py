@@ -48,6 +48,7 @@ def test_the_drawer_has_the_runs_address_and_back_closes_it(
     drawer.wait_for(state="visible")
     page.wait_for_url(f"{stack.url}/p/{made[1]}")
     expect(drawer.locator(".made img")).to_have_count(1)
+    expect(drawer.locator(".pane").first).to_be_hidden()  # it has no tabs for JSON and logs
     page.go_back()
     drawer.wait_for(state="hidden")
     page.wait_for_url(f"{stack.url}{LIST}?status=succeeded")
