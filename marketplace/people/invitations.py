@@ -143,6 +143,16 @@ def accept(token: str, user: User, *, addresses: set[str]) -> Membership:
     return membership
 
 
+def place_by(token: str, user: User, *, addresses: set[str]) -> Membership | None:
+    """The place that the link has given to `user` before, while they still have it: of two clicks the second finds it.
+    None for everybody else."""
+    row = Invitation.objects.filter(token_sha256=_digest(token), accepted_at__isnull=False).first()
+    if row is None or not is_for(row, addresses):
+        return None
+    places = Membership.objects.select_related("workspace").filter(user=user, workspace__closed_at=None)
+    return places.filter(workspace_id=row.workspace_id).first()
+
+
 def _pending_one(workspace: Workspace, invitation: UUID) -> Invitation:
     found = pending(workspace).select_related("workspace").filter(public_id=invitation).first()
     if found is None:
