@@ -19,6 +19,7 @@ from marketplace.people import Act
 from playground import invoices as papers
 from playground.middleware import VitrineRequest
 from playground.pages.access import allows, member
+from playground.pages.errors import too_many
 
 
 class MadeOutTo(forms.Form):
@@ -72,8 +73,12 @@ def invoice_pdf(request: HttpRequest, month: str) -> HttpResponse:
     """The same as a file."""
     shown = _shown(request, month)
     name = papers.file_name(_workspace(request), shown)
+    try:
+        file = papers.drawn(_workspace(request), shown)
+    except papers.Busy:
+        return too_many(request)
     return HttpResponse(
-        papers.as_pdf(shown),
+        file,
         content_type="application/pdf",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
