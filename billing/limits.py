@@ -305,13 +305,18 @@ def _scope(workspace: Workspace, kind: str, target: str) -> ledger.SpendScope | 
 def _refuse_growth(
     key: ApiKey | None, scope: ledger.SpendScope, before: int | None, after: int | None
 ) -> None:
-    """A key never lifts its own limit, one on a key that made it, or the workspace's."""
+    """A key never lifts its own limit, one on a key that made it or on the person it is of, or the workspace's."""
     if key is None or before is None or (after is not None and after <= before):
         return
-    own = {str(key.pk), *map(str, key.ancestor_ids)}
-    if scope.kind == ScopeKind.WORKSPACE or (scope.kind == ScopeKind.KEY and scope.id in own):
+    own = {
+        ScopeKind.WORKSPACE: {scope.id},
+        ScopeKind.KEY: {str(key.pk), *map(str, key.ancestor_ids)},
+        ScopeKind.MEMBER: {str(key.created_by_id)},
+    }
+    if scope.id in own.get(ScopeKind(scope.kind), ()):
         raise NotAllowed(
-            "A key can lower its own limits and the workspace’s, and not raise or remove them. A person can."
+            "A key can lower its own limits, its maker’s and the workspace’s, and not raise or remove them. "
+            "A person can."
         )
 
 

@@ -81,7 +81,8 @@ def make(
 ) -> tuple[ApiKey, str]:
     """Make a key; returns its row and the full text, which is never to be had again.
 
-    With `origins` and `model_ids` it is a publishable one. `maker` is the key that makes it, if one does.
+    With `origins` and `model_ids` it is a publishable one. `maker` is the key that makes it, if one does: it is then
+    of the person who made that one.
     """
     origins, model_ids = list(origins), list(model_ids)
     mark = PUBLISHABLE_MARK if origins or model_ids else ""
@@ -92,7 +93,7 @@ def make(
         row = ApiKey.objects.create(
             public_id=public_id or uuid7(),
             workspace=workspace,
-            created_by=by,
+            created_by_id=by.pk if by is not None else maker.created_by_id if maker is not None else None,
             ancestor_ids=[*maker.ancestor_ids, maker.pk] if maker is not None else [],
             name=name,
             kind=ApiKey.Kind.PUBLISHABLE if mark else ApiKey.Kind.SECRET,

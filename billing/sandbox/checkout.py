@@ -273,7 +273,11 @@ def expire(call: Call) -> Json:
 
 
 def end(row: Thing, *, now: datetime) -> None:
-    """Nobody came in time."""
+    """Nobody came in time. Whoever is still at the bank's page comes too late: a page that is over takes no money."""
+    if row.data["payment_intent"]:
+        intents.give_up(store.find("payment_intent", row.data["payment_intent"]), reason="expired", now=now)
+    if row.data["setup_intent"]:
+        setups.give_up(store.find("setup_intent", row.data["setup_intent"]), reason="abandoned", now=now)
     store.change(row, status="expired", url=None)
     events.tell("checkout.session.expired", row.data, now=now)
 

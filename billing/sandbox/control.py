@@ -169,7 +169,8 @@ def do(act: str, *, target: str = "", value: str = "", now: datetime) -> str:
         raise Impossible("There is no such act.")
     try:
         with store.changing():
-            return ACTS[act](target[:80], value[:80], now)
+            # A null character is in no name, and the database would not have it.
+            return ACTS[act](target[:80].replace("\0", ""), value[:80].replace("\0", ""), now)
     except Refused as refused:
         raise Impossible(str(refused)) from None
 

@@ -150,16 +150,20 @@ def cancel(call: Call) -> Json:
     only(call, "cancellation_reason")
     row = store.find("payment_intent", call.named["intent"], param="intent")
     _must_be_open(row)
-    reason = call.get("cancellation_reason")
+    give_up(row, reason=call.get("cancellation_reason"), now=call.now)
+    return dict(row.data)
+
+
+def give_up(row: Thing, *, reason: str | None, now: datetime) -> None:
+    """Nobody pays it any more, also not who is being asked for it."""
     store.change(
         row,
         status="canceled",
-        canceled_at=int(call.now.timestamp()),
+        canceled_at=int(now.timestamp()),
         cancellation_reason=reason,
         next_action=None,
     )
-    events.tell("payment_intent.canceled", row.data, now=call.now)
-    return dict(row.data)
+    events.tell("payment_intent.canceled", row.data, now=now)
 
 
 def _must_be_open(row: Thing) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
@@ -173,9 +174,9 @@ def authenticate(request: HttpRequest, secret: str) -> HttpResponse:
     session = checkout.session_of(intent)
     if request.method == "POST":
         is_approved = request.POST.get("answer") == "approve"
-        if intent.data["status"] == "requires_action":
-            intent = clockwork.answer_holder(intent.name, is_approved=is_approved, now=timezone.now())
-        return HttpResponseRedirect(_after_holder(intent))
+        with suppress(Refused):  # nobody asks any more: a second click, or too late
+            clockwork.answer_holder(intent.name, is_approved=is_approved, now=timezone.now())
+        return HttpResponseRedirect(_after_holder(store.find_any(intent.name)))
     context = {
         "asks": intent.data["status"] == "requires_action",
         "amount": intent.data.get("amount"),

@@ -77,11 +77,14 @@ def cancel(call: Call) -> Json:
     only(call, "cancellation_reason")
     row = store.find("setup_intent", call.named["intent"], param="intent")
     _must_be_open(row)
-    store.change(
-        row, status="canceled", cancellation_reason=call.get("cancellation_reason"), next_action=None
-    )
-    events.tell("setup_intent.canceled", row.data, now=call.now)
+    give_up(row, reason=call.get("cancellation_reason"), now=call.now)
     return dict(row.data)
+
+
+def give_up(row: Thing, *, reason: str | None, now: datetime) -> None:
+    """No card is saved by it any more, also not one whose holder is being asked."""
+    store.change(row, status="canceled", cancellation_reason=reason, next_action=None)
+    events.tell("setup_intent.canceled", row.data, now=now)
 
 
 def _must_be_open(row: Thing) -> None:

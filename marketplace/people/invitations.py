@@ -25,7 +25,7 @@ from marketplace.people.roles import Act, Role, may
 
 LIFETIME = timedelta(days=7)
 RESEND_AFTER = timedelta(minutes=1)
-MOST_SENT_A_DAY = 50  # mails of one workspace, as anybody can make one
+MOST_SENT_A_DAY = 50  # mails of one workspace, and of one person from all of theirs: anybody can make some
 MOST_PENDING = 50
 
 
@@ -143,6 +143,16 @@ def accept(token: str, user: User, *, addresses: set[str]) -> Membership:
     return membership
 
 
+def place_by(token: str, user: User, *, addresses: set[str]) -> Membership | None:
+    """The place that the link has given to `user` before, while they still have it: of two clicks the second finds it.
+    None for everybody else."""
+    row = Invitation.objects.filter(token_sha256=_digest(token), accepted_at__isnull=False).first()
+    if row is None or not is_for(row, addresses):
+        return None
+    places = Membership.objects.select_related("workspace").filter(user=user, workspace__closed_at=None)
+    return places.filter(workspace_id=row.workspace_id).first()
+
+
 def _pending_one(workspace: Workspace, invitation: UUID) -> Invitation:
     found = pending(workspace).select_related("workspace").filter(public_id=invitation).first()
     if found is None:
@@ -155,9 +165,13 @@ def _send(row: Invitation, *, by: User, link: Link) -> Invitation:
     now = timezone.now()
     if row.pk and now - row.sent_at < RESEND_AFTER:
         raise Refused("It was sent less than a minute ago. Wait a moment, then send it again.")
-    today = Invitation.objects.filter(workspace=row.workspace, sent_at__gt=now - timedelta(days=1))
-    if (today.aggregate(sent=Sum("sends"))["sent"] or 0) >= MOST_SENT_A_DAY:
-        raise Refused(f"A workspace sends at most {MOST_SENT_A_DAY} invitations a day. Try again tomorrow.")
+    today = Invitation.objects.filter(sent_at__gt=now - timedelta(days=1))
+    for who, sent in (
+        ("A workspace", today.filter(workspace=row.workspace)),
+        ("A person", today.filter(invited_by=by)),
+    ):
+        if (sent.aggregate(sent=Sum("sends"))["sent"] or 0) >= MOST_SENT_A_DAY:
+            raise Refused(f"{who} sends at most {MOST_SENT_A_DAY} invitations a day. Try again tomorrow.")
     token = secrets.token_urlsafe(32)
     row.token_sha256, row.sent_at, row.expires_at = _digest(token), now, now + LIFETIME
     row.invited_by, row.sends = by, row.sends + 1

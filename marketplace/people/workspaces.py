@@ -23,6 +23,8 @@ accounts admin api assets dashboard docs fal healthz hf invitations library m me
 p publish robots s settings static staff stripe support v1 w workspaces ws www
 """
 RESERVED = frozenset(_RESERVED.split())
+# Letters and signs that are drawn as nothing: fillers of Hangul and the empty pattern of Braille.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 class InvalidName(ValueError):
@@ -80,9 +82,9 @@ def _with_free_slug(name: str, owner: User) -> Workspace:
 
 def clean_name(name: str) -> str:
     """`name` as one line without what cannot be seen. Raises InvalidName when nothing or too much is left."""
-    visible = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)
+    visible = "".join(" " if unicodedata.category(c)[0] == "C" or c in _BLANK else c for c in name)
     cleaned = " ".join(visible.split())
-    if not cleaned:
+    if all(unicodedata.category(c)[0] == "M" for c in cleaned):  # marks on nothing, or nothing
         raise InvalidName("Give it a name.")
     if len(cleaned) > NAME_LENGTH:
         raise InvalidName(f"A name has at most {NAME_LENGTH} characters.")

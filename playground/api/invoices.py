@@ -72,7 +72,7 @@ class InvoicePdf(ApiView):
         shown = invoices.invoice(workspace, month)
         name = invoices.file_name(workspace, shown)
         return HttpResponse(
-            invoices.as_pdf(shown),
+            invoices.drawn(workspace, shown),
             content_type="application/pdf",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

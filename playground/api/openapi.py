@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -110,9 +111,19 @@ _MEDIA: Json = {
 }
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def document() -> Json:
     """The whole document. Nobody changes it."""
+    # All threads share drf-spectacular's inspectors: of two documents made at once each lacks what the other one took,
+    # and the one that was ready last would be kept.
+    with _making:
+        return _made()
+
+
+@functools.cache
+def _made() -> Json:
     made: Json = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return made
 

@@ -231,7 +231,7 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((predictions.IdempotencyConflict,), _plain("idempotency_conflict")),
     ((predictions.IdempotencyInFlight,), _in_flight),
     ((examiner.Refusal,), _unusable),
-    ((examiner.Busy,), _busy),
+    ((examiner.Busy, invoices.Busy), _busy),
     ((uploads.TooLarge,), _too_large_file),
     ((uploads.QuotaReached,), _quota),
     ((uploads.TooManyUploads,), _plain("too_many_uploads")),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from billing.invoices import Month
+from marketplace.models import Workspace
+from playground.invoices.desk import Busy, turn
 from playground.invoices.present import (
     BadMonth,
     InvoiceJson,
@@ -17,16 +19,24 @@ from playground.invoices.present import (
 
 __all__ = [
     "BadMonth",
+    "Busy",
     "InvoiceJson",
     "ListedJson",
     "as_json",
     "as_pdf",
+    "drawn",
     "file_name",
     "invoice",
     "listed",
     "month_of",
     "rows_of",
 ]
+
+
+def drawn(workspace: Workspace, shown: Month) -> bytes:
+    """The month as a PDF, for somebody who waits for it. Raises Busy."""
+    with turn(workspace.pk):
+        return as_pdf(shown)
 
 
 def as_pdf(shown: Month) -> bytes:

@@ -73,7 +73,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     try:
         found = people.find_invitation(token[:200])
     except people.NoSuchInvitation:
-        return render(request, "people/invitation_over.html", status=404)
+        return _over(request, token)
     if not request.user.is_authenticated:
         request.session[INVITATION] = token
         return render(request, "people/invitation.html", {"invitation": found, "back": request.path})
@@ -82,7 +82,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         try:
             place = people.accept(token, request.user, addresses=addresses)
         except people.NoSuchInvitation:
-            return render(request, "people/invitation_over.html", status=404)
+            return _over(request, token)
         except people.ForSomebodyElse:
             pass
         else:
@@ -95,6 +95,17 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     is_theirs = people.is_for(found, addresses)
     context = {"invitation": found, "back": request.path, "is_theirs": is_theirs}
     return render(request, "people/invitation.html", context, status=200 if is_theirs else 403)
+
+
+def _over(request: HttpRequest, token: str) -> HttpResponse:
+    """Nothing to accept any more. For whom it let in a moment ago, as by a second click, that is no news."""
+    if request.method == "POST" and request.user.is_authenticated:
+        addresses = people.addresses_of(request.user)
+        place = people.place_by(token[:200], request.user, addresses=addresses)
+        if place is not None:
+            request.session[CHOSEN] = place.workspace.slug
+            return redirect("history")
+    return render(request, "people/invitation_over.html", status=404)
 
 
 def _user(request: HttpRequest) -> User:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from urllib.parse import urlencode
 
 from django.http import QueryDict
@@ -14,6 +13,7 @@ from django.utils import timezone
 from marketplace.ids import encode, parse
 from marketplace.models import ApiKey, Membership, User, Workspace
 from playground.models import Prediction
+from playground.pages.amounts import number
 from playground.predictions import Filters
 
 MICROS = 1_000_000
@@ -180,10 +180,7 @@ def _day(text: str) -> datetime | None:
 
 def _micros(text: str) -> int | None:
     """An amount of dollars in micro-dollars; None for none and for what is no amount."""
-    try:
-        amount = Decimal(text.removeprefix("$").replace(",", ""))
-    except InvalidOperation:
-        return None
-    if not amount.is_finite() or not 0 < amount <= MAX_DOLLARS:
+    amount = number(text)
+    if amount is None or not 0 < amount <= MAX_DOLLARS:
         return None
     return int(amount * MICROS) or None

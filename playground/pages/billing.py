@@ -30,7 +30,7 @@ MICROS = 1_000_000
 AMOUNTS = (10, 25, 100)  # dollars that one picks
 OTHER = "other"
 SHOWN = 50
-CODES_PER_HOUR = 10  # that a workspace may try
+CODES_PER_HOUR = 10  # that a workspace may try, and a person in all of theirs
 REFRESH_SECONDS = 3
 MAX_BACK = 4000  # characters, as an address spells them
 _BACK = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")  # a path of this site
@@ -232,7 +232,8 @@ def coupon(request: HttpRequest) -> HttpResponse:
     workspace = own(request)
     typed = request.POST.get("code", "")[:60].strip()
     try:
-        if not attempts.are_allowed({f"coupon:{workspace.pk}": CODES_PER_HOUR}, window_seconds=3600):
+        limits = {f"coupon:{workspace.pk}": CODES_PER_HOUR, f"coupon-by:{request.user.pk}": CODES_PER_HOUR}
+        if not attempts.are_allowed(limits, window_seconds=3600):
             return _page(
                 request, code=typed, code_problem="Too many codes were tried. Wait an hour.", status=429
             )

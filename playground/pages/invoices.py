@@ -15,6 +15,7 @@ from billing.invoices import Month, Recipient
 from marketplace.people import Act
 from playground import invoices as papers
 from playground.pages.access import allows, member, own
+from playground.pages.errors import too_many
 
 
 class MadeOutTo(forms.Form):
@@ -68,8 +69,12 @@ def invoice_pdf(request: HttpRequest, month: str) -> HttpResponse:
     """The same as a file."""
     shown = _shown(request, month)
     name = papers.file_name(own(request), shown)
+    try:
+        file = papers.drawn(own(request), shown)
+    except papers.Busy:
+        return too_many(request)
     return HttpResponse(
-        papers.as_pdf(shown),
+        file,
         content_type="application/pdf",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

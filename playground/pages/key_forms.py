@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -15,6 +14,7 @@ from marketplace.keys import SCOPES
 from marketplace.models import ApiKey
 from playground import keyring
 from playground.keyring import PRESETS, Wish
+from playground.pages.amounts import number
 
 MICROS = 1_000_000
 CUSTOM = "custom"
@@ -45,15 +45,14 @@ class Dollars(forms.Field):
     default_error_messages = {"required": NO_AMOUNT}
 
     def to_python(self, value: Any) -> Any:
-        text = str(value or "").strip().lstrip("$").replace(",", "")
+        text = str(value or "").strip()
         if not text:
             return None
-        try:
-            amount = Decimal(text if len(text) <= AMOUNT_MAXIMUM else "NaN") * MICROS
-            if amount.is_finite() and 0 <= amount <= keyring.LIMIT_MAXIMUM and amount == int(amount):
+        dollars = number(text) if len(text) <= AMOUNT_MAXIMUM else None
+        if dollars is not None and 0 <= dollars <= keyring.LIMIT_MAXIMUM // MICROS:
+            amount = dollars * MICROS
+            if amount == int(amount):
                 return int(amount)
-        except (ArithmeticError, ValueError):
-            pass
         raise forms.ValidationError(NO_AMOUNT)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, cast
 
 from django.contrib import messages
@@ -22,6 +22,7 @@ from marketplace.models import Endpoint, Listing, Price, User, Version
 from marketplace.people import Act
 from playground.pages import price_meaning, price_words
 from playground.pages.access import member, own, private
+from playground.pages.amounts import number
 from playground.pages.price_meaning import Case, Meaning
 from playground.pages.shelf import price_text
 
@@ -251,18 +252,15 @@ def _row(sent: QueryDict, place: int) -> Row:
 
 def _line(row: Row, described: Mapping[str, Any]) -> Line:
     """What a row says; what it does not is in its errors."""
-    price, runs, conditions = Decimal(0), 0, {}
-    try:
-        price = Decimal(row.price.lstrip("$").replace(",", "") or "NaN")
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if not price.is_finite():
+    runs, conditions = 0, {}
+    price = number(row.price)
+    if price is None:
         row.errors["unit_price"] = "must be an amount like 0.004"
         price = Decimal(0)
-    digits = row.runs.replace(",", "")
-    if digits.isascii() and digits.isdigit():
-        runs = int(digits)
-    elif digits:
+    typed = number(row.runs) if row.runs else Decimal(0)
+    if typed is not None and row.runs.replace(",", "0").isdigit():
+        runs = int(typed)
+    elif row.runs:
         row.errors["from_runs"] = "must be a number of runs"
     try:
         conditions = price_words.read(row.when, described)

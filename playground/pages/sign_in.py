@@ -59,7 +59,8 @@ def too_many() -> ValidationError:
 def count_attempt(address: str, email: str) -> None:
     """Count one attempt to sign in. Raises ValidationError beyond the limits; without Redis there are none."""
     limits = {
-        f"address:{address}": ATTEMPTS_PER_ADDRESS,
+        # Of IPv6 a household has more addresses than there are passwords.
+        f"address:{arrivals.network_of(address)}": ATTEMPTS_PER_ADDRESS,
         f"email:{attempts.trace(email)}": ATTEMPTS_PER_EMAIL,
     }
     with contextlib.suppress(attempts.CannotCount):

@@ -241,8 +241,10 @@ def _scopes(caller: Caller, model_id: str) -> list[ledger.SpendScope]:
         # What a key spends counts in the limits of those that made it, too.
         counted = [*caller.key.ancestor_ids, caller.key.pk]
         scopes += [ledger.SpendScope("key", str(one)) for one in counted]
-    if caller.user is not None:
-        scopes.append(ledger.SpendScope("member", str(caller.user.pk)))
+    # Whoever may make keys could else spend by one what a limit on them forbids.
+    person = caller.user.pk if caller.user is not None else caller.key.created_by_id if caller.key else None
+    if person is not None:
+        scopes.append(ledger.SpendScope("member", str(person)))
     return scopes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_type_hints
 
 import pytest
@@ -50,6 +51,15 @@ def test_no_route_without_a_decision_about_its_scope():
     assert undecided == []
     unknown = {scope for _, view in routes() for scope in view.scopes.values() if scope} - set(SCOPES)
     assert unknown == set()
+
+
+def test_of_many_who_ask_first_all_get_the_whole_document():
+    whole = openapi.document()
+    openapi._made.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        found = [one.result() for one in [threads.submit(openapi.document) for _ in range(4)]]
+    assert all(one is found[0] for one in found)
+    assert found[0] == whole
 
 
 def test_every_route_is_in_the_document_with_its_scope():

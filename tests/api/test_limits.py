@@ -6,7 +6,8 @@ import pytest
 
 from billing import ledger, limits
 from marketplace import keys
-from marketplace.models import Outbox
+from marketplace.ids import encode
+from marketplace.models import Membership, Outbox, User
 from playground import webhooks
 from playground.models import Delivery
 from playground.webhooks import events
@@ -79,6 +80,35 @@ def test_a_program_is_bound_by_what_a_person_set(world):
     again = {"scope": "key", "target": key.uid, "period": "day", "limit_micros": 10**9}
     assert_problem(program.post("limits", again), "forbidden")
     assert limits.find(world.workspace, bound.uid).limit_micros == 50
+
+
+@pytest.mark.parametrize("kind", ["workspace", "member"])
+def test_a_program_lifts_no_limit_of_its_maker(world, kind):
+    ada = User.objects.create_user("ada@example.test")
+    Membership.objects.create(workspace=world.workspace, user=ada, role="owner")
+    _, text = keys.make(world.workspace, name="sly", by=ada, scopes=["billing:read", "billing:write"])
+    target = {"workspace": "", "member": encode(ada.public_id, "u")}[kind]
+    bound = limits.put(world.workspace, kind=kind, target=target, period="day", limit_micros=100)
+    program = Caller(text)
+    assert_problem(program.patch(f"limits/{bound.uid}", {"limit_micros": 101}), "forbidden")
+    assert_problem(program.delete(f"limits/{bound.uid}"), "forbidden")
+    again = {"scope": kind, "target": target, "period": "day", "limit_micros": 10**9}
+    assert_problem(program.post("limits", again), "forbidden")
+    assert program.patch(f"limits/{bound.uid}", {"limit_micros": 99}).status_code == 200
+
+
+def test_a_members_keys_spend_what_the_member_may(world):
+    ada = User.objects.create_user("ada@example.test")
+    Membership.objects.create(workspace=world.workspace, user=ada, role="developer")
+    limits.put(
+        world.workspace, kind="member", target=encode(ada.public_id, "u"), period="day", limit_micros=5_000
+    )
+    _, text = keys.make(world.workspace, name="first", by=ada)
+    made = Caller(text).post("keys", {"name": "second", "scopes": ["models:read", "predictions:write"]})
+    assert Caller(text).run().status_code == 201
+    for one in (text, made.json()["key"]):
+        assert assert_problem(Caller(one).run(), "limit_reached")["scope"] == "member"
+    assert world.ada.run().status_code == 201
 
 
 def test_a_run_too_many_is_told_when_to_come_again(world, settings):

@@ -8,6 +8,8 @@ import pytest
 import stripe
 from django.utils import timezone
 
+from billing.sandbox.refusals import Refused
+
 LINE = {
     "quantity": 1,
     "price_data": {"currency": "usd", "unit_amount": 2500, "product_data": {"name": "Credit"}},
@@ -178,6 +180,19 @@ def test_a_session_that_nobody_pays_ends(stripe_sandbox):
     stripe_sandbox.advance(timezone.now() + timedelta(hours=25))
     assert client.v1.checkout.sessions.retrieve(session.id).status == "expired"
     assert types(stripe_sandbox) == ["checkout.session.expired"]
+
+
+def test_who_comes_back_from_the_bank_after_the_page_is_over_pays_nothing(stripe_sandbox):
+    client = stripe_sandbox.client()
+    session = client.v1.checkout.sessions.create(CHECKOUT)
+    stripe_sandbox.pay(session.id, "authenticationRequired")
+    stripe_sandbox.advance(timezone.now() + timedelta(hours=25))
+    (intent,) = client.v1.payment_intents.list()
+    assert (intent.status, intent.cancellation_reason) == ("canceled", "expired")
+    with pytest.raises(Refused):
+        stripe_sandbox.authenticate(intent.id)
+    assert stripe_sandbox.things("charge") == []
+    assert types(stripe_sandbox)[-2:] == ["payment_intent.canceled", "checkout.session.expired"]
 
 
 def test_tax_and_invoice(stripe_sandbox):

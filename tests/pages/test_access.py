@@ -158,6 +158,14 @@ def test_who_guesses_passwords_is_held_up(world, short_tempered):
     assert sign_in_as(world, **ada, address="192.0.2.8") == "in"
 
 
+def test_one_network_has_one_count_however_many_addresses_it_has(world, short_tempered):
+    said = [
+        sign_in_as(world, f"nobody{n}@example.test", address=f"2001:db8:0:7::{n + 1:x}") for n in range(3)
+    ]
+    assert said == ["wrong", "wrong", "held up"]
+    assert sign_in_as(world, "nobody@example.test", address="2001:db8:0:8::1") == "wrong"
+
+
 def test_one_password_is_not_guessed_from_everywhere(world, short_tempered):
     said = [sign_in_as(world, "Ada@example.test", address=f"192.0.2.{n}") for n in range(4)]
     assert said == ["wrong"] * 3 + ["held up"]

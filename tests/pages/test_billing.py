@@ -10,6 +10,8 @@ import pytest
 
 from billing import ledger, topups
 from billing.topups import coupons
+from marketplace import people
+from marketplace.models import User
 from marketplace.people import Act, may
 from playground import webhooks
 from playground.models import Delivery
@@ -130,6 +132,7 @@ def test_waiting_for_the_payment_and_leaving_it(shop):
         {"amount": "other", "other": "5.001"},
         {"amount": "other", "other": "1e400"},
         {"amount": "other", "other": "NaN"},
+        {"amount": "other", "other": "12,50"},
         {"amount": "other", "other": "2000.01"},
         {"amount": "other", "other": "\0"},
         {"amount": "10", "back": "x" * 10_000},
@@ -267,6 +270,9 @@ def test_a_code_is_used_once_and_guessing_ends(shop):
     statuses = {shop.ada.post(f"{PAGE}/coupon", {"code": f"GUESS-{n}"}).status_code for n in range(10)}
     assert statuses == {422, 429}
     assert shop.mal.post(f"{PAGE}/coupon", {"code": "GUESS-1"}).status_code == 422
+    second = people.found_workspace(User.objects.get(email="ada@example.test"), name="Second")
+    assert shop.ada.post("/dashboard/switch", {"workspace": second.slug, "next": PAGE})["Location"] == PAGE
+    assert shop.ada.post(f"{PAGE}/coupon", {"code": "GUESS-1"}).status_code == 429
 
 
 def test_another_workspaces_payment_is_not_there(shop):

@@ -17,9 +17,11 @@ from pypdf import PdfReader
 from billing import invoices, ledger, topups
 from billing.invoices import Recipient
 from billing.models import Invoice, UsageDay
+from marketplace import keys
 from marketplace.ids import uuid7
 from marketplace.models import Membership, Outbox, User, Workspace
 from playground import invoices as papers
+from playground.invoices import desk
 from tests.billing.buyers import bought, charge_of
 from tests.billing.cast import new_publisher, new_workspace
 from tests.pages.test_access import INLINE
@@ -221,6 +223,18 @@ def test_pages_file_and_who_sees_them(world):
     for wrong in ("2026-13", "2026-1", "x", "1999-01", "2026-01-01", "２０２６-01", "%00"):
         assert world.ada.get(f"/dashboard/invoices/{wrong}").status_code == 404
         assert world.ada.get(f"/dashboard/invoices/{wrong}/pdf").status_code == 404
+
+
+def test_few_files_are_drawn_at_a_time(world, monkeypatch):
+    month = f"invoices/{datetime.now(UTC):%Y-%m}/pdf"
+    _, key = keys.make(world.workspace, name="books")
+    for name, owner in (("FOR_ONE", world.workspace.pk), ("FOR_ALL", world.workspace.pk + 1)):
+        with monkeypatch.context() as patched, desk.turn(owner):
+            patched.setattr(desk, name, 1)
+            assert world.ada.get(f"/dashboard/{month}").status_code == 429
+            refused = world.nobody.get(f"/api/v1/{month}", headers={"Authorization": f"Bearer {key}"})
+            assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+    assert world.ada.get(f"/dashboard/{month}").status_code == 200
 
 
 def test_whom_they_are_made_out_to(world):

@@ -163,6 +163,8 @@ def test_settings_change_what_they_say_and_nothing_else(world, key):
         ({"life": "date", "life_until": "never"}, "valid date"),
         ({"limit_day": "-1"}, "an amount like"),
         ({"limit_day": "NaN"}, "an amount like"),
+        ({"limit_day": "0,50"}, "an amount like"),
+        ({"limit_day": "1,0000"}, "an amount like"),
         ({"limit_month": "1e999999"}, "an amount like"),
         ({"limit_month": "0.0000001"}, "an amount like"),
         ({"limit_month": "ten"}, "an amount like"),

@@ -244,6 +244,7 @@ def test_staff_play_banks_and_holders(staff):
     account, _ = onboarding()
     assert "is active" in act(staff, "capability", target=account, value="active")
     assert "No such charge" in act(staff, "dispute", target="ch_none")
+    assert "No such charge" in act(staff, "dispute", target="\0")
     assert "There is no such act" in act(staff, "nothing")
     page = staff.get("/-/stripe").content.decode()
     for name in (charge, dispute.name, account, "charge.dispute.closed", ">Won</span>", ">Active</span>"):

@@ -200,7 +200,9 @@ def test_an_invitation_leads_through_the_sign_up(team, mandatory):
     shown = client.get(page).content.decode()
     assert f"/accounts/signup?email=newcomer%40example.test&amp;next=%2Finvitations%2F{token}" in shown
     assert sign_up(client, next=page)["Location"] == page  # the link proves the address
-    assert client.post(page)["Location"] == "/dashboard/history"
+    for _ in range(2):  # clicks
+        assert client.post(page)["Location"] == "/dashboard/history"
+    assert team.browser("outsider").post(page).status_code == 404
     assert Membership.objects.get(workspace=team.workspace, user__email=EMAIL).role == "billing"
     assert "Northlight" in client.get("/dashboard/members").content.decode()
 

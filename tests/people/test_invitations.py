@@ -114,8 +114,12 @@ def test_nobody_is_flooded(team):
     with pytest.raises(people.Refused, match="a minute"):
         cast.invite(team, BOB)
     Invitation.objects.update(sends=50)
-    with pytest.raises(people.Refused, match="a day"):
+    with pytest.raises(people.Refused, match="A workspace sends"):
         cast.invite(team, "carol@example.test")
+    owner = team.users["owner"]
+    second = people.found_workspace(owner, name="Second")
+    with pytest.raises(people.Refused, match="A person sends"):
+        people.invite(second, "carol@example.test", "developer", by=owner, link=str)
     earlier(days=2)
     cast.invite(team, "carol@example.test")
 

@@ -101,7 +101,7 @@ def test_names_become_free_slugs(db):
     assert len(people.found_workspace(owner, name="x" * 80).slug) <= 39
 
 
-@pytest.mark.parametrize("name", ["", "   ", "\u202e\u200b", "x" * 81])
+@pytest.mark.parametrize("name", ["", "   ", "\u202e\u200b", "\u3164\u2800", "\ufe0f\u0301", "x" * 81])
 def test_names_that_say_nothing_are_refused(db, name):
     owner = User.objects.create_user("ada@example.test", cast.PASSWORD)
     with pytest.raises(people.InvalidName):
