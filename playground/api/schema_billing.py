@@ -43,6 +43,15 @@ TOP_UP = record(
         invoice=maybe(ADDRESS),
     ),
 )
+CREDIT_ADDED = record(
+    "The `data` of the event `credit.added`: a top-up was paid, and what it bought can be spent.",
+    top_up=identifier("tu"),
+    kind={"enum": list(topups.TopUp.Kind.values)},
+    amount_micros=said(MICROS, "the credit that came"),
+    available_micros=said(MICROS, "what can be spent now"),
+    currency=CURRENCY,
+    urls=record("Where the top-up is.", get=ADDRESS),
+)
 CARD = record(
     "The saved card, as it is printed.", brand=STRING, last4=STRING, exp_month=WHOLE, exp_year=WHOLE
 )
@@ -77,6 +86,7 @@ BILLING = record(
 SCHEMAS: dict[str, Schema] = {
     "TopUp": TOP_UP,
     "TopUpPage": page_of("TopUp"),
+    "CreditAdded": CREDIT_ADDED,
     "Card": CARD,
     "AutomaticTopUp": AUTOMATIC,
     "Billing": BILLING,
