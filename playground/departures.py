@@ -47,7 +47,7 @@ class Leaving:
     @property
     def bought_micros(self) -> int:
         """Credit that was paid for, which the operator can refund."""
-        return self.balance.available_micros - self.balance.granted_micros
+        return self.balance.bought_micros
 
 
 def preview(workspace: Workspace) -> Leaving:

@@ -18,11 +18,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from billing import ledger, usage
+from billing.limits import MOST_MICROS
 from marketplace import catalog, keys, people
 from marketplace.ids import parse
 from marketplace.models import ApiKey, User, Workspace
 from marketplace.people import Act
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 # What a person's role must allow for what a key needs a scope for; seeing is for every member.
 ACTS = {
@@ -51,7 +52,7 @@ NAME_MAXIMUM = 80
 LIST_MAXIMUM = 20  # origins and models of a publishable key
 MAX_KEYS = 200  # that work at one time, in a workspace
 LIFE_MAXIMUM = timedelta(days=3660)
-LIMIT_MAXIMUM = 10**13  # micro-dollars
+LIMIT_MAXIMUM = MOST_MICROS  # of any limit
 
 
 class NotFound(LookupError):
@@ -62,12 +63,12 @@ class NotAllowed(Exception):
     """Whoever asks may not do this to this key; the message says why."""
 
 
-class Invalid(ValueError):
-    """What is wished for a key cannot be; `errors` lists all that is wrong, by field."""
+class TooMany(NotAllowed):
+    """The workspace has as many keys that work as it may."""
 
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
+
+class Invalid(FieldErrors):
+    """What is wished for a key cannot be; `errors` lists all that is wrong, by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +163,14 @@ def make(
     """Make a key with its limits; returns it and its full text, which is never to be had again.
 
     `public_id` lets a request be repeated: when that key exists already, nothing is made and None is returned.
-    Raises Invalid, and NotAllowed where there are too many keys.
+    Raises Invalid, TooMany, and NotAllowed in a workspace that was deleted.
     """
     wish = _checked(workspace, wish, rights)
     try:
         with transaction.atomic():
-            people.locked(workspace.pk)  # so that two at once cannot both be the last that fits
+            _lock(workspace)
             if working(workspace).count() >= MAX_KEYS:
-                raise NotAllowed(f"A workspace has at most {MAX_KEYS} keys. Revoke those that nobody uses.")
+                raise TooMany(f"A workspace has at most {MAX_KEYS} keys. Revoke those that nobody uses.")
             row, text = keys.make(
                 workspace,
                 name=wish.name,
@@ -189,29 +190,31 @@ def make(
         raise
     except keys.InvalidKey as error:
         raise NotAllowed(str(error)) from None
-    except people.NoSuchMember:
-        raise NotAllowed("This workspace was deleted.") from None
     return row, text
 
 
 def change(key: ApiKey, fields: Mapping[str, Any], *, rights: Rights) -> ApiKey:
     """Change what `fields` names of a Wish; all else stays. Raises Invalid, and NotAllowed for a key not theirs."""
     _refuse_unless_theirs(key, rights)
-    if key.is_over:
-        raise NotAllowed("This key is revoked or has expired. Make a new one.")
-    present = wish_of(key)
-    wish = _checked(key.workspace, replace(present, **fields), rights, before=present)
-    if rights.key is not None and rights.key.pk == key.pk:
-        _refuse_growth(present, wish)
-    columns = ("name", "scopes", "origins", "model_ids", "expires_at")
-    changed = {name: getattr(wish, name) for name in columns if getattr(wish, name) != getattr(present, name)}
     with transaction.atomic():
+        _lock(key.workspace)
+        row = find(key.workspace, key.uid)
+        if row.is_over:
+            raise NotAllowed("This key is revoked or has expired. Make a new one.")
+        present = wish_of(row)
+        wish = _checked(key.workspace, replace(present, **fields), rights, before=present)
+        if rights.key is not None and rights.key.pk == key.pk:
+            _refuse_growth(present, wish)
+        columns = ("name", "scopes", "origins", "model_ids", "expires_at")
+        changed = {
+            name: getattr(wish, name) for name in columns if getattr(wish, name) != getattr(present, name)
+        }
         if changed:
-            keys.change(key, **changed)
+            keys.change(row, **changed)
         for period in PERIODS:
             name = f"limit_{period}_micros"
             if getattr(wish, name) != getattr(present, name):
-                _set_limit(key, period, getattr(wish, name))
+                _set_limit(row, period, getattr(wish, name))
     return find(key.workspace, key.uid)
 
 
@@ -253,6 +256,15 @@ def wish_of(key: ApiKey) -> Wish:
         limit_day_micros=day.limit_micros if day else None,
         limit_month_micros=month.limit_micros if month else None,
     )
+
+
+def _lock(workspace: Workspace) -> None:
+    """Be alone with the workspace's keys and limits until the commit: two at once cannot both be the last that fits,
+    and a key that lowers its limit does not undo what a person set a moment before."""
+    try:
+        people.locked(workspace.pk)
+    except people.NoSuchMember:
+        raise NotAllowed("This workspace was deleted.") from None
 
 
 def _set_limit(key: ApiKey, period: str, micros: int | None) -> None:

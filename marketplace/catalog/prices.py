@@ -22,7 +22,7 @@ from marketplace.catalog.find import forget
 from marketplace.ids import encode, uuid7
 from marketplace.models import Endpoint, Listing, Price, User
 from marketplace.models.shelf import UNPRICED
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
 MICROS = 1_000_000
@@ -36,6 +36,7 @@ LATELY = timedelta(hours=2)
 NUMBERS = ("integer", "number")
 COMPARISONS = ("gt", "gte", "lt", "lte")
 OPERATORS = ("eq", "in", *COMPARISONS)
+_NO_CHARACTERS = frozenset(map(chr, (0, *range(0xD800, 0xE000))))  # what the database cannot hold
 
 
 class Line(NamedTuple):
@@ -63,12 +64,8 @@ class PriceList:
         return self.lines[0].source == Price.Source.PAGE
 
 
-class InvalidPrices(ValueError):
+class InvalidPrices(FieldErrors):
     """The list cannot be a price; `errors` name each line and what is wrong, `lines[0].unit_price`."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
 
 
 def units_of(endpoint: Endpoint) -> list[str]:
@@ -309,6 +306,8 @@ def _wrong_condition(one: Mapping[str, Any], operator: str, operand: Any) -> str
             return "more than yes or no: write true or false"
         if kind == "string" and not isinstance(value, str):
             return "a text that is none"
+        if kind == "string" and not _NO_CHARACTERS.isdisjoint(value):
+            return "a text with half of a character, or a null one, which no input can have"
         choices = one.get("enum")
         if choices is not None and operator in ("eq", "in") and value not in choices:
             return f"{str(value)[:40]!a}, which is none of its choices"

@@ -64,12 +64,6 @@ _ALL = (
         ("quote_micros", "max_cost_micros", "currency"),
     ),
     Code(
-        "topup_refused",
-        409,
-        "Top-up refused",
-        "So much credit cannot be bought at once, or too many payments wait to be paid; `detail` says which.",
-    ),
-    Code(
         "missing_scope",
         403,
         "Missing scope",
@@ -108,12 +102,6 @@ _ALL = (
         "The address exists but does not take this method; `Allow` names those it takes.",
     ),
     Code(
-        "prediction_open",
-        409,
-        "Still open",
-        "The prediction is queued or running. Cancel it before it is deleted, or delete with `?cancel=true`.",
-    ),
-    Code(
         "upload_stalled",
         408,
         "Upload stalled",
@@ -125,6 +113,18 @@ _ALL = (
         408,
         "Request too slow",
         "The headers or the body came too slowly, or stopped. Send the request again.",
+    ),
+    Code(
+        "topup_refused",
+        409,
+        "Top-up refused",
+        "So much credit cannot be bought at once, or too many payments wait to be paid; `detail` says which.",
+    ),
+    Code(
+        "prediction_open",
+        409,
+        "Still open",
+        "The prediction is queued or running. Cancel it before it is deleted, or delete with `?cancel=true`.",
     ),
     Code(
         "asset_in_use",
@@ -181,13 +181,6 @@ _ALL = (
         ("max_bytes",),
     ),
     Code(
-        "headers_too_large",
-        431,
-        "Headers too large",
-        "The headers are larger, or more, than this server reads.",
-        ("max_bytes",),
-    ),
-    Code(
         "unsupported_media_type",
         415,
         "Unsupported media type",
@@ -237,6 +230,13 @@ _ALL = (
         429,
         "Too many uploads",
         "The workspace has as many unfinished uploads, or as many at once, as it may.",
+    ),
+    Code(
+        "headers_too_large",
+        431,
+        "Headers too large",
+        "The headers are larger, or more, than this server reads.",
+        ("max_bytes",),
     ),
     Code(
         "internal_error",
@@ -320,6 +320,6 @@ FIELD_CODES: dict[str, str] = {
     "not_allowed": "None of the choices.",
     "file": "No file: a data: address, an http(s) address, an address of our media, or the id of an asset is.",
     "media_type": "The file has another type than the field takes.",
-    "not_found": "There is no such asset in this workspace, or it has expired.",
-    "repeated": "The same file is named by an earlier entry of the list.",
+    "not_found": "There is no such thing in this workspace, or it has expired.",
+    "repeated": "The same is named by an earlier entry of the list.",
 }

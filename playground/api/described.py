@@ -39,6 +39,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "upload_id": ("an upload: `u_…`", ""),
     "topup_id": ("a top-up: `tu_…`", ""),
     "number": ("which part, from 1", ""),
+    "month": ("a month of UTC: `2026-11`", "2026-11"),
 }
 PATH_SCHEMAS: dict[str, Json] = {"number": {"type": "integer", "minimum": 1}}
 COUNTED_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")

@@ -18,7 +18,7 @@ from playground.api import examples
 from playground.api.authentication import KeyAuthentication
 from playground.api.described import Answer, Operation
 from playground.api.key_bodies import KeyChange, KeyRequest, Rotation
-from playground.api.paging import page
+from playground.api.paging import page_at_once
 from playground.api.parsing import idempotency_key, read
 from playground.api.problems import Problem
 from playground.api.view import ApiView, caller
@@ -150,16 +150,18 @@ class Keys(ApiView):
                 )
             },
             once=True,
-            problems=("not_found",),
+            problems=("too_many",),
         ),
     }
 
     def get(self, request: Request) -> Response:
         workspace = caller(request).workspace
-        found = page(request, keyring.keys_of(workspace), order=["-id"], show=lambda key: key)
-        spent = keyring.spending(workspace, found["results"])
-        found["results"] = [as_json(key, spent[key.pk]) for key in found["results"]]
-        return Response(found)
+
+        def show(rows: list[ApiKey]) -> list[KeyJson]:
+            spent = keyring.spending(workspace, rows)
+            return [as_json(key, spent[key.pk]) for key in rows]
+
+        return Response(page_at_once(request, keyring.keys_of(workspace), order=["-id"], show=show))
 
     def post(self, request: Request) -> Response:
         repeats, who = idempotency_key(request), caller(request)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from billing import limits
 from playground.api import examples
 from playground.api.described import Answer, Operation
-from playground.api.paging import page
+from playground.api.paging import page_at_once
 from playground.api.parsing import Text, Whole, read
 from playground.api.view import ApiView, caller
 
@@ -108,13 +108,18 @@ class Limits(ApiView):
             body=LimitRequest,
             body_example=examples.LIMIT_REQUEST,
             answers={200: Answer("Limit", "The limit.", example=examples.LIMIT)},
+            problems=("too_many",),
         ),
     }
 
     def get(self, request: Request) -> Response:
         workspace = caller(request).workspace
-        found = page(request, limits.rows(workspace), order=["-id"], show=lambda row: row)
-        found["results"] = [as_json(one) for one in limits.standing(workspace, found["results"])]
+        found = page_at_once(
+            request,
+            limits.rows(workspace),
+            order=["-id"],
+            show=lambda rows: [as_json(one) for one in limits.standing(workspace, rows)],
+        )
         return Response(found)
 
     def post(self, request: Request) -> Response:

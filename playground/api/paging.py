@@ -38,11 +38,28 @@ def page(
     show: Callable[[Row], Any],
     anchors: QuerySet[Row] | None = None,
 ) -> Page:
-    """The page of `rows` that the request's `cursor` and `limit` ask for. `order` ends with a unique field.
+    """The page of `rows` that the request's `cursor` and `limit` ask for, each as `show` has it. `order` ends with a
+    unique field.
 
     `anchors` are the rows that a cursor may name where these are more than `rows`: those that have left the list since.
     Raises Problem for a cursor that this list did not give.
     """
+
+    def each(found: list[Row]) -> list[Any]:
+        return [show(row) for row in found]
+
+    return page_at_once(request, rows, order=order, show=each, anchors=anchors)
+
+
+def page_at_once(
+    request: Request,
+    rows: QuerySet[Row],
+    *,
+    order: Sequence[str],
+    show: Callable[[list[Row]], Sequence[Any]],
+    anchors: QuerySet[Row] | None = None,
+) -> Page:
+    """`page` of rows that are shown together, as what is said of them is looked up for all at once."""
     limit = _limit(request)
     backwards, anchor = _anchor(request, rows if anchors is None else anchors)
     asked = [_turned(name) for name in order] if backwards else list(order)
@@ -54,7 +71,7 @@ def page(
         shown.reverse()
     has_next, has_previous = (bool(shown), has_more) if backwards else (has_more, anchor is not None)
     return {
-        "results": [show(row) for row in shown],
+        "results": list(show(shown)),
         "next": _address(request, AFTER, shown[-1]) if shown and has_next else None,
         "previous": _address(request, BEFORE, shown[0]) if shown and has_previous else None,
     }

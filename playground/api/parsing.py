@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
@@ -335,26 +335,36 @@ _WORDS = {
     "max_length": ("too_long", "max_length"),
     "min_value": ("too_small", "min_value"),
     "max_value": ("too_large", "max_value"),
-    "invalid_choice": ("not_allowed", None),
+    "invalid_choice": ("not_allowed", "choices"),
     "max_string_length": ("too_large", None),
     "not_a_list": ("type", None),
     "not_allowed": ("not_allowed", "allowed"),
     "empty": ("too_few", None),
+    "naive": ("type", None),
 }
+_LIST_WORDS = {**_WORDS, "max_length": ("too_many", "max_length")}
 
 
 def _field_errors(wrong: serializers.Serializer[Any]) -> Iterator[FieldError]:
     for name, details in wrong.errors.items():
         field = wrong.fields.get(name)
-        for detail in details:
-            code, bound = _WORDS.get(_code(detail), (_code(detail), None))
-            allowed = getattr(field, bound, None) if bound else _kind(field)
-            message = "is required" if code == "required" else str(detail)
-            yield FieldError(name, code, message[:1].lower() + message[1:].rstrip("."), allowed)
+        if isinstance(details, Mapping):  # of the items of a list
+            child = getattr(field, "child", None)
+            for place, those in details.items():
+                yield from _of_one(f"{name}[{place}]", child, those)
+        else:
+            yield from _of_one(name, field, details)
 
 
-def _code(detail: Any) -> str:
-    return str(detail.code) if isinstance(detail, ErrorDetail) else "type"
+def _of_one(name: str, field: object, details: Iterable[Any]) -> Iterator[FieldError]:
+    is_list = isinstance(field, serializers.ListField)
+    for detail in details:
+        given = str(detail.code) if isinstance(detail, ErrorDetail) else "type"
+        code, bound = (_LIST_WORDS if is_list else _WORDS).get(given, (given, None))
+        allowed = getattr(field, bound, None) if bound else _kind(field)
+        allowed = list(allowed) if isinstance(allowed, Mapping) else allowed
+        message = "is required" if code == "required" else str(detail)
+        yield FieldError(name, code, message[:1].lower() + message[1:].rstrip("."), allowed)
 
 
 def _kind(field: object) -> str | None:
@@ -365,6 +375,7 @@ def _kind(field: object) -> str | None:
         _YesNo: "boolean",
         _Values: "object",
         _Texts: "array",
+        serializers.ListField: "array",
     }
     return names.get(type(field))
 

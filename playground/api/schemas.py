@@ -3,293 +3,271 @@
 from __future__ import annotations
 
 from marketplace.keys import SCOPES
-from playground.api import schema_billing, schema_keys, schema_media
+from playground.api import schema_billing, schema_keys, schema_media, schema_usage
+from playground.api import schema_words as w
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
-from playground.api.schema_words import (
-    ADDRESS,
-    ANYTHING,
-    CURRENCY,
-    LINE,
-    MICROS,
-    STRING,
-    TIME,
-    WHOLE,
-    YES_NO,
-    Schema,
-    array,
-    identifier,
-    maybe,
-    page_of,
-    record,
-    ref,
-    said,
-)
 from playground.models import Delivery, Event, Prediction
 from playground.webhooks import EVENTS
 
-PRICE = record(
+PRICE = w.record(
     "A price line. `unit_price` is a decimal in USD.",
-    unit=STRING,
+    unit=w.STRING,
     unit_price={"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
-    currency=CURRENCY,
-    conditions=said(ANYTHING, "input values under which the line counts; empty: always"),
-    from_runs=said(
-        WHOLE,
+    currency=w.CURRENCY,
+    conditions=w.said(w.ANYTHING, "input values under which the line counts; empty: always"),
+    from_runs=w.said(
+        w.WHOLE,
         "after how many runs of the model in the month (UTC) the line counts for a workspace; 0: at once",
     ),
 )
-_MODEL: dict[str, Schema] = {
-    "id": said(STRING, "`publisher/name`, what `model` takes in a request"),
-    "publisher": STRING,
-    "name": STRING,
-    "tagline": STRING,
-    "task": STRING,
-    "license": STRING,
-    "cover_url": maybe(ADDRESS),
-    "run_count": WHOLE,
-    "version": maybe(said(STRING, "the default version: the sha256 of its manifest")),
-    "prices": said(array(ref("Price")), "those in force; of several for one unit the last that fits counts"),
-    "created_at": TIME,
-    "urls": record("Where it is.", get=ADDRESS, page=ADDRESS),
+_MODEL: dict[str, w.Schema] = {
+    "id": w.said(w.STRING, "`publisher/name`, what `model` takes in a request"),
+    "publisher": w.STRING,
+    "name": w.STRING,
+    "tagline": w.STRING,
+    "task": w.STRING,
+    "license": w.STRING,
+    "cover_url": w.maybe(w.ADDRESS),
+    "run_count": w.WHOLE,
+    "version": w.maybe(w.said(w.STRING, "the default version: the sha256 of its manifest")),
+    "prices": w.said(
+        w.array(w.ref("Price")), "those in force; of several for one unit the last that fits counts"
+    ),
+    "created_at": w.TIME,
+    "urls": w.record("Where it is.", get=w.ADDRESS, page=w.ADDRESS),
 }
-_WHOLE_MODEL: dict[str, Schema] = {
+_WHOLE_MODEL: dict[str, w.Schema] = {
     **_MODEL,
-    "readme": STRING,
-    "endpoint": STRING,
-    "input_schema": said(ANYTHING, "JSON Schema of `input`"),
-    "output_schema": said(ANYTHING, "JSON Schema of `output`"),
-    "example_input": said(ANYTHING, "an input that runs"),
-    "limits": record(
+    "readme": w.STRING,
+    "endpoint": w.STRING,
+    "input_schema": w.said(w.ANYTHING, "JSON Schema of `input`"),
+    "output_schema": w.said(w.ANYTHING, "JSON Schema of `output`"),
+    "example_input": w.said(w.ANYTHING, "an input that runs"),
+    "limits": w.record(
         "What bounds a run.",
-        max_seconds=WHOLE,
-        start_within_seconds=WHOLE,
-        max_batch=WHOLE,
+        max_seconds=w.WHOLE,
+        start_within_seconds=w.WHOLE,
+        max_batch=w.WHOLE,
         granularity={"enum": ["step", "run"]},
     ),
-    "next_prices": maybe(
-        record(
+    "next_prices": w.maybe(
+        w.record(
             "The price list that follows, where one is scheduled.",
-            effective_from=TIME,
-            prices=array(ref("Price")),
+            effective_from=w.TIME,
+            prices=w.array(w.ref("Price")),
         )
     ),
-    "typical_ms": said(WHOLE, "the median run of late, in milliseconds"),
-    "is_available": said(YES_NO, "whether anything serves it now"),
-    "versions": array(
-        record(
+    "typical_ms": w.said(w.WHOLE, "the median run of late, in milliseconds"),
+    "is_available": w.said(w.YES_NO, "whether anything serves it now"),
+    "versions": w.array(
+        w.record(
             "One build. `measurements`: how fast it ran on which machine; empty if nobody measured it.",
-            id=STRING,
-            created_at=TIME,
-            is_default=YES_NO,
-            measurements=array(MEASUREMENT),
+            id=w.STRING,
+            created_at=w.TIME,
+            is_default=w.YES_NO,
+            measurements=w.array(MEASUREMENT),
         )
     ),
 }
-QUOTE = record(
+QUOTE = w.record(
     "What a run costs. `is_bound`: it may turn out cheaper.",
-    id=STRING,
-    model=STRING,
-    lines=array(LINE),
-    amount_micros=MICROS,
-    currency=CURRENCY,
-    is_bound=YES_NO,
-    expires_at=maybe(TIME),
+    id=w.STRING,
+    model=w.STRING,
+    lines=w.array(w.LINE),
+    amount_micros=w.MICROS,
+    currency=w.CURRENCY,
+    is_bound=w.YES_NO,
+    expires_at=w.maybe(w.TIME),
 )
-SECONDS: Schema = {"type": "number", "minimum": 0}
-METRICS: Schema = {
+SECONDS: w.Schema = {"type": "number", "minimum": 0}
+METRICS: w.Schema = {
     "type": "object",
     "description": "What took the time, in seconds, and under which conditions; what is not known is not there. Those "
     "from `encode_s` to `total_s` are of the whole batch.",
     "properties": {
-        "wait_s": said(SECONDS, "from the request to the start of the latest attempt"),
-        "load_s": said(SECONDS, "waiting for the weights; 0 when they were loaded"),
-        "encode_s": said(SECONDS, "reading the prompt"),
-        "steps_s": said(SECONDS, "all steps"),
-        "preview_s": said(SECONDS, "the part of `steps_s` that went into previews"),
-        "decode_s": said(SECONDS, "from the last step to pixels"),
-        "file_s": said(SECONDS, "writing the files"),
-        "total_s": said(SECONDS, "the model at work: all of these but waiting, loading and storing"),
-        "store_s": said(SECONDS, "storing the files"),
-        "steps": WHOLE,
+        "wait_s": w.said(SECONDS, "from the request to the start of the latest attempt"),
+        "load_s": w.said(SECONDS, "waiting for the weights; 0 when they were loaded"),
+        "encode_s": w.said(SECONDS, "reading the prompt"),
+        "steps_s": w.said(SECONDS, "all steps"),
+        "preview_s": w.said(SECONDS, "the part of `steps_s` that went into previews"),
+        "decode_s": w.said(SECONDS, "from the last step to pixels"),
+        "file_s": w.said(SECONDS, "writing the files"),
+        "total_s": w.said(SECONDS, "the model at work: all of these but waiting, loading and storing"),
+        "store_s": w.said(SECONDS, "storing the files"),
+        "steps": w.WHOLE,
         "steps_per_second": SECONDS,
-        "peak_memory_bytes": said(WHOLE, "of the GPU during the run; of the whole process on a CPU"),
-        "batch": said(WHOLE, "how many pictures were made at once, this run's included"),
-        "threads": WHOLE,
-        "device": STRING,
-        "dtype": STRING,
-        "versions": said(ANYTHING, "of the libraries that can change a pixel"),
+        "peak_memory_bytes": w.said(w.WHOLE, "of the GPU during the run; of the whole process on a CPU"),
+        "batch": w.said(w.WHOLE, "how many pictures were made at once, this run's included"),
+        "threads": w.WHOLE,
+        "device": w.STRING,
+        "dtype": w.STRING,
+        "versions": w.said(w.ANYTHING, "of the libraries that can change a pixel"),
     },
 }
-PREDICTION = record(
+PREDICTION = w.record(
     "One run, as it is now.",
-    id=identifier("p"),
-    model=STRING,
-    version=STRING,
+    id=w.identifier("p"),
+    model=w.STRING,
+    version=w.STRING,
     status={"enum": list(Prediction.Status.values)},
-    input=said(ANYTHING, "as it was understood, with defaults and seed; secrets are not shown"),
-    output=said(
+    input=w.said(w.ANYTHING, "as it was understood, with defaults and seed; secrets are not shown"),
+    output=w.said(
         {}, "by the model's output schema; null before success. A medium has a `url` that needs no key"
     ),
-    error=maybe(
-        record(
+    error=w.maybe(
+        w.record(
             "Why it failed. Codes of ours: " + ", ".join(f"`{code}`" for code in FAILURES) + ".",
-            code=STRING,
-            message=STRING,
+            code=w.STRING,
+            message=w.STRING,
         )
     ),
-    logs=STRING,
-    quote=ANYTHING,
-    held_micros=said(MICROS, "set aside while it is open"),
-    cost_micros=maybe(said(MICROS, "what was charged; null while it is open")),
-    currency=CURRENCY,
-    attempt=WHOLE,
-    step=WHOLE,
-    steps=WHOLE,
-    exact=YES_NO,
-    via=STRING,
+    logs=w.STRING,
+    quote=w.ANYTHING,
+    held_micros=w.said(w.MICROS, "set aside while it is open"),
+    cost_micros=w.maybe(w.said(w.MICROS, "what was charged; null while it is open")),
+    currency=w.CURRENCY,
+    attempt=w.WHOLE,
+    step=w.WHOLE,
+    steps=w.WHOLE,
+    exact=w.YES_NO,
+    via=w.STRING,
     metrics=METRICS,
-    webhook=maybe(said(STRING, "the address that the request named")),
-    created_at=TIME,
-    started_at=maybe(TIME),
-    finished_at=maybe(TIME),
-    start_by=said(TIME, "it fails without a charge if it has not started by then"),
-    urls=record("What can be done with it.", get=ADDRESS, cancel=ADDRESS, events=ADDRESS, page=ADDRESS),
+    webhook=w.maybe(w.said(w.STRING, "the address that the request named")),
+    created_at=w.TIME,
+    started_at=w.maybe(w.TIME),
+    finished_at=w.maybe(w.TIME),
+    start_by=w.said(w.TIME, "it fails without a charge if it has not started by then"),
+    urls=w.record(
+        "What can be done with it.", get=w.ADDRESS, cancel=w.ADDRESS, events=w.ADDRESS, page=w.ADDRESS
+    ),
 )
-EVENT = record(
+EVENT = w.record(
     "One server-sent event: the whole present state. `logs` are the lines since the last event.",
     type={"const": "state"},
-    seq=WHOLE,
-    id=identifier("p"),
+    seq=w.WHOLE,
+    id=w.identifier("p"),
     status={"enum": list(Prediction.Status.values)},
-    attempt=WHOLE,
-    step=WHOLE,
-    steps=WHOLE,
-    queue_position=maybe(said(WHOLE, "how many runs are ahead of it")),
-    reason=maybe(said(STRING, "why it waits, in words")),
-    preview=maybe(said(STRING, "a `data:` address of the picture so far")),
-    elapsed_ms=maybe(WHOLE),
-    logs=array(STRING),
+    attempt=w.WHOLE,
+    step=w.WHOLE,
+    steps=w.WHOLE,
+    queue_position=w.maybe(w.said(w.WHOLE, "how many runs are ahead of it")),
+    reason=w.maybe(w.said(w.STRING, "why it waits, in words")),
+    preview=w.maybe(w.said(w.STRING, "a `data:` address of the picture so far")),
+    elapsed_ms=w.maybe(w.WHOLE),
+    logs=w.array(w.STRING),
     output={},
-    error=maybe(ANYTHING),
-    cost_micros=maybe(MICROS),
+    error=w.maybe(w.ANYTHING),
+    cost_micros=w.maybe(w.MICROS),
 )
-BALANCE = record(
-    "Credit. `available` is what can be spent: the balance without what open runs hold.",
-    workspace=STRING,
-    balance_micros=MICROS,
-    held_micros=MICROS,
-    available_micros=MICROS,
-    granted_micros=said(MICROS, "the part of the balance that was a gift; it is spent first"),
-    currency=CURRENCY,
-)
-WORKSPACE = record(
+WORKSPACE = w.record(
     "The caller's own workspace.",
-    id=identifier("ws"),
-    slug=STRING,
-    name=STRING,
-    member_count=WHOLE,
-    members=array(record("How many have this role.", role=STRING, count=WHOLE)),
-    caller=record(
+    id=w.identifier("ws"),
+    slug=w.STRING,
+    name=w.STRING,
+    member_count=w.WHOLE,
+    members=w.array(w.record("How many have this role.", role=w.STRING, count=w.WHOLE)),
+    caller=w.record(
         "Who asked.",
         kind={"enum": ["key", "person"]},
-        scopes=maybe(said(array({"enum": list(SCOPES)}), "those of the key; null for a person")),
-        role=maybe(STRING),
+        scopes=w.maybe(w.said(w.array({"enum": list(SCOPES)}), "those of the key; null for a person")),
+        role=w.maybe(w.STRING),
     ),
-    created_at=TIME,
+    created_at=w.TIME,
 )
-WEBHOOK = record(
+WEBHOOK = w.record(
     "An address that is told. `secret` stands here when it is made or replaced, and is null else.",
-    id=identifier("wh"),
-    url=STRING,
-    description=STRING,
-    events=array({"enum": list(Event.values)}),
-    is_enabled=YES_NO,
-    disabled_reason=said(STRING, "why we stopped; empty where a person did, or while it is enabled"),
-    failing_since=maybe(TIME),
-    secret=maybe(said({"type": "string"}, "`whsec_` and base64")),
-    previous_secret_until=maybe(said(TIME, "until then a replaced secret signs too")),
-    created_at=TIME,
-    urls=record("Where it is.", get=ADDRESS, deliveries=ADDRESS, page=ADDRESS),
+    id=w.identifier("wh"),
+    url=w.STRING,
+    description=w.STRING,
+    events=w.array({"enum": list(Event.values)}),
+    is_enabled=w.YES_NO,
+    disabled_reason=w.said(w.STRING, "why we stopped; empty where a person did, or while it is enabled"),
+    failing_since=w.maybe(w.TIME),
+    secret=w.maybe(w.said({"type": "string"}, "`whsec_` and base64")),
+    previous_secret_until=w.maybe(w.said(w.TIME, "until then a replaced secret signs too")),
+    created_at=w.TIME,
+    urls=w.record("Where it is.", get=w.ADDRESS, deliveries=w.ADDRESS, page=w.ADDRESS),
 )
-DELIVERY = record(
+DELIVERY = w.record(
     "One event on its way to one address.",
-    id=identifier("d"),
-    event_id=said(identifier("evt"), "the `webhook-id` header, the same in every attempt"),
+    id=w.identifier("d"),
+    event_id=w.said(w.identifier("evt"), "the `webhook-id` header, the same in every attempt"),
     event={"enum": list(EVENTS)},
-    prediction=maybe(STRING),
-    url=STRING,
+    prediction=w.maybe(w.STRING),
+    url=w.STRING,
     status={"enum": list(Delivery.Status.values)},
-    attempts=array(
-        record(
+    attempts=w.array(
+        w.record(
             "One try. `error` says why there was no good answer.",
-            at=TIME,
-            url=STRING,
-            status=maybe(WHOLE),
-            duration_ms=WHOLE,
-            answer=said(STRING, "the beginning of the answer's body"),
-            error=maybe(STRING),
+            at=w.TIME,
+            url=w.STRING,
+            status=w.maybe(w.WHOLE),
+            duration_ms=w.WHOLE,
+            answer=w.said(w.STRING, "the beginning of the answer's body"),
+            error=w.maybe(w.STRING),
         )
     ),
-    next_attempt_at=maybe(TIME),
-    delivered_at=maybe(TIME),
-    created_at=TIME,
-    payload=ref("WebhookPayload"),
+    next_attempt_at=w.maybe(w.TIME),
+    delivered_at=w.maybe(w.TIME),
+    created_at=w.TIME,
+    payload=w.ref("WebhookPayload"),
 )
-PAYLOAD = record(
+PAYLOAD = w.record(
     "What a webhook receives. `data` is the prediction as the API shows it, in `prediction.refunded` its receipt with "
-    "the `refund` that it is about, in `limit.alert` a `LimitAlert`, in `credit.added` the credit; `trimmed` "
-    "names its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
+    "the `refund` that it is about, in `limit.alert` a `LimitAlert`, in `credit.added` a `CreditAdded`, in "
+    "`webhook.test` a `message`; `trimmed` names its members that were left out because the whole would be above "
+    "256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
-    timestamp=TIME,
-    data=ANYTHING,
-    trimmed=array(STRING),
+    timestamp=w.TIME,
+    data=w.ANYTHING,
+    trimmed=w.array(w.STRING),
 )
-SECRET = record("A signing secret.", secret=STRING, previous_secret_until=maybe(TIME))
-PROBLEM: Schema = {
+SECRET = w.record("A signing secret.", secret=w.STRING, previous_secret_until=w.maybe(w.TIME))
+PROBLEM: w.Schema = {
     "type": "object",
     "description": "An error (RFC 9457). `code` is stable, `detail` is a sentence for people.",
     "properties": {
-        "type": STRING,
-        "title": STRING,
-        "status": WHOLE,
-        "detail": STRING,
-        "code": STRING,
-        "errors": array(
-            record(
+        "type": w.STRING,
+        "title": w.STRING,
+        "status": w.WHOLE,
+        "detail": w.STRING,
+        "code": w.STRING,
+        "errors": w.array(
+            w.record(
                 "One field that is wrong.",
-                field=STRING,
-                code=said(STRING, "one of " + ", ".join(f"`{code}`" for code in FIELD_CODES)),
-                message=STRING,
-                allowed=said({}, "what would do"),
+                field=w.STRING,
+                code=w.said(w.STRING, "one of " + ", ".join(f"`{code}`" for code in FIELD_CODES)),
+                message=w.STRING,
+                allowed=w.said({}, "what would do"),
             )
         ),
-        "request_id": said(STRING, "quote it when you tell us; also in `X-Request-Id`"),
+        "request_id": w.said(w.STRING, "quote it when you tell us; also in `X-Request-Id`"),
     },
     "required": ["type", "title", "status", "detail", "code", "errors", "request_id"],
 }
-_EXTRAS: dict[str, Schema] = {
-    "currency": CURRENCY,
-    "scope": STRING,
-    "period": STRING,
-    "resets_at": maybe(TIME),
+_EXTRAS: dict[str, w.Schema] = {
+    "currency": w.CURRENCY,
+    "scope": w.STRING,
+    "period": w.STRING,
+    "resets_at": w.maybe(w.TIME),
     "needed_scope": {"enum": list(SCOPES)},
-    "max_bytes": WHOLE,
-    "reason": STRING,
-    "missing_parts": array(WHOLE),
-    "max_open_runs": WHOLE,
-    "used_bytes": WHOLE,
-    "quota_bytes": WHOLE,
-    "needed_bytes": WHOLE,
+    "max_bytes": w.WHOLE,
+    "reason": w.STRING,
+    "missing_parts": w.array(w.WHOLE),
+    "max_open_runs": w.WHOLE,
+    "used_bytes": w.WHOLE,
+    "quota_bytes": w.WHOLE,
+    "needed_bytes": w.WHOLE,
 }
 
 
-def _problem(code: str) -> Schema:
+def _problem(code: str) -> w.Schema:
     kind = CODES[code]
-    members = {name: MICROS if name.endswith("_micros") else _EXTRAS[name] for name in kind.extras}
+    members = {name: w.MICROS if name.endswith("_micros") else _EXTRAS[name] for name in kind.extras}
     return {
         "allOf": [
-            ref("Problem"),
+            w.ref("Problem"),
             {
                 "type": "object",
                 "description": kind.meaning,
@@ -300,14 +278,13 @@ def _problem(code: str) -> Schema:
     }
 
 
-SCHEMAS: dict[str, Schema] = {
+SCHEMAS: dict[str, w.Schema] = {
     "Price": PRICE,
-    "Model": record("A model on the shelf, in short.", **_MODEL),
-    "ModelInFull": record("Everything a caller needs to know of a model.", **_WHOLE_MODEL),
+    "Model": w.record("A model on the shelf, in short.", **_MODEL),
+    "ModelInFull": w.record("Everything a caller needs to know of a model.", **_WHOLE_MODEL),
     "Quote": QUOTE,
     "Prediction": PREDICTION,
     "Event": EVENT,
-    "Balance": BALANCE,
     "Workspace": WORKSPACE,
     "Webhook": WEBHOOK,
     "Delivery": DELIVERY,
@@ -315,11 +292,12 @@ SCHEMAS: dict[str, Schema] = {
     "Secret": SECRET,
     **schema_billing.SCHEMAS,
     **schema_keys.SCHEMAS,
+    **schema_usage.SCHEMAS,
     **schema_media.SCHEMAS,
-    "ModelPage": page_of("Model"),
-    "PredictionPage": page_of("Prediction"),
-    "WebhookPage": page_of("Webhook"),
-    "DeliveryPage": page_of("Delivery"),
+    "ModelPage": w.page_of("Model"),
+    "PredictionPage": w.page_of("Prediction"),
+    "WebhookPage": w.page_of("Webhook"),
+    "DeliveryPage": w.page_of("Delivery"),
     "Problem": PROBLEM,
     **{f"Problem_{code}": _problem(code) for code in CODES},
 }

@@ -13,7 +13,7 @@ from marketplace.schema import FieldError
 from playground import receipts, statements
 from playground.api import examples
 from playground.api.described import Answer, Operation, query
-from playground.api.paging import page
+from playground.api.paging import page_at_once
 from playground.api.problems import invalid
 from playground.api.view import ApiView, caller
 
@@ -109,9 +109,12 @@ class Receipts(ApiView):
 
     def get(self, request: Request) -> Response:
         workspace = caller(request).workspace
-        rows = usage.references(workspace.pk)
-        found = page(request, rows, order=usage.RECENT, show=lambda row: row.reference)
-        found["results"] = receipts.receipts(workspace, found["results"])
+        found = page_at_once(
+            request,
+            usage.references(workspace.pk),
+            order=usage.RECENT,
+            show=lambda rows: receipts.receipts(workspace, [row.reference for row in rows]),
+        )
         return Response(found)
 
 

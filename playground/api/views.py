@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -161,7 +162,7 @@ class Predictions(ApiView):
                 )
             },
             problems=(
-                *("model_not_allowed", "unusable_file", "quota_reached", "too_many_uploads"),
+                *("model_not_allowed", "quota_reached", "too_many_uploads", "storage_full"),
                 *("insufficient_credit", "limit_reached", "cost_above_cap", "not_found", "cannot_price"),
                 *("model_unavailable", "too_many_runs"),
             ),
@@ -172,8 +173,11 @@ class Predictions(ApiView):
 
     def get(self, request: Request) -> Response:
         asking, filters = caller(request), filters_of(request)
+        anchors = predictions.anchors(asking.workspace)
         if asking.key is not None and asking.key.is_publishable:
+            # To it there are no runs but its own, in a cursor neither.
             filters = replace(filters, key_id=asking.key.pk)
+            anchors = anchors.filter(api_key=asking.key)
         rows = predictions.matching(asking.workspace, filters).with_model()
         with predictions.bounded():
             found = page(
@@ -181,7 +185,7 @@ class Predictions(ApiView):
                 rows,
                 order=predictions.ORDER,
                 show=predictions.as_json,
-                anchors=predictions.anchors(asking.workspace),
+                anchors=anchors,
             )
         return Response(found)
 
@@ -285,7 +289,7 @@ class Cancel(ApiView):
         "POST": Operation(
             summary="Cancel a prediction",
             detail="Closes it at once; one that has ended is answered as it is. Waiting runs are free to cancel, "
-            "running ones twenty times a day, after that they cost their share of the steps.",
+            f"running ones {settings.FREE_CANCELS_PER_DAY} times a day, after that they cost their share of the steps.",
             body=Nothing,
             body_is_optional=True,
             answers={200: Answer("Prediction", "The run, closed.")},

@@ -78,12 +78,14 @@ def facts() -> dict[str, Any]:
     """Figures of this installation that the guides name."""
     return {
         "per_minute": settings.API_REQUESTS_PER_MINUTE,
+        "per_minute_left": settings.API_REQUESTS_PER_MINUTE * 4 // 5,
         "max_body": settings.MAX_BODY_BYTES,
         "max_wait": WAIT_SECONDS,
         "output_days": settings.OUTPUT_DAYS,
         "input_days": settings.INPUT_DAYS,
         "upload_days": settings.UPLOAD_DAYS,
         "most_open": settings.MAX_OPEN_RUNS,
+        "most_open_granted": settings.GRANTED_OPEN_RUNS,
         "free_cancels": settings.FREE_CANCELS_PER_DAY,
         "refund_days": settings.REFUND_DAYS,
         "share_percent": settings.PUBLISHER_SHARE_PERCENT,

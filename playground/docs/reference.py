@@ -24,6 +24,8 @@ ORDER = (
     "Assets",
     "Media",
     "Balance",
+    "Billing",
+    "Limits",
     "Usage",
     "Workspace",
     "Keys",

@@ -53,8 +53,8 @@ def _short() -> Iterator[str]:
     yield ""
     yield '- Run a model: `POST /api/v1/predictions` with `{"model": "publisher/name", "input": {…}}`. With the'
     yield f"  header `Prefer: wait={known['max_wait']}` the answer comes at its end. Output media have a `url`."
-    yield "- Not finished yet: `GET /api/v1/predictions/{id}?wait=60`, or server-sent events at `…/{id}/events`, or a"
-    yield "  `webhook` address in the request."
+    yield f"- Not finished yet: `GET /api/v1/predictions/{{id}}?wait={known['max_wait']}`, or server-sent events at"
+    yield "  `…/{id}/events`, or a `webhook` address in the request."
     yield "- What goes in: `GET /api/v1/models/{publisher}/{name}/schema` is the JSON Schema of `input`."
     yield "- What it costs: `POST /api/v1/quotes` with the same body; `max_cost_micros` refuses a dearer run."
     yield "- Once only: an `Idempotency-Key` header makes a repeated request make nothing new."

@@ -49,7 +49,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
             made = book.make(workspace, **values, by=cast("User", request.user))
         except book.InvalidWebhook as error:
             errors = {one.field: one.message for one in error.errors}
-        except (book.TooMany, book.NotFound) as error:
+        except (book.TooMany, book.WorkspaceClosed) as error:
             errors = {"": str(error)}
         else:
             request.session[JUST_MADE] = made.uid

@@ -75,6 +75,10 @@ class CannotRun(Exception):
     """The model exists but cannot be run now; the message says why."""
 
 
+class WorkspaceClosed(CannotRun):
+    """The workspace was deleted, before the request or while it was under way."""
+
+
 class ModelNotAllowed(Exception):
     """The caller's key is a publishable one that does not name this model."""
 
@@ -186,7 +190,7 @@ def _while_open() -> Iterator[None]:
         named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
         if named != "prediction_workspace_open":
             raise
-        raise CannotRun("This workspace was deleted. Nothing was held or charged.") from None
+        raise WorkspaceClosed("This workspace was deleted. Nothing was held or charged.") from None
 
 
 def _check_model(caller: Caller | None, model_id: str) -> None:

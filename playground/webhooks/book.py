@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from django.db import transaction
@@ -12,7 +12,7 @@ from django.utils import timezone
 from marketplace import people
 from marketplace.ids import parse
 from marketplace.models import User, Workspace
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 from playground.models import Delivery, Event, RequestSecret, Webhook
 from playground.webhooks import signing
 
@@ -20,12 +20,8 @@ MAX_WEBHOOKS = 20  # of one workspace
 MAX_URL, MAX_DESCRIPTION = 2048, 200
 
 
-class InvalidWebhook(ValueError):
+class InvalidWebhook(FieldErrors):
     """Some values cannot be taken; `errors` names each of them."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{one.field} {one.message}" for one in self.errors))
 
 
 class TooMany(Exception):
@@ -34,6 +30,10 @@ class TooMany(Exception):
 
 class NotFound(LookupError):
     """The workspace has no such webhook or delivery."""
+
+
+class WorkspaceClosed(Exception):
+    """The workspace was deleted: nobody in it is told of anything any more."""
 
 
 def of(workspace: Workspace) -> QuerySet[Webhook]:
@@ -58,7 +58,7 @@ def make(
     description: str = "",
     by: User | None = None,
 ) -> Webhook:
-    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany, and NotFound in a closed workspace."""
+    """Make a webhook with a secret of its own. Raises InvalidWebhook, TooMany, WorkspaceClosed."""
     _check(url=url, events=events, description=description)
     with transaction.atomic():
         # The workspace's row is the lock, so that two at once cannot both be the last that fits, and none comes after
@@ -66,7 +66,7 @@ def make(
         try:
             people.locked(workspace.pk)
         except people.NoSuchMember:
-            raise NotFound("This workspace was deleted.") from None
+            raise WorkspaceClosed("This workspace was deleted.") from None
         if of(workspace).count() >= MAX_WEBHOOKS:
             raise TooMany(f"A workspace has {MAX_WEBHOOKS} webhooks at most. Delete one that is not needed.")
         return Webhook.objects.create(

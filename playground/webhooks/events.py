@@ -36,7 +36,8 @@ def closed(payload: dispatch.Payload) -> None:
         return
     event = f"prediction.{row.status}"
     # From the run itself, so that one end is one event, however often it is told.
-    _tell(row.workspace_id, row, event, uuid5(row.public_id, event), payload_of(row, event))
+    event_id = uuid5(row.public_id, event)
+    _tell(row.workspace_id, event, event_id, payload_of(row, event), row=row)
 
 
 @dispatch.handler(REFUNDED_TASK)
@@ -53,42 +54,7 @@ def refunded(payload: dispatch.Payload) -> None:
     row = Prediction.objects.filter(public_id=reference).first()
     event = Event.REFUNDED.value
     data = {**found[0], "refund": receipts.refund_json(refund)}
-    _tell(workspace.pk, row, event, refund_id, _envelope(event, refund.occurred_at, data, []))
-
-
-def _tell(workspace_id: int, row: Prediction | None, event: str, event_id: UUID, body: str) -> None:
-    """A delivery for each webhook of the workspace that takes this, and for the address that the run's request named.
-
-    A run that is gone for good names nobody any more.
-    """
-    wanted: list[tuple[Webhook | None, str]] = [
-        (one, one.url)
-        for one in Webhook.objects.filter(
-            workspace_id=workspace_id, is_enabled=True, events__contains=[event]
-        )
-    ]
-    if row is not None and row.webhook and event in row.webhook["events"]:
-        wanted.append((None, row.webhook["url"]))
-    now = timezone.now()
-    Delivery.objects.bulk_create(
-        [
-            Delivery(
-                workspace_id=workspace_id,
-                webhook=webhook,
-                prediction=row,
-                event_id=event_id,
-                event=event,
-                url=url,
-                target=target_of(webhook, url),
-                body=body,
-                next_attempt_at=now,
-                created_at=now,
-            )
-            for webhook, url in wanted
-        ],
-        ignore_conflicts=True,
-    )
-    transaction.on_commit(postman.wake)
+    _tell(workspace.pk, event, refund_id, _envelope(event, refund.occurred_at, data, []), row=row)
 
 
 @dispatch.handler(limits.EVENT_TASK)
@@ -110,8 +76,9 @@ def limit_alert(payload: dispatch.Payload) -> None:
         "resets_at": payload["resets_at"],
         "currency": "USD",
     }
-    # From what it tells, so that one alert is one event, however often it is told.
-    told = f"limit:{payload['window']}:{payload['limit_micros']}:{payload['percent']}"
+    # From what was found, and when: one alert is one event, however often it is told, and another after the limit was
+    # changed and changed back.
+    told = f"limit:{payload['window']}:{payload['percent']}:{payload['at']}"
     event_id = uuid5(NAMESPACE_URL, told)
     tell(workspace, Event.LIMIT.value, event_id=event_id, at=datetime.fromisoformat(payload["at"]), data=data)
 
@@ -119,23 +86,44 @@ def limit_alert(payload: dispatch.Payload) -> None:
 def tell(workspace: Workspace, event: str, *, event_id: UUID, at: datetime, data: dict[str, Any]) -> None:
     """Something of the workspace as a whole has happened: a delivery for each webhook that takes it. `event_id` is made
     from what happened, so that it is one event, however often it is told."""
+    _tell(workspace.pk, event, event_id, _envelope(event, at, data, []))
+
+
+# Locked against being deleted, and nothing else, until the deliveries are there: these refer to them. In the order in
+# which all of a workspace are deleted.
+_WHO_TAKES = """
+SELECT * FROM playground_webhook WHERE workspace_id = %s AND is_enabled AND events @> ARRAY[%s]::varchar[]
+ ORDER BY id FOR KEY SHARE
+"""
+
+
+def _tell(workspace_id: int, event: str, event_id: UUID, body: str, *, row: Prediction | None = None) -> None:
+    """A delivery for each webhook of the workspace that takes the event, and for the address that the request of the
+    run `row` named. Called in a transaction.
+
+    A run that is gone for good names nobody any more.
+    """
+    wanted: list[tuple[Webhook | None, str]] = [
+        (one, one.url) for one in Webhook.objects.raw(_WHO_TAKES, [workspace_id, event])
+    ]
+    if row is not None and row.webhook and event in row.webhook["events"]:
+        wanted.append((None, row.webhook["url"]))
     now = timezone.now()
-    body = _envelope(event, at, data, [])
-    hooks = Webhook.objects.filter(workspace=workspace, is_enabled=True, events__contains=[event])
     Delivery.objects.bulk_create(
         [
             Delivery(
-                workspace=workspace,
-                webhook=one,
+                workspace_id=workspace_id,
+                webhook=webhook,
+                prediction=row,
                 event_id=event_id,
                 event=event,
-                url=one.url,
-                target=target_of(one, one.url),
+                url=url,
+                target=target_of(webhook, url),
                 body=body,
                 next_attempt_at=now,
                 created_at=now,
             )
-            for one in hooks
+            for webhook, url in wanted
         ],
         ignore_conflicts=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.api.codes import CODES
+from playground.api.codes import CODES, FIELD_CODES
 
 MEMBERS = ("type", "title", "status", "detail", "code", "errors", "request_id")
 
@@ -21,6 +21,7 @@ def assert_problem(answer, code: str, *, field: str | None = None) -> dict:
     assert set(body) == {*MEMBERS, *kind.extras}
     for error in body["errors"]:
         assert set(error) == {"field", "code", "message", "allowed"}
+        assert error["code"] in FIELD_CODES
     if field is not None:
         assert field in [error["field"] for error in body["errors"]], body
     return body

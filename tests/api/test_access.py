@@ -27,6 +27,7 @@ ROUTES = [
     ("get", "predictions/{id}/events", "predictions:read", False, 503),  # the edge answers it, see tests/edge
     ("get", "models/kiln/vase/schema", "models:read", True, 200),
     ("get", "balance", "billing:read", False, 200),
+    ("get", "billing", "billing:read", False, 200),
     ("get", "limits", "billing:read", False, 200),
     ("post", "limits", "billing:write", False, 200),
     ("get", "keys", "keys:read", False, 200),

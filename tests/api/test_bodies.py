@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import ledger
+from billing import ledger, limits
 from playground.models import Prediction
 from tests.api.shapes import assert_problem
 
@@ -250,3 +250,18 @@ def test_whatever_is_sent_is_answered(world, body, junk):
 def nothing_happened(world) -> None:
     assert not Prediction.objects.exists()
     assert ledger.balance(world.workspace.pk).held_micros == 0
+
+
+def test_what_is_wrong_within_a_list_or_a_choice_is_named(world):
+    def errors(**change):
+        limit = {"scope": "workspace", "period": "month", "limit_micros": 5_000, **change}
+        body = assert_problem(world.ada.post("limits", limit), "invalid_input")
+        return {one["field"]: (one["code"], one["allowed"]) for one in body["errors"]}
+
+    assert errors(alert_at=[50, 0, "x"]) == {
+        "alert_at[1]": ("too_small", 1),
+        "alert_at[2]": ("type", "integer"),
+    }
+    assert errors(alert_at=[1, 2, 3, 4, 5, 6]) == {"alert_at": ("too_many", limits.MAX_ALERTS)}
+    assert errors(alert_at=50) == {"alert_at": ("type", "array")}
+    assert errors(period="year") == {"period": ("not_allowed", list(limits.PERIODS))}

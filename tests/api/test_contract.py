@@ -58,7 +58,7 @@ def web(world, tmp_path):
 @pytest.fixture
 def world(transactional_db):
     """Ada with one of everything, so that addresses can name something."""
-    from billing import limits
+    from billing import limits, topups
     from marketplace import keys
     from marketplace.dispatch import redis_client
     from playground import predictions, webhooks
@@ -78,6 +78,7 @@ def world(transactional_db):
     hook = webhooks.make(ada, url="https://example.test/hook?token=1")
     delivery = webhooks.send_test(hook)
     asset = cast_asset(ada)
+    topup = topups.attempt(ada, 25_000_000, by=None)
     limit = limits.put(ada, kind="workspace", period="month", limit_micros=10**9)
     yield {
         "key": key,
@@ -88,6 +89,7 @@ def world(transactional_db):
         "webhook_id": hook.uid,
         "delivery_id": delivery.uid,
         "limit_id": limit.uid,
+        "topup_id": topup.uid,
         "key_id": other.uid,  # not that of the caller, which would end itself
         "asset_id": asset.uid,
         "upload_id": upload.uid,
@@ -190,6 +192,7 @@ def test_every_operation_answers_as_it_says(world, web):
         ("get", "/api/v1/usage.csv"),
         ("get", "/api/v1/receipts"),
         ("get", "/api/v1/receipts/{prediction_id}"),
+        ("get", "/api/v1/billing/topups/{topup_id}"),
         ("get", "/api/v1/assets"),
         ("get", "/api/v1/assets/uploads/{upload_id}"),
     } <= good

@@ -13,8 +13,10 @@ from jsonschema import Draft202012Validator
 
 from marketplace.keys import SCOPES
 from playground.api import openapi, rates
+from playground.api.billing import TopUpJson
 from playground.api.codes import CODES
 from playground.api.keys import CallingKeyJson, KeyJson, KeyWithSecretJson
+from playground.api.limits import LimitJson
 from playground.api.schemas import SCHEMAS
 from playground.assets import AssetJson
 from playground.assets.uploads import PartJson, UploadJson
@@ -91,6 +93,9 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one():
 def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
     schemas = openapi.document()["components"]["schemas"]
     assert {f"Problem_{code}" for code in CODES} <= set(schemas)
+    answers = openapi.document()["components"]["responses"]
+    elsewhere = {code for code in CODES if f"`{code}`" in openapi.ABOUT}
+    assert set(CODES) == {code for name in answers for code in name.split("_or_")} | elsewhere
     run = openapi.document()["paths"]["/api/v1/predictions"]["post"]["responses"]
     assert {
         "201",
@@ -122,6 +127,8 @@ def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
         ("Key", KeyJson),
         ("KeyWithSecret", KeyWithSecretJson),
         ("CallingKey", CallingKeyJson),
+        ("Limit", LimitJson),
+        ("TopUp", TopUpJson),
         ("Usage", UsageJson),
         ("UsageSums", UsageSumsJson),
         ("Receipt", ReceiptJson),

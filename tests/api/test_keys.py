@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import logging
 
 import pytest
 from django.utils import timezone
 
-from billing import ledger
+from billing import ledger, limits
 from marketplace import keys
 from marketplace.ids import encode, uuid7
 from marketplace.models import ApiKey, Membership, User
@@ -17,6 +18,7 @@ from playground import keyring
 from playground.api.openapi import document
 from tests.api.programs import Caller
 from tests.api.shapes import assert_problem
+from tests.overtaking import overtaking
 from tests.predictions import cast
 
 SECRET = {"name": "import", "scopes": ["predictions:read", "predictions:write"]}
@@ -358,4 +360,28 @@ def test_a_role_gives_no_scope_that_it_does_not_allow(world, monkeypatch):
 
 def test_there_is_an_end_to_how_many(world, monkeypatch):
     monkeypatch.setattr(keyring, "MAX_KEYS", 3)
-    assert [world.ada.post("keys", SECRET).status_code for _ in range(3)] == [201, 201, 403]
+    assert [world.ada.post("keys", SECRET).status_code for _ in range(3)] == [201, 201, 409]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_lowers_its_limit_does_not_undo_what_a_person_sets_at_that_moment():
+    owner = cast.payer(name="careful")
+    key, _ = keys.make(owner, name="program")
+    person, program = keyring.rights_of(role="owner"), keyring.rights_of(key=key)
+    keyring.change(key, {"limit_day_micros": 100}, rights=person)
+    refused = overtaking(
+        functools.partial(keyring.change, key, {"limit_day_micros": 50}, rights=person),
+        functools.partial(keyring.change, key, {"limit_day_micros": 90}, rights=program),
+    )
+    assert isinstance(refused, keyring.Invalid)
+    assert keyring.wish_of(key).limit_day_micros == 50
+
+
+def test_there_is_an_end_to_how_many_limits_too(world, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_LIMITS", 1)
+    month = {"scope": "workspace", "period": "month", "limit_micros": 5_000}
+    assert world.ada.post("limits", month).status_code == 200
+    assert_problem(world.ada.post("limits", {**month, "period": "day"}), "too_many")
+    assert (
+        world.ada.post("limits", {**month, "limit_micros": 4_000}).status_code == 200
+    )  # it is there already

@@ -67,6 +67,18 @@ def test_it_runs_its_model_and_sees_its_own_runs(world, page):
     assert {one["id"] for one in world.ada.get("predictions").json()["results"]} == {uid, other.uid}
 
 
+def test_its_list_knows_no_cursor_of_others(world, page):
+    theirs = [cast.submit(world.workspace) for _ in range(2)]
+    own = [page.run().json()["id"] for _ in range(2)]
+    cursor = "n" + theirs[0].uid.removeprefix("p_")
+    assert world.ada.get(f"predictions?cursor={cursor}").status_code == 200
+    assert_problem(page.get(f"predictions?cursor={cursor}"), "invalid_cursor")
+    first = page.get("predictions?limit=1").json()
+    assert page.delete(f"predictions/{own[1]}?cancel=true").status_code == 204  # where the next page begins
+    rest = page.get(first["next"]).json()
+    assert [one["id"] for one in first["results"] + rest["results"]] == own[::-1]
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from billing import ledger
-from marketplace import catalog, people
+from marketplace import catalog, keys, people
 from marketplace.models import Offer, User
 from playground import predictions
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
@@ -19,6 +20,27 @@ from tests.api.shapes import assert_problem
 from tests.predictions import cast
 
 QUOTE = {"model": "kiln/vase", "input": {"prompt": "a vase", "num_images": 2}}
+
+
+def test_a_request_that_is_overtaken_by_the_end_of_its_workspace(world, monkeypatch):
+    monkeypatch.setattr(keys, "KEEP_SECONDS", 10**6)  # as if the key had been looked up a moment ago
+    keys.forget()
+    assert world.ada.get("balance").status_code == 200
+    type(world.workspace).objects.filter(pk=world.workspace.pk).update(closed_at=timezone.now())
+    for answer in (world.ada.run(), world.ada.post("webhooks", {"url": "https://example.test/"})):
+        assert "This workspace was deleted." in assert_problem(answer, "forbidden")["detail"]
+    assert "deleted" in assert_problem(world.ada.post("keys", {"name": "late"}), "forbidden")["detail"]
+    assert ledger.balance(world.workspace.pk).held_micros == 0
+    keys.forget()
+
+
+def test_an_open_run_is_not_deleted_unless_it_may_be_canceled(world):
+    uid = world.ada.run().json()["id"]
+    assert_problem(world.ada.delete(f"predictions/{uid}"), "prediction_open")
+    assert_problem(world.ada.delete(f"predictions/{uid}?cancel=maybe"), "invalid_input", field="cancel")
+    assert world.ada.get(f"predictions/{uid}").json()["status"] == "queued"
+    assert world.ada.delete(f"predictions/{uid}?cancel=true").status_code == 204
+    assert_problem(world.ada.get(f"predictions/{uid}"), "not_found")
 
 
 def test_the_shelf(world):
@@ -394,5 +416,7 @@ def test_the_list_of_codes_is_sound():
         assert 400 <= kind.status < 600
         assert kind.title
         assert kind.meaning.endswith(".")
+    statuses = [kind.status for kind in CODES.values()]
+    assert statuses == sorted(statuses)  # as the table of the documentation shows them
     assert all(FIELD_CODES.values())
     assert all(one.meaning.endswith(".") for one in FAILURES.values())

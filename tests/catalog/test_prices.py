@@ -136,6 +136,8 @@ def test_a_manifest_has_tiers():
         ([line("1"), line("2", steps={"in": []})], "lines[1].conditions"),
         ([line("1"), line("2", prompt={"gt": 5})], "lines[1].conditions"),
         ([line("1"), line("2", prompt={"eq": 5})], "lines[1].conditions"),
+        ([line("1"), line("2", prompt={"eq": "a\0"})], "lines[1].conditions"),
+        ([line("1"), line("2", prompt={"in": ["a", "\ud800"]})], "lines[1].conditions"),
         ([line("1"), line("2", token={"eq": "secret"})], "lines[1].conditions"),
         (
             [line("1"), line("2", steps={"gt": 1, "gte": 1, "lt": 1, "lte": 1, "eq": 1})],

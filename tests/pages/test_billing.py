@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from billing import ledger, topups
 from billing.topups import coupons
@@ -14,6 +16,7 @@ from marketplace import people
 from marketplace.models import User
 from marketplace.people import Act, may
 from playground import webhooks
+from playground.api.schemas import SCHEMAS
 from playground.models import Delivery
 from playground.pages import billing
 from playground.webhooks import credit_arrived
@@ -300,8 +303,9 @@ def test_programs_are_told_that_credit_came(shop):
     credit_arrived(message)
     told = Delivery.objects.get()
     assert told.webhook == hook
-    assert f'"top_up":"{row.uid}"' in told.body
-    assert '"available_micros":' in told.body
+    data = json.loads(told.body)["data"]
+    assert (data["top_up"], data["amount_micros"]) == (row.uid, 25 * USD)
+    Draft202012Validator(SCHEMAS["CreditAdded"]).validate(data)
 
 
 def outbox_message(task):

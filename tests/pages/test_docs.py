@@ -58,6 +58,18 @@ def test_links_on_the_page_lead_somewhere(world):
     assert {one for one in re.findall(r'href="#([^"]+)"', body) if one not in ids} <= {"main"}
 
 
+def test_figures_are_those_of_the_installation(world, settings):
+    settings.API_REQUESTS_PER_MINUTE, settings.GRANTED_OPEN_RUNS, settings.REFUND_DAYS = 10, 3, 0
+    body = re.sub(r"\s+", " ", page(world.nobody))
+    assert "RateLimit-Limit: 10 RateLimit-Remaining: 8 " in body
+    assert "a workspace may have 3 runs open at once." in body
+    assert "with its tax: by the operator." in body
+    settings.API_REQUESTS_PER_MINUTE = 0
+    body = page(world.nobody)
+    assert "RateLimit-Limit: " not in body
+    assert "This installation sets no limit." in body
+
+
 def test_it_is_small_on_the_way(world):
     answer = world.nobody.get("/docs", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"

@@ -100,7 +100,7 @@ def test_what_is_earned_is_said_before_and_goes_on_to_be_paid(team, settings):
 
 def test_a_closed_workspace_takes_no_run_and_no_key(team, shelf):
     close(team)
-    with pytest.raises(predictions.CannotRun, match="deleted"):
+    with pytest.raises(predictions.WorkspaceClosed, match="deleted"):
         runs.submit(team.workspace)
     assert ledger.balance(team.workspace.pk).held_micros == 0
     _, text = keys.make(team.workspace, name="late")
@@ -291,6 +291,6 @@ def test_its_links_and_webhooks_end_with_it(team, shelf):
             keyring.make, wish=keyring.Wish(name="late"), rights=keyring.rights_of(role="owner")
         ),
     ):  # by a request that came in before
-        with pytest.raises((webhooks.NotFound, keyring.NotAllowed), match="was deleted"):
+        with pytest.raises((webhooks.WorkspaceClosed, keyring.NotAllowed), match="was deleted"):
             make(team.workspace)
     assert not Webhook.objects.filter(workspace=team.workspace).exists()

@@ -9,6 +9,7 @@ import pytest
 
 from marketplace.schema import InvalidInput
 from playground import assets, predictions
+from playground.api.problems import problem_of
 from playground.models import Asset, Upload
 from playground.predictions import submit as _submit
 from tests.predictions import cast
@@ -93,8 +94,9 @@ def test_a_file_is_kept_while_a_run_needs_it_and_for_a_while_after(ada, settings
     assert asset.expires_at >= row.start_by
     Asset.objects.update(expires_at=cast.dt.datetime(2020, 1, 1, tzinfo=cast.dt.UTC))
     assert assets.purge_expired() == 0
-    with pytest.raises(assets.InUse):
+    with pytest.raises(assets.InUse) as caught:
         assets.delete(asset)
+    assert problem_of(caught.value).code == "asset_in_use"
     (job,) = cast.claim()
     assert job["input"]["image"].startswith("data:image/png")
     cast.succeed(job)
