@@ -20,8 +20,8 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from billing.credit_rows import StripeEvent
 from billing.gateway.client import webhook_secrets
+from billing.models.credit import StripeEvent
 from marketplace import dispatch
 
 FOLLOW_TASK = "billing.follow_stripe_event"

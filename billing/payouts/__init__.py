@@ -8,7 +8,7 @@ number of times.
 
 from __future__ import annotations
 
-from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from billing.payouts import sending
 from billing.payouts.accounts import (
     COUNTRIES,

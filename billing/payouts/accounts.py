@@ -23,7 +23,8 @@ from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, whole
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import current_book
-from billing.payout_rows import CENT_MICROS, Method, PayoutAccount
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import Method, PayoutAccount
 from billing.payouts import letters
 from billing.payouts.errors import Refused, Unavailable
 from marketplace import dispatch

@@ -10,7 +10,7 @@ from billing.gateway import calls
 from billing.gateway.calls import id_of
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
-from billing.payout_rows import Method, Payout, PayoutAccount
+from billing.models.payouts import Method, Payout, PayoutAccount
 from billing.payouts.errors import Mismatch
 from billing.payouts.sending import payout_of, take_arrival, take_transfer
 

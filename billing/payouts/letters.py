@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.urls import reverse
 
-from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from marketplace import mail, people
 from marketplace.models import Publisher, User
 from marketplace.people import Act

@@ -20,7 +20,8 @@ from billing import ledger
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, said
 from billing.gateway.client import client
-from billing.payout_rows import CENT_MICROS, BankArrival, Method, Payout, PayoutAccount
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from billing.payouts import accounts, letters
 from billing.payouts.errors import Mismatch, Refused
 from marketplace import dispatch

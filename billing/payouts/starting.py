@@ -17,7 +17,8 @@ from django.utils import timezone
 from billing import ledger
 from billing.gateway.client import is_configured
 from billing.ledger.accounts import current_book
-from billing.payout_rows import CENT_MICROS, Method, Payout, PayoutAccount
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import Method, Payout, PayoutAccount
 from billing.payouts import accounts, letters, sending
 from billing.payouts.errors import Refused
 from marketplace import dispatch

@@ -7,7 +7,7 @@ lead to the same few functions, each of which may run any number of times.
 
 from __future__ import annotations
 
-from billing.credit_rows import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
+from billing.models.credit import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
 from billing.topups import automatic, coupons, customers, refunds
 from billing.topups.automatic import Plan
 from billing.topups.checkout import attempt, begin, least, most, open_page

@@ -15,10 +15,10 @@ from django.db import connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from billing.credit_rows import AutoTopUp, StripeCustomer, TopUp
 from billing.gateway import calls
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import balance, current_book
+from billing.models.credit import AutoTopUp, StripeCustomer, TopUp
 from billing.topups import checkout, letters, pausing, settling
 from billing.topups.errors import Refused
 from marketplace import dispatch

@@ -16,10 +16,11 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.credit_rows import CENT_MICROS, TopUp
 from billing.gateway import calls
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.models.attempts import CENT_MICROS
+from billing.models.credit import TopUp
 from billing.topups.customers import customer_of, forget_customer
 from billing.topups.errors import Refused, Unavailable
 from marketplace.ids import encode

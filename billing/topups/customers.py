@@ -10,10 +10,10 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.credit_rows import AutoTopUp, StripeCustomer
 from billing.gateway import calls
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.models.credit import AutoTopUp, StripeCustomer
 from billing.topups.errors import Refused, Unavailable
 from marketplace.ids import encode
 from marketplace.models import Workspace

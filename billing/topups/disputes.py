@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import Dispute, TopUp, TopUpRefund
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of
+from billing.models.credit import Dispute, TopUp, TopUpRefund
 from billing.topups import letters, pausing, refunds
 from billing.topups.settling import Outcome, top_up_of
 

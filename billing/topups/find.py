@@ -8,9 +8,9 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from billing.credit_rows import TopUp
 from billing.gateway import calls
 from billing.ledger.accounts import current_book
+from billing.models.credit import TopUp
 from billing.topups import settling
 from billing.topups.customers import CARD_OF
 from marketplace.ids import encode, parse

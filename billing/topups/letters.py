@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.urls import reverse
 
-from billing.credit_rows import AutoTopUp, Dispute, TopUp, TopUpRefund
+from billing.models.credit import AutoTopUp, Dispute, TopUp, TopUpRefund
 from marketplace import mail, people
 from marketplace.models import User, Workspace
 from marketplace.people import Act

@@ -17,11 +17,12 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import CENT_MICROS, TopUp, TopUpRefund
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, said
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.models.attempts import CENT_MICROS
+from billing.models.credit import TopUp, TopUpRefund
 from billing.topups import letters
 from billing.topups.errors import Refused
 from billing.topups.settling import Outcome, top_up_of

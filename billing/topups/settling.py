@@ -15,10 +15,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import AutoTopUp, TopUp
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, said, whole
 from billing.ledger.accounts import current_book
+from billing.models.credit import AutoTopUp, TopUp
 from billing.topups import letters, pausing
 from billing.topups.customers import CARD_OF, save_card
 from marketplace import dispatch

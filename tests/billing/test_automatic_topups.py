@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from billing import topups
-from billing.credit_rows import AutoTopUp, TopUp
 from billing.gateway import calls
+from billing.models.credit import AutoTopUp, TopUp
 from billing.topups import Plan, automatic
 from tests.billing.buyers import (
     USD,

@@ -14,9 +14,9 @@ from django.db import connections
 from django.utils import timezone
 
 from billing import arrivals, earnings, ledger, payouts, topups
-from billing.credit_rows import StripeEvent
 from billing.gateway import events
-from billing.payout_rows import BankArrival, Payout
+from billing.models.credit import StripeEvent
+from billing.models.payouts import BankArrival, Payout
 from billing.payouts import sending
 from marketplace.models import Membership, Outbox, Publisher, User
 from tests.billing.cast import USAGE, new_publisher, new_workspace

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from billing import topups
-from billing.credit_rows import Reconciliation, StripeEvent, TopUp
 from billing.gateway import calls
+from billing.models.credit import Reconciliation, StripeEvent, TopUp
 from marketplace.models import User
 from tests.billing.buyers import (
     CENT,

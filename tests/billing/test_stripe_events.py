@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from billing import arrivals, topups
-from billing.credit_rows import StripeEvent
 from billing.gateway import events
+from billing.models.credit import StripeEvent
 from tests.billing.buyers import (
     USD,
     available,

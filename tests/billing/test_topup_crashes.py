@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from billing import ledger, topups
-from billing.credit_rows import TopUp, TopUpRefund
+from billing.models.credit import TopUp, TopUpRefund
 from billing.topups import automatic, checkout, letters, refunds, settling
 from marketplace.host.places import Places
 from tests.billing.buyers import USD, available, bought, clean_books, follow_all, low

@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from billing import ledger, topups
-from billing.credit_rows import AutoTopUp, Dispute, TopUpRefund
 from billing.gateway import calls
+from billing.models.credit import AutoTopUp, Dispute, TopUpRefund
 from billing.topups import refunds
 from tests.billing.buyers import (
     CENT,
