@@ -18,6 +18,8 @@ from billing.models.attempts import BOOK_CHOICES, BOOKS, CENT_MICROS, Attempt
 class StripeEvent(models.Model):
     """One event of Stripe's, as it came first. While `handled_at` is null it is to be followed at `due_at`.
 
+    What cannot be followed, and would not be by another try, is put aside: `last_error` says why, for the operator.
+
     An event is only a hint that an object changed: who follows it reads the object anew, so that order, repetition
     and age of events do not matter. `deliveries` counts how often it came.
     """
@@ -34,11 +36,16 @@ class StripeEvent(models.Model):
     tries = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
     handled_at = models.DateTimeField(null=True, blank=True)
+    aside_at = models.DateTimeField(null=True, blank=True, help_text="when it was put aside")
     last_error = models.TextField(blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="stripe_event_book", condition=Q(book__in=BOOKS)),
+            models.CheckConstraint(
+                name="stripe_event_aside",
+                condition=Q(aside_at__isnull=True) | (Q(handled_at__isnull=True) & ~Q(last_error="")),
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], name="stripe_event_due", condition=Q(handled_at__isnull=True)),
@@ -61,6 +68,10 @@ class StripeCustomer(models.Model):
     card_month = models.PositiveSmallIntegerField(default=0)
     card_year = models.PositiveSmallIntegerField(default=0)
     card_saved_at = models.DateTimeField(null=True, blank=True, help_text="when its use was agreed to")
+    # Late words about an older page never bring back a card that was replaced or taken away since.
+    card_from_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the page that it is from opened"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -292,7 +292,7 @@ class _Report:
                 )
 
     def stuck(self) -> None:
-        """Events that could not be followed for an hour."""
+        """Events that were put aside, or could not be followed for an hour."""
         for event_id, kind, error in events.stuck(before=self.at - timedelta(hours=1)):
             self.differences.append(f"event {event_id} ({kind}) is not followed: {error}")
 
