@@ -70,6 +70,7 @@ BILLING = w.record(
     bought_micros=w.said(w.MICROS, "the part of it that was paid for"),
     granted_micros=w.said(w.MICROS, "the part that was a gift; it is spent first"),
     held_micros=w.said(w.MICROS, "held by open runs, beside it"),
+    owed_micros=w.said(w.MICROS, "for lost disputes; the credit that is bought next makes good for it first"),
     currency=w.CURRENCY,
     least_micros=w.said(w.MICROS, "the least that is bought at once"),
     most_micros=w.MICROS,

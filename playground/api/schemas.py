@@ -216,8 +216,8 @@ DELIVERY = w.record(
 PAYLOAD = w.record(
     "What a webhook receives. `data` is the prediction as the API shows it, in `prediction.refunded` its receipt with "
     "the `refund` that it is about, in `limit.alert` a `LimitAlert`, in `credit.added` a `CreditAdded`, in "
-    "`webhook.test` a `message`; `trimmed` names its members that were left out because the whole would be above "
-    "256 KiB: get them at `data.urls.get`.",
+    "`payout.paid`, `payout.failed` and `payout.returned` the payout, in `webhook.test` a `message`; `trimmed` names "
+    "its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=w.TIME,
     data=w.ANYTHING,

@@ -8,8 +8,8 @@ from uuid import uuid4
 from django.utils import timezone
 
 from billing import arrivals, ledger, topups
-from billing.credit_rows import StripeEvent, TopUp
 from billing.gateway import calls, events
+from billing.models.credit import StripeEvent, TopUp
 from billing.topups import Plan, automatic
 from marketplace.models import Outbox
 from tests.at_once import at_once
