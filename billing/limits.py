@@ -6,7 +6,7 @@ Alerts are found by the minute's tidying and told from the outbox, so that no ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from marketplace.dispatch import Payload
 from marketplace.ids import encode, parse
 from marketplace.models import ApiKey, Membership, User, Workspace
 from marketplace.people import Act
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 TELL_TASK = "billing.tell_limit"
 EVENT_TASK = "playground.limit_alert"  # lives a room above: called by name
@@ -51,12 +51,8 @@ class NotAllowed(Exception):
     """Whoever asks may not do this to this limit; the message says why."""
 
 
-class Invalid(ValueError):
+class Invalid(FieldErrors):
     """What is wished for cannot be a limit; `errors` lists all that is wrong, by field."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from marketplace import catalog, keys, people
 from marketplace.ids import parse
 from marketplace.models import ApiKey, User, Workspace
 from marketplace.people import Act
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 # What a person's role must allow for what a key needs a scope for; seeing is for every member.
 ACTS = {
@@ -62,12 +62,8 @@ class NotAllowed(Exception):
     """Whoever asks may not do this to this key; the message says why."""
 
 
-class Invalid(ValueError):
+class Invalid(FieldErrors):
     """What is wished for a key cannot be; `errors` lists all that is wrong, by field."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
 
 
 @dataclass(frozen=True, slots=True)

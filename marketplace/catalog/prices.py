@@ -22,7 +22,7 @@ from marketplace.catalog.find import forget
 from marketplace.ids import encode, uuid7
 from marketplace.models import Endpoint, Listing, Price, User
 from marketplace.models.shelf import UNPRICED
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 UNITS = ("image", "megapixel", "second", "character", "step", "request", "compute_second")
 MICROS = 1_000_000
@@ -63,12 +63,8 @@ class PriceList:
         return self.lines[0].source == Price.Source.PAGE
 
 
-class InvalidPrices(ValueError):
+class InvalidPrices(FieldErrors):
     """The list cannot be a price; `errors` name each line and what is wrong, `lines[0].unit_price`."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
 
 
 def units_of(endpoint: Endpoint) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from marketplace.schema.adapters import ADAPTER_TYPE, adapter_field, adapters_in
 from marketplace.schema.check import InvalidSchema, check
-from marketplace.schema.clean import FieldError, InvalidInput, clean, with_seeds
+from marketplace.schema.clean import FieldError, FieldErrors, InvalidInput, clean, with_seeds
 from marketplace.schema.describe import Parameter, example, media_property, media_taken, parameters, redact
 from marketplace.schema.diff import Change, changes
 from marketplace.schema.edit import InvalidJson, read_json, rearranged, secrets_in, write_json
@@ -25,6 +25,7 @@ __all__ = [
     "Change",
     "Field",
     "FieldError",
+    "FieldErrors",
     "InvalidInput",
     "InvalidJson",
     "InvalidSchema",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -30,6 +30,14 @@ class FieldError:
 
     def as_json(self) -> dict[str, Any]:
         return {"field": self.field, "code": self.code, "message": self.message, "allowed": self.allowed}
+
+
+class FieldErrors(ValueError):
+    """What was filled in cannot be taken as it is; `errors` lists all that is wrong, by field."""
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(f"{error.field} {error.message}" for error in self.errors))
 
 
 class InvalidInput(ValueError):

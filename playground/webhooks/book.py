@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from django.db import transaction
@@ -12,7 +12,7 @@ from django.utils import timezone
 from marketplace import people
 from marketplace.ids import parse
 from marketplace.models import User, Workspace
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 from playground.models import Delivery, Event, RequestSecret, Webhook
 from playground.webhooks import signing
 
@@ -20,12 +20,8 @@ MAX_WEBHOOKS = 20  # of one workspace
 MAX_URL, MAX_DESCRIPTION = 2048, 200
 
 
-class InvalidWebhook(ValueError):
+class InvalidWebhook(FieldErrors):
     """Some values cannot be taken; `errors` names each of them."""
-
-    def __init__(self, errors: Iterable[FieldError]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(f"{one.field} {one.message}" for one in self.errors))
 
 
 class TooMany(Exception):
