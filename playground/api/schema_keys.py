@@ -85,7 +85,7 @@ _LIMIT: dict[str, Schema] = {
     "name": said(STRING, "what that is called"),
     "period": {"enum": list(PERIODS)},
     "limit_micros": MICROS,
-    "spent_micros": said(MICROS, "charged, or held by open runs, in the present period since it was set"),
+    "spent_micros": said(MICROS, "charged, or held by open runs, in the present period"),
 }
 LIMIT = record(
     "A spend limit as it stands.",
