@@ -40,11 +40,19 @@ FOLLOWED: dict[str, Follow] = {
 }
 
 
+OF_NOTHING = frozenset({"balance.available"})  # there is one balance, without an id
+
+
 def follow(hint: Hint) -> None:
-    """Follow one event. Raises what its follower does, to be tried again; an object that is gone is done with."""
+    """Follow one event. Raises what its follower does, to be tried again; an object that is gone is done with.
+
+    Raises calls.Mismatch for one that names no object.
+    """
     fitting = [kind for kind in FOLLOWED if hint.type.startswith(kind)]
     if not fitting:
         return
+    if not hint.object_id and hint.type not in OF_NOTHING:
+        raise calls.Mismatch(f"a {hint.type} that names no object")
     try:
         FOLLOWED[max(fitting, key=len)](hint)
     except calls.Rejected as error:

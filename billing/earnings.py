@@ -1,8 +1,8 @@
 """What a publisher earned: by day, listing and unit, each run behind it, and the statement of a month.
 
 Read from the entries of the ledger, so that it adds up to the micro-dollar by itself: opening balance, what was earned,
-refunded, paid out and sent back, closing balance. Months and days are those of UTC. Nothing here writes. A publisher
-sees runs by id, model, units and amounts, never who made them or of what.
+refunded, disputed, paid out and sent back, closing balance. Months and days are those of UTC. Nothing here writes. A
+publisher sees runs by id, model, units and amounts, never who made them or of what.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Earned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One movement of a statement that changed what the publisher has: a run, a refund, a payout, a return.
+    """One movement of a statement that changed what the publisher has: a run, a refund, a dispute, a payout, a return.
 
     `change_micros` is what it did to the balance; for runs and refunds `charged_micros` is what the buyer paid or got
     back, and `unpayable_micros` what was earned beside the balance. A payout's reference is its own.
@@ -74,9 +74,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A publisher's month. opening + earned − refunded − paid out + came back = closing, to the micro-dollar.
+    """A publisher's month: opening + earned − refunded + disputes − paid out + came back = closing to the micro.
 
     The closing balance is pending, payable and in transit together, and those three as of the month's end.
+    `disputes_micros` is what disputes of buyers' payments took, below zero, or gave back.
     `unpayable_micros` is what was earned beside it, less refunds. A month that is over is final an hour later.
     """
 
@@ -84,6 +85,7 @@ class Statement:
     opening_micros: int
     earned_micros: int
     refunded_micros: int
+    disputes_micros: int
     paid_out_micros: int
     returned_micros: int
     closing_micros: int
@@ -95,7 +97,8 @@ class Statement:
 
     @property
     def adds_up(self) -> bool:
-        moved = self.earned_micros - self.refunded_micros - self.paid_out_micros + self.returned_micros
+        moved = self.earned_micros - self.refunded_micros + self.disputes_micros
+        moved += self.returned_micros - self.paid_out_micros
         parts = self.pending_micros + self.payable_micros + self.in_transit_micros
         return self.opening_micros + moved == self.closing_micros == parts
 
@@ -229,6 +232,7 @@ def statement(publisher_id: int, month: date, *, book: str | None = None) -> Sta
         opening_micros=sum(amount for _, _, is_in, amount in own if not is_in),
         earned_micros=moved(T.CAPTURE),
         refunded_micros=-moved(T.REFUND),
+        disputes_micros=moved(T.DISPUTE, T.REINSTATED),
         paid_out_micros=-moved(T.PAID_OUT),
         returned_micros=moved(T.PAYOUT_RETURNED),
         closing_micros=sum(amount for *_, amount in own),
@@ -270,7 +274,7 @@ SELECT coalesce(array_agg(id ORDER BY created_at, id), '{}'::bigint[])
           JOIN billing_ledgerentry e ON e.account_id = a.id
           JOIN billing_ledgertransaction t ON t.id = e.transaction_id
          WHERE a.book = %(book)s AND a.code = ANY(%(codes)s)
-           AND t.kind IN ('capture', 'refund', 'paid_out', 'payout_returned')
+           AND t.kind IN ('capture', 'refund', 'dispute', 'reinstated', 'paid_out', 'payout_returned')
            AND t.created_at >= %(since)s AND t.created_at < %(until)s) AS found
 """
 _LINES = """

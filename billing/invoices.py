@@ -22,11 +22,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, Kind, current_book
+from billing.letters import to_payers
 from billing.models import Invoice, InvoiceRecipient, UsageDay
 from billing.receipts import dollars
-from marketplace import dispatch, mail, people
+from marketplace import dispatch
 from marketplace.models import Workspace
-from marketplace.people import Act
 
 GRACE = timedelta(hours=2)  # after a month's end, in which what was settled before it is committed for sure
 ISSUE_TASK = "billing.issue_invoice"
@@ -377,10 +377,7 @@ def _tell(workspace: Workspace, row: Invoice) -> None:
         "It was paid from credit as the runs ended, so nothing is due.\n"
         f"The invoice, also as PDF: {where}\n"
     )
-    for member in workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk"):
-        if people.may(member.role, Act.BILLING):
-            subject = f"{workspace.name}: invoice {row.number} for {row.month:%B %Y}"
-            mail.post(member.user.email, subject=subject, body=text)
+    to_payers(workspace, f"{workspace.name}: invoice {row.number} for {row.month:%B %Y}", text)
 
 
 def _today(now: datetime | None) -> date:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import stripe
+from django.conf import settings
 
 from billing.gateway.client import NotConfigured, client
 
@@ -19,6 +20,7 @@ Json = dict[str, Any]
 # Stripe forgets keys after a day at the earliest. An attempt that is older is looked up in its lists, and not repeated.
 KEY_LASTS = timedelta(hours=20)
 PAGE = 100
+CURRENCY = "usd"
 _SESSION = ["payment_intent.payment_method", "payment_intent.latest_charge", "invoice"]
 _SETUP = ["setup_intent.payment_method"]
 _INTENT = ["payment_method", "latest_charge"]
@@ -49,6 +51,11 @@ class Declined(Exception):
         super().__init__(message)
         self.code = code
         self.intent = intent
+
+
+class Mismatch(Exception):
+    """Stripe says of an object what does not fit our rows or our books: nothing was booked, and somebody has to look.
+    Asking again changes nothing."""
 
 
 @contextlib.contextmanager
@@ -121,6 +128,15 @@ def dispute(dispute_id: str) -> Json:
 def plain(found: stripe.StripeObject) -> Json:
     """An object of Stripe's as JSON."""
     return found.to_dict(for_json=True)
+
+
+def check_ours(found: Mapping[str, Any]) -> None:
+    """Refuse an object of the mode whose book is not kept here, or in money that no book has. Raises Mismatch."""
+    is_live = settings.LEDGER_BOOK == "live"
+    if found.get("livemode", is_live) is not is_live:
+        raise Mismatch(f"{id_of(found)}: it is of the other mode than the {settings.LEDGER_BOOK} book")
+    if found.get("currency") not in {None, CURRENCY}:
+        raise Mismatch(f"{id_of(found)}: it is in {found['currency']}, and the books are in {CURRENCY}")
 
 
 def id_of(value: object) -> str:

@@ -1,7 +1,8 @@
 """What Stripe tells us: verified, kept, and followed once. An event is a hint; the object is read anew.
 
 An event is stored as it comes, in one statement that is its queue too: a row without `handled_at` is followed by
-control, and again later where that failed. Who follows what is `billing.arrivals`.
+control, and again later where that failed: for as long as Stripe does not answer, else some times, and then it is put
+aside for the operator, with the reason. Who follows what is `billing.arrivals`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import stripe
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
-from billing.credit_rows import StripeEvent
+from billing.gateway.calls import Mismatch, Unreachable
 from billing.gateway.client import webhook_secrets
+from billing.models.credit import StripeEvent
 from marketplace import dispatch
 
 FOLLOW_TASK = "billing.follow_stripe_event"
@@ -30,6 +32,7 @@ MAX_BYTES = 1024 * 1024
 KEPT = timedelta(days=90)
 LEASE = timedelta(minutes=2)  # longer than a handler takes: one that died is followed again after it
 BACKOFF_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)  # by tries; the last repeats
+MOST_TRIES = len(BACKOFF_SECONDS)  # of what fails here, and not for want of an answer
 PENDING_SECONDS = 30
 MAX_HEADER = 2000
 
@@ -99,7 +102,7 @@ def hint(event_id: str) -> None:
 
 def hint_waiting(limit: int = 100, *, now: datetime | None = None) -> int:
     """Ask control to follow all events that are due; returns how many."""
-    due = StripeEvent.objects.filter(handled_at=None, due_at__lte=now or timezone.now())
+    due = StripeEvent.objects.filter(handled_at=None, aside_at=None, due_at__lte=now or timezone.now())
     names = list(due.order_by("due_at").values_list("event_id", flat=True)[:limit])
     for name in names:
         hint(name)
@@ -108,7 +111,7 @@ def hint_waiting(limit: int = 100, *, now: datetime | None = None) -> int:
 
 _CLAIM = """
 UPDATE billing_stripeevent SET tries = tries + 1, due_at = %(until)s
- WHERE event_id = %(event)s AND handled_at IS NULL AND due_at <= %(now)s
+ WHERE event_id = %(event)s AND handled_at IS NULL AND aside_at IS NULL AND due_at <= %(now)s
 RETURNING event_id, type, object_id, account, payload::text, tries
 """
 
@@ -116,7 +119,8 @@ RETURNING event_id, type, object_id, account, payload::text, tries
 def follow(event_id: str, act: Callable[[Hint], None], *, now: datetime | None = None) -> bool:
     """Do `act` about an event that is due, outside of any transaction; True if it is done with.
 
-    Of several at once one does it. What `act` raises is logged, and it is tried again later, less and less often.
+    Of several at once one does it. What `act` raises is logged, and it is tried again later, less and less often; or it
+    is put aside, at once where `act` says that what was told does not fit.
     """
     at = now or timezone.now()
     with connection.cursor() as cursor:
@@ -131,11 +135,30 @@ def follow(event_id: str, act: Callable[[Hint], None], *, now: datetime | None =
         act(Hint(name, kind, object_id, account, json.loads(payload)))
     except Exception as error:
         log.exception("event %s of Stripe could not be followed", event_id)
+        is_hopeless = isinstance(error, Mismatch) or (
+            tries >= MOST_TRIES and not isinstance(error, Unreachable)
+        )
         wait = BACKOFF_SECONDS[min(tries - 1, len(BACKOFF_SECONDS) - 1)]
-        rows.update(due_at=at + timedelta(seconds=wait), last_error=f"{type(error).__name__}: {error}"[:2000])
+        rows.update(
+            due_at=at + timedelta(seconds=wait),
+            aside_at=at if is_hopeless else None,
+            last_error=f"{type(error).__name__}: {error}"[:2000],
+        )
         return False
     rows.update(handled_at=timezone.now(), last_error="")
     return True
+
+
+def again(event_id: str, *, now: datetime | None = None) -> bool:
+    """Follow an event that was put aside as if it had just come; False if there is none."""
+    aside = StripeEvent.objects.filter(event_id=event_id, aside_at__isnull=False)
+    return bool(aside.update(aside_at=None, tries=0, due_at=now or timezone.now()))
+
+
+def drop(event_id: str, *, now: datetime | None = None) -> bool:
+    """Be done with an event that was put aside: the operator has looked. False if there is none."""
+    aside = StripeEvent.objects.filter(event_id=event_id, aside_at__isnull=False)
+    return bool(aside.update(aside_at=None, handled_at=now or timezone.now()))
 
 
 def is_known(event_id: str) -> bool:
@@ -144,8 +167,9 @@ def is_known(event_id: str) -> bool:
 
 
 def stuck(*, before: datetime) -> list[tuple[str, str, str]]:
-    """Events that came before then and could not be followed: their ids, types and what went wrong."""
-    rows = StripeEvent.objects.filter(handled_at=None, received_at__lt=before, book=settings.LEDGER_BOOK)
+    """Events that were put aside, or came before then and could not be followed: ids, types and what went wrong."""
+    is_late = Q(received_at__lt=before) | Q(aside_at__isnull=False)
+    rows = StripeEvent.objects.filter(is_late, handled_at=None, book=settings.LEDGER_BOOK)
     return list(rows.order_by("received_at").values_list("event_id", "type", "last_error")[:100])
 
 
@@ -169,17 +193,16 @@ def _verify(payload: bytes, signature: str) -> None:
 
 def _parsed(payload: bytes) -> dict[str, Any]:
     try:
-        # What the database could not hold as JSON is none of Stripe's.
-        event = None if b"\\u0000" in payload else json.loads(payload, parse_constant=_refuse_constant)
+        event = json.loads(payload)
+        # What the database could not hold is none of Stripe's: half characters, the one of no bits, endless numbers.
+        kept = json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise Refused("the body is no JSON") from None
+    if b"\\u0000" in kept:
+        raise Refused("the body is no JSON")
     if not isinstance(event, dict) or event.get("object") not in {"event", "v2.core.event"}:
         raise Refused("the body is no event")
     return event
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
 
 
 def _object_id(event: dict[str, Any]) -> str:

@@ -15,6 +15,14 @@ from __future__ import annotations
 from billing.ledger.accounts import Balance, KeyReused, balance, legs_of, open_workspace, totals
 from billing.ledger.audit import Problem, verify
 from billing.ledger.crediting import credit, fee
+from billing.ledger.disputing import (
+    NoSuchDispute,
+    Withdrawn,
+    dispute_owed,
+    dispute_recovered,
+    dispute_reinstated,
+    dispute_withdrawn,
+)
 from billing.ledger.earning import (
     Earnings,
     InsufficientEarnings,
@@ -35,13 +43,9 @@ from billing.ledger.limits import Limit, SpendScope, limits_of, note_refusal, se
 from billing.ledger.proofs import BrokenProof, Checked, check
 from billing.ledger.refunding import Refunded, RefundExceedsCharge, refund
 from billing.ledger.returning import (
-    NoSuchDispute,
     NoSuchTopupRefund,
     RefundExceedsCredit,
     TopupRefundSettled,
-    Withdrawn,
-    dispute_reinstated,
-    dispute_withdrawn,
     topup_refund_done,
     topup_refund_failed,
     topup_refund_returned,
@@ -95,6 +99,8 @@ __all__ = [
     "capture",
     "check",
     "credit",
+    "dispute_owed",
+    "dispute_recovered",
     "dispute_reinstated",
     "dispute_withdrawn",
     "expire_grants",

@@ -23,7 +23,7 @@ Kind, K = LedgerTransaction.Kind, LedgerAccount.Kind
 _CREDIT = (K.WORKSPACE_GRANTED, K.WORKSPACE_BOUGHT)
 _EARNED = (K.PUBLISHER_PENDING, K.PUBLISHER_UNPAYABLE, K.PLATFORM_REVENUE)
 _OUTSIDE = (K.STRIPE_CLEARING, K.PLATFORM_BANK)
-_DISPUTED = (*_CREDIT, K.PLATFORM_LOSSES, K.STRIPE_CLEARING)
+_DISPUTED = (*_CREDIT, K.PUBLISHER_PAYABLE, K.PLATFORM_LOSSES, K.STRIPE_CLEARING)
 
 # The accounts that a movement of each kind may touch.
 ACCOUNTS = {
@@ -277,14 +277,21 @@ _CHECKS = {
                   AND d.key = 'payout_done:' || t.reference AND d.kind = 'paid_out')
     """,
     "a dispute that was won gave back what it had taken": """
-        SELECT format('transaction %%s (%%s)', r.id, r.key)
-          FROM billing_ledgertransaction r
-          LEFT JOIN billing_ledgertransaction w
-                 ON w.book = r.book AND w.key = regexp_replace(r.key, ':reinstated$', ':withdrawn')
-         WHERE r.kind = 'reinstated'
-           AND (w.id IS NULL OR EXISTS (SELECT 1 FROM billing_ledgerentry e
-                                         WHERE e.transaction_id IN (r.id, w.id)
-                                         GROUP BY e.account_id HAVING sum(e.amount_micros) <> 0))
+        SELECT DISTINCT format('dispute %%s', dispute)
+          FROM (SELECT t.book, split_part(t.key, ':', 2) AS dispute
+                  FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                 WHERE t.kind IN ('dispute', 'reinstated')
+                 GROUP BY t.book, split_part(t.key, ':', 2), e.account_id
+                HAVING sum(e.amount_micros) <> 0) moved
+         WHERE EXISTS (SELECT 1 FROM billing_ledgertransaction r
+                        WHERE r.book = moved.book AND r.key = 'dispute:' || moved.dispute || ':reinstated')
+    """,
+    "no more of a dispute was made good than was owed": """
+        SELECT format('dispute %%s: %%s', split_part(t.key, ':', 2), sum(e.amount_micros))
+          FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+          JOIN billing_ledgeraccount a ON a.id = e.account_id
+         WHERE t.kind IN ('dispute', 'reinstated') AND a.kind IN ('platform_losses', 'publisher_payable')
+         GROUP BY t.book, split_part(t.key, ':', 2), a.id HAVING sum(e.amount_micros) > 0
     """,
     "granted credit comes from grants": """
         SELECT format('workspace %%s, book %%s: granted %%s, left of grants %%s', a.workspace_id, a.book,

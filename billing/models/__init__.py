@@ -1,8 +1,9 @@
-"""The rows of the money. Only `billing.ledger` writes them; everything else reads."""
+"""The rows of the money. Only `billing.ledger` writes those of the books; those of what Stripe is asked for are written
+by `topups` and `payouts`. Everything else reads."""
 
 from __future__ import annotations
 
-from billing import credit_rows, payout_rows  # noqa: F401 - Django looks for rows here only
+from billing.models import credit, payouts  # noqa: F401 - Django looks for rows here only
 from billing.models.books import (
     CACHED_KINDS,
     NOT_MOVES,

@@ -8,7 +8,8 @@ number of times.
 
 from __future__ import annotations
 
-from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from billing.gateway.calls import Mismatch
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from billing.payouts import sending
 from billing.payouts.accounts import (
     COUNTRIES,
@@ -31,9 +32,10 @@ from billing.payouts.accounts import (
     set_wishes,
 )
 from billing.payouts.comparing import compare
-from billing.payouts.errors import Mismatch, Refused, Unavailable
+from billing.payouts.errors import Refused, Unavailable
 from billing.payouts.find import arrivals_of, find, of, open_by_hand
 from billing.payouts.sending import (
+    CLOSED_TASK,
     follow_arrival,
     follow_transfer,
     funds_came,
@@ -46,6 +48,7 @@ from billing.payouts.sending import (
 from billing.payouts.starting import Outlook, hint_due, next_on, outlook, run, start
 
 __all__ = [
+    "CLOSED_TASK",
     "COUNTRIES",
     "BankArrival",
     "Method",

@@ -23,7 +23,9 @@ from billing.gateway import calls
 from billing.gateway.calls import Json, id_of, whole
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import current_book
-from billing.payout_rows import CENT_MICROS, Method, PayoutAccount
+from billing.letters import dollars
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import Method, PayoutAccount
 from billing.payouts import letters
 from billing.payouts.errors import Refused, Unavailable
 from marketplace import dispatch
@@ -279,7 +281,7 @@ def set_method(
 def set_wishes(publisher: Publisher, *, is_automatic: bool, least_micros: int | None) -> PayoutAccount:
     """Be paid by itself or only when asked for, and not below so much. None: the installation's. Raises Refused."""
     if least_micros is not None and not floor() <= least_micros <= MOST_LEAST_MICROS:
-        raise Refused(f"The smallest payout is {letters.dollars(floor())} here.")
+        raise Refused(f"The smallest payout is {dollars(floor())} here.")
     with transaction.atomic():
         row = locked(publisher)
         row.is_automatic, row.least_micros = is_automatic, least_micros

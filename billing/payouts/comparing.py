@@ -7,16 +7,16 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from billing.gateway import calls
-from billing.gateway.calls import id_of
+from billing.gateway.calls import Mismatch, id_of
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
-from billing.payout_rows import Method, Payout, PayoutAccount
-from billing.payouts.errors import Mismatch
+from billing.models.payouts import Method, Payout, PayoutAccount
 from billing.payouts.sending import payout_of, take_arrival, take_transfer
 
 log = logging.getLogger(__name__)
 
 LAG = timedelta(minutes=10)  # younger ones may be on their way
+DECIDED = timedelta(days=1)  # in which Stripe says one way or the other
 ARRIVES = timedelta(days=30)  # how long money may be under way to a bank
 
 
@@ -51,8 +51,21 @@ def compare(since: datetime, at: datetime) -> tuple[Counter[str], list[str]]:
         for row in settled.filter(status__in=[Payout.Status.PAID, Payout.Status.RETURNED])
         if row.transfer_id not in seen
     ]
+    differences += _undecided(at)
     counts["arrivals_mended"] += _arrivals(at)
     return counts, differences
+
+
+def _undecided(at: datetime) -> list[str]:
+    """Payouts that have been asked for for a day and more without an end that somebody is told of already."""
+    told = (Payout.Wait.BALANCE, Payout.Wait.HELD)
+    rows = Payout.objects.filter(
+        book=current_book(), method=Method.STRIPE, status=Payout.Status.NEW, created_at__lt=at - DECIDED
+    )
+    return [
+        f"{row.uid}: asked for {row.tries} times since {row.created_at:%Y-%m-%d %H:%M}, and not decided"
+        for row in rows.exclude(wait__in=told).order_by("pk")
+    ]
 
 
 def _arrivals(at: datetime) -> int:

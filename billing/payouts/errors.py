@@ -12,7 +12,3 @@ class Unavailable(Exception):
 
     def __init__(self) -> None:
         super().__init__("Stripe cannot be reached at present. Nothing was changed; try again in a minute.")
-
-
-class Mismatch(Exception):
-    """What Stripe says does not fit what was asked for; nothing was booked, and somebody has to look."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from billing.ledger.accounts import current_book
-from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from marketplace.ids import parse
 from marketplace.models import Publisher
 

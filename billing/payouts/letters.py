@@ -1,19 +1,13 @@
-"""Mails about payouts, to those of a publisher's workspace who look after its money and to the installation's staff.
-
-Each is an outbox row in the transaction that causes it, and so is sent once.
-"""
+"""Mails about payouts, to those of a publisher's workspace who look after its money and to the installation's staff."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.urls import reverse
 
-from billing.payout_rows import BankArrival, Method, Payout, PayoutAccount
-from marketplace import mail, people
+from billing.letters import dollars, to_payers, to_staff
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from marketplace.models import Publisher, User
-from marketplace.people import Act
-
-MICROS = 1_000_000
 
 
 def tell_paid(row: Payout) -> None:
@@ -125,7 +119,7 @@ def tell_share(publisher: Publisher, before: str) -> None:
 def tell_waiting(row: Payout) -> None:
     """To staff: the platform's balance does not cover a payout."""
     amount = dollars(row.amount_micros)
-    _mail_staff(
+    to_staff(
         f"The balance at Stripe does not cover a payout of {amount}",
         f"{row.publisher.name} is to get {amount}, and the platform's available balance at Stripe is lower. What is "
         "pending there becomes available by itself; else add funds. The payout is tried again every quarter of an "
@@ -136,27 +130,13 @@ def tell_waiting(row: Payout) -> None:
 def tell_manual(row: Payout) -> None:
     """To staff: somebody is to be paid by hand."""
     amount = dollars(row.amount_micros)
-    _mail_staff(
+    to_staff(
         f"{row.publisher.name} is to be paid {amount}",
         f"{row.publisher.name} is to be paid {amount} by hand.\n\n"
         f"Where to, and saying that it was done: {settings.PUBLIC_URL}{reverse('payouts-console')}\n",
     )
 
 
-def dollars(micros: int) -> str:
-    """`$12.50`; as many decimals as there are, two at least."""
-    places = 2 if micros % 10_000 == 0 else 6
-    return f"{'-' if micros < 0 else ''}${abs(micros) / MICROS:,.{places}f}"
-
-
 def _mail(publisher: Publisher, subject: str, text: str) -> None:
     page = f"\nPayouts: {settings.PUBLIC_URL}{reverse('payouts')}?publisher={publisher.name}\n"
-    members = publisher.workspace.memberships.select_related("user").filter(user__is_active=True)
-    for member in members:
-        if people.may(member.role, Act.BILLING):
-            mail.post(member.user.email, subject=subject, body=text + page)
-
-
-def _mail_staff(subject: str, text: str) -> None:
-    for user in User.objects.filter(is_staff=True, is_active=True):
-        mail.post(user.email, subject=subject, body=text)
+    to_payers(publisher.workspace, subject, text + page)

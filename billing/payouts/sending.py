@@ -18,11 +18,12 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.gateway import calls
-from billing.gateway.calls import Json, id_of, said
+from billing.gateway.calls import Json, Mismatch, id_of, said
 from billing.gateway.client import client
-from billing.payout_rows import CENT_MICROS, BankArrival, Method, Payout, PayoutAccount
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from billing.payouts import accounts, letters
-from billing.payouts.errors import Mismatch, Refused
+from billing.payouts.errors import Refused
 from marketplace import dispatch
 from marketplace.ids import parse
 from marketplace.models import User
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 Status, Wait = Payout.Status, Payout.Wait
 SEND_TASK = "billing.send_payout"
+#: Lives a room above: an outbox message of what became of a payout, in the transaction that books it.
+CLOSED_TASK = "playground.payout_closed"
 LEASE = timedelta(minutes=3)
 BALANCE_AGAIN = timedelta(minutes=15)
 SILENCE_AGAIN_SECONDS = (10, 60, 300, 900, 3600)  # by tries; the last repeats
@@ -176,7 +179,8 @@ def take_transfer(transfer: Json, *, now: datetime | None = None) -> bool:
     at, row = now or timezone.now(), payout_of(transfer)
     if row is None:
         return False
-    asked = (row.cents, "usd", row.destination, row.transfer_id or id_of(transfer))
+    calls.check_ours(transfer)
+    asked = (row.cents, calls.CURRENCY, row.destination, row.transfer_id or id_of(transfer))
     made = (
         transfer.get("amount"),
         transfer.get("currency"),
@@ -220,6 +224,7 @@ def _done(row: Payout, reference: str, at: datetime, *, by: User | None = None) 
             update_fields=["status", "transfer_id", "settled_at", "wait", "claimed_until", "closed_by"]
         )
         letters.tell_paid(locked)
+        _tell_programs(locked, Status.PAID, at)
         ledger.payout_done(
             locked.public_id,
             paid_from="stripe" if locked.method == Method.STRIPE else "bank",
@@ -239,6 +244,7 @@ def _fail(row: Payout, why: str, at: datetime, *, by: User | None = None) -> boo
         locked.wait, locked.claimed_until, locked.closed_by = Wait.NONE, None, by
         locked.save(update_fields=["status", "settled_at", "failure", "wait", "claimed_until", "closed_by"])
         letters.tell_failed(locked)
+        _tell_programs(locked, Status.FAILED, at)
         ledger.payout_failed(locked.public_id, book=locked.book, now=at)
     return True
 
@@ -253,7 +259,13 @@ def _came_back(row: Payout, key: str, amount_micros: int, at: datetime) -> bool:
             locked.status = Status.RETURNED
         locked.save(update_fields=["returned_micros", "status"])
         letters.tell_returned(locked, amount_micros)
+        _tell_programs(locked, Status.RETURNED, at)
     return True
+
+
+def _tell_programs(row: Payout, became: str, at: datetime) -> None:
+    told = {"payout": row.uid, "book": row.book, "became": str(became), "at": at.isoformat()}
+    dispatch.post(CLOSED_TASK, told | {"returned_micros": row.returned_micros})
 
 
 def _locked(row: Payout) -> Payout:
@@ -307,7 +319,9 @@ RANK = {status.value: rank for rank, status in enumerate(BankArrival.Status)}
 def follow_arrival(payout_id: str, account_id: str, *, now: datetime | None = None) -> bool:
     """Bring our row up to what Stripe sent to a publisher's bank. Raises calls.Unreachable, calls.Rejected."""
     account = (
-        PayoutAccount.objects.filter(account_id=account_id).select_related("publisher__workspace").first()
+        PayoutAccount.objects.filter(account_id=account_id, book=settings.LEDGER_BOOK)
+        .select_related("publisher__workspace")
+        .first()
         if account_id
         else None
     )

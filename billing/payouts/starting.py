@@ -17,7 +17,9 @@ from django.utils import timezone
 from billing import ledger
 from billing.gateway.client import is_configured
 from billing.ledger.accounts import current_book
-from billing.payout_rows import CENT_MICROS, Method, Payout, PayoutAccount
+from billing.letters import dollars
+from billing.models.attempts import CENT_MICROS
+from billing.models.payouts import Method, Payout, PayoutAccount
 from billing.payouts import accounts, letters, sending
 from billing.payouts.errors import Refused
 from marketplace import dispatch
@@ -86,11 +88,11 @@ def _obstacle(row: PayoutAccount) -> str:
 def _too_little(payable: int, amount: int, least: int) -> str:
     if payable < 0:
         return (
-            f"{letters.dollars(-payable)} was refunded to buyers after it had been paid out. It is taken from what "
-            "matures next."
+            f"{dollars(-payable)} was refunded to buyers after it had been paid out, or is of payments that "
+            "are disputed. It is taken from what matures next."
         )
     if amount < least:
-        return f"{letters.dollars(payable)} has matured; payouts begin at {letters.dollars(least)}."
+        return f"{dollars(payable)} has matured; payouts begin at {dollars(least)}."
     return ""
 
 

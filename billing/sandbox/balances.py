@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from billing.sandbox import store
 from billing.sandbox.models import Thing
 from billing.sandbox.modes import behaviour
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json
 from billing.sandbox.serving import Call, serves
 
@@ -59,6 +60,25 @@ def write(
     return store.put("balance_transaction", data, now=now, account=account)
 
 
+def add_funds(cents: int, *, now: datetime) -> Thing:
+    """Put money into the platform's balance from its own bank account, past any payment."""
+    name = store.new_name("topup")
+    entry = write("topup", cents, source=name, now=now)
+    return store.put(
+        "topup",
+        {
+            "id": name,
+            "amount": cents,
+            "balance_transaction": entry.name,
+            "currency": "usd",
+            "metadata": {},
+            "source": None,
+            "status": "succeeded",
+        },
+        now=now,
+    )
+
+
 def funds(*, now: datetime, account: str = "", currency: str = "usd") -> tuple[int, int]:
     """Cents that are available, and that are pending."""
     rows = Thing.objects.filter(kind="balance_transaction", account=account, data__currency=currency)
@@ -108,17 +128,5 @@ def retrieve(call: Call) -> Json:
     return balance(now=call.now, account=call.account)
 
 
-@serves("get", "/v1/balance_transactions/{id}")
-def one(call: Call) -> Json:
-    return dict(store.find("balance_transaction", call.named["id"], account=call.account).data)
-
-
-@serves("get", "/v1/balance_transactions")
-def some(call: Call) -> Json:
-    return store.listed(
-        "balance_transaction",
-        call.params,
-        url="/v1/balance_transactions",
-        account=call.account,
-        by=("type", "source", "currency", "payout"),
-    )
+reads("topup", "/v1/topups", "topup", by=("status",))
+reads("balance_transaction", "/v1/balance_transactions", "id", by=("type", "source", "currency", "payout"))

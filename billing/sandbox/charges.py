@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 
 from billing.gateway.client import API_PATH
 from billing.sandbox import balances, cards, customers, events, store
 from billing.sandbox.models import Thing
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json
 from billing.sandbox.serving import Call, merged, only, serves
 
@@ -111,15 +111,7 @@ def _outcome(status: str) -> Json:
     }
 
 
-@serves("get", "/v1/charges/{charge}")
-def one(call: Call) -> Json:
-    return dict(store.find("charge", call.named["charge"]).data)
-
-
-@serves("get", "/v1/charges")
-def some(call: Call) -> Json:
-    by: Any = ("customer", "payment_intent", "transfer_group")
-    return store.listed("charge", call.params, url="/v1/charges", by=by)
+reads("charge", "/v1/charges", "charge", by=("customer", "payment_intent", "transfer_group"))
 
 
 @serves("post", "/v1/charges/{charge}")

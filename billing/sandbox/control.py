@@ -138,7 +138,7 @@ def _funds(target: str, value: str, now: datetime) -> str:
     cents = int(value) if value.isdecimal() and len(value) < 10 else 0
     if not 0 < cents <= intents.MOST:
         raise Impossible("Say how many cents.")
-    balances.write("topup", cents, source=f"tu_{store.token(24)}", now=now)
+    balances.add_funds(cents, now=now)
     return f"{cents / 100:.2f} are in the balance."
 
 

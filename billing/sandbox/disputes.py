@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from billing.sandbox import balances, events, store
 from billing.sandbox.models import Thing
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json, Refused, unexpected
 from billing.sandbox.serving import Call, merged, only, serves
 
@@ -77,14 +78,7 @@ def _move(row: Thing, amount: int, *, now: datetime, fee: int = 0) -> None:
     store.change(row, balance_transactions=[*row.data["balance_transactions"], entry.data])
 
 
-@serves("get", "/v1/disputes/{dispute}")
-def one(call: Call) -> Json:
-    return dict(store.find("dispute", call.named["dispute"]).data)
-
-
-@serves("get", "/v1/disputes")
-def some(call: Call) -> Json:
-    return store.listed("dispute", call.params, url="/v1/disputes", by=("charge", "payment_intent"))
+reads("dispute", "/v1/disputes", "dispute", by=("charge", "payment_intent"))
 
 
 @serves("post", "/v1/disputes/{dispute}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from billing.sandbox import store
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json, Refused
 from billing.sandbox.serving import Call, merged, only, serves
 
@@ -37,14 +38,7 @@ def _check(url: str) -> None:
         raise Refused("The sandbox tells addresses of this machine only.", param="url", code="url_invalid")
 
 
-@serves("get", "/v1/webhook_endpoints/{webhook_endpoint}")
-def one(call: Call) -> Json:
-    return dict(store.find("webhook_endpoint", call.named["webhook_endpoint"]).data)
-
-
-@serves("get", "/v1/webhook_endpoints")
-def some(call: Call) -> Json:
-    return store.listed("webhook_endpoint", call.params, url="/v1/webhook_endpoints")
+reads("webhook_endpoint", "/v1/webhook_endpoints", "webhook_endpoint")
 
 
 @serves("delete", "/v1/webhook_endpoints/{webhook_endpoint}")

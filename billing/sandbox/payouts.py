@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from billing.sandbox import accounts, balances, events, store
 from billing.sandbox.models import Thing
 from billing.sandbox.modes import behaviour
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json, Refused, unexpected
 from billing.sandbox.serving import Call, merged, only, serves
 from billing.sandbox.transfers import insufficient
@@ -116,16 +117,7 @@ def cancel(call: Call) -> Json:
     return dict(row.data)
 
 
-@serves("get", "/v1/payouts/{payout}")
-def one(call: Call) -> Json:
-    return dict(store.find("payout", call.named["payout"], account=call.account).data)
-
-
-@serves("get", "/v1/payouts")
-def some(call: Call) -> Json:
-    return store.listed(
-        "payout", call.params, url="/v1/payouts", account=call.account, by=("status", "destination")
-    )
+reads("payout", "/v1/payouts", "payout", by=("status", "destination"))
 
 
 def advance(*, now: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from billing.sandbox import balances, events, store
 from billing.sandbox.models import Thing
 from billing.sandbox.modes import behaviour
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json, Refused, missing
 from billing.sandbox.serving import Call, merged, only, serves
 
@@ -126,14 +127,7 @@ def advance(*, now: datetime) -> None:
                 succeed(row, now=now)
 
 
-@serves("get", "/v1/refunds/{refund}")
-def one(call: Call) -> Json:
-    return dict(store.find("refund", call.named["refund"]).data)
-
-
-@serves("get", "/v1/refunds")
-def some(call: Call) -> Json:
-    return store.listed("refund", call.params, url="/v1/refunds", by=("charge", "payment_intent"))
+reads("refund", "/v1/refunds", "refund", by=("charge", "payment_intent"))
 
 
 @serves("post", "/v1/refunds/{refund}")

@@ -35,6 +35,7 @@ PREFIXES = {
     "payout": "po",
     "refund": "re",
     "setup_intent": "seti",
+    "topup": "tu",
     "transfer": "tr",
     "transfer_reversal": "trr",
     "v2.core.account": "acct",

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from billing.sandbox import accounts, balances, events, store
 from billing.sandbox.models import Thing
+from billing.sandbox.reading import reads
 from billing.sandbox.refusals import Json, Refused
 from billing.sandbox.serving import Call, merged, only, serves
 
@@ -83,15 +84,7 @@ def _reversals(name: str, rows: list[Json]) -> Json:
     return {"object": "list", "data": rows, "has_more": False, "url": url}
 
 
-@serves("get", "/v1/transfers/{transfer}")
-def one(call: Call) -> Json:
-    return dict(store.find("transfer", call.named["transfer"]).data)
-
-
-@serves("get", "/v1/transfers")
-def some(call: Call) -> Json:
-    by = ("destination", "transfer_group")
-    return store.listed("transfer", call.params, url="/v1/transfers", by=by)
+reads("transfer", "/v1/transfers", "transfer", by=("destination", "transfer_group"))
 
 
 @serves("post", "/v1/transfers/{transfer}")

@@ -7,8 +7,9 @@ lead to the same few functions, each of which may run any number of times.
 
 from __future__ import annotations
 
-from billing.credit_rows import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
-from billing.topups import automatic, coupons, customers, refunds
+from billing.gateway.calls import Mismatch
+from billing.models.credit import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
+from billing.topups import automatic, coupons, customers, debts, refunds
 from billing.topups.automatic import Plan
 from billing.topups.checkout import attempt, begin, least, most, open_page
 from billing.topups.customers import begin_card, follow_detached, forget_card, portal
@@ -18,7 +19,7 @@ from billing.topups.find import NotFound, find, find_any, look, look_card, of
 from billing.topups.pausing import resume
 from billing.topups.reconcile import hint_due, reconcile
 from billing.topups.refunds import follow_refund, refundable, take_refund
-from billing.topups.settling import CREDIT_TASK, Mismatch, Outcome, follow_intent, follow_session
+from billing.topups.settling import CREDIT_TASK, Outcome, follow_intent, follow_session
 
 __all__ = [
     "CREDIT_TASK",
@@ -39,6 +40,7 @@ __all__ = [
     "begin_card",
     "coupons",
     "customers",
+    "debts",
     "find",
     "find_any",
     "follow_detached",

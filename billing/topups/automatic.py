@@ -15,10 +15,11 @@ from django.db import connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from billing.credit_rows import AutoTopUp, StripeCustomer, TopUp
 from billing.gateway import calls
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import balance, current_book
+from billing.letters import dollars
+from billing.models.credit import AutoTopUp, StripeCustomer, TopUp
 from billing.topups import checkout, letters, pausing, settling
 from billing.topups.errors import Refused
 from marketplace import dispatch
@@ -60,7 +61,7 @@ def turn_on(workspace: Workspace, plan: Plan, *, by: User | None, now: datetime 
         raise Refused("Automatic top-ups are not possible here.")
     checkout.checked(plan.amount_micros)
     if not 0 < plan.below_micros <= checkout.most():
-        raise Refused(f"The threshold is above zero and at most {checkout.dollars(checkout.most())}.")
+        raise Refused(f"The threshold is above zero and at most {dollars(checkout.most())}.")
     if not plan.amount_micros <= plan.month_micros <= 100 * checkout.most():
         raise Refused("The month's cap must allow at least one top-up.")
     customer = StripeCustomer.objects.filter(workspace=workspace, book=current_book()).first()
@@ -183,7 +184,7 @@ def hint_waiting(*, now: datetime | None = None) -> int:
         kind=TopUp.Kind.AUTOMATIC,
         status=TopUp.Status.NEW,
     )
-    rows = list(waiting.filter(created_at__lte=at)[:AT_ONCE])
+    rows = list(waiting.filter(created_at__lte=at).order_by("created_at")[:AT_ONCE])
     for row in rows:
         hint(row)
     return len(rows)
@@ -264,7 +265,7 @@ def _ask(row: TopUp, customer: StripeCustomer) -> calls.Json:
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                     "off_session": True,
                     "confirm": True,
-                    "description": f"Vitrine credit, {checkout.dollars(row.amount_micros)}",
+                    "description": f"Vitrine credit, {dollars(row.amount_micros)}",
                     "metadata": meta,
                     "expand": ["latest_charge"],
                 },

@@ -16,10 +16,12 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.credit_rows import CENT_MICROS, TopUp
 from billing.gateway import calls
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.letters import dollars
+from billing.models.attempts import CENT_MICROS
+from billing.models.credit import TopUp
 from billing.topups.customers import customer_of, forget_customer
 from billing.topups.errors import Refused, Unavailable
 from marketplace.ids import encode
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MICROS = 1_000_000
 LASTS = timedelta(hours=23)  # Stripe closes a page after 24 hours at the latest
 MOST_OPEN = 20  # pages of a workspace that wait for their buyer, so that nobody makes them by the thousand
 BACK_LENGTH = 6000
@@ -186,8 +187,3 @@ def _session(row: TopUp, customer_id: str) -> SessionCreateParams:
         wanted["billing_address_collection"] = "required"
         wanted["customer_update"] = {"address": "auto", "name": "auto"}
     return wanted
-
-
-def dollars(micros: int) -> str:
-    """An amount of whole cents for people: $25.00."""
-    return f"${micros / MICROS:,.2f}"

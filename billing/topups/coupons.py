@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import Coupon, CouponUse
 from billing.ledger.accounts import current_book
+from billing.models.credit import Coupon, CouponUse
 from billing.topups.errors import Refused
 from marketplace.ids import ALPHABET
 from marketplace.models import User, Workspace

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.credit_rows import AutoTopUp, StripeCustomer
 from billing.gateway import calls
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.models.credit import AutoTopUp, StripeCustomer
 from billing.topups.errors import Refused, Unavailable
 from marketplace.ids import encode
 from marketplace.models import Workspace
@@ -36,7 +38,9 @@ def customer_of(workspace: Workspace) -> StripeCustomer:
     row, _ = StripeCustomer.objects.get_or_create(workspace=workspace, book=current_book())
     if row.customer_id:
         return row
-    key = f"customer-{workspace.public_id}-{row.created_at.timestamp():.6f}"
+    # With its words, as Stripe refuses a key with others: a workspace may be renamed while an answer is lost.
+    words = hashlib.sha256(workspace.name.encode()).hexdigest()[:16]
+    key = f"customer-{workspace.public_id}-{row.created_at.timestamp():.6f}-{words}"
     try:
         with calls.asking():
             made = client().v1.customers.create(
@@ -109,22 +113,35 @@ def portal(workspace: Workspace) -> str:
     return session.url
 
 
-def save_card(workspace_id: int, method: dict[str, Any], *, book: str, now: datetime | None = None) -> bool:
+def save_card(
+    workspace_id: int,
+    method: dict[str, Any],
+    *,
+    book: str,
+    from_at: datetime | None = None,
+    now: datetime | None = None,
+) -> bool:
     """Keep a payment method that Stripe holds for this workspace as the one to charge, and lift a pause of automatic
-    top-ups that a card was the reason of. False for what is no card or has no customer of ours."""
-    card = calls.whole(method.get("card"))
+    top-ups that a card was the reason of. False for what is no card, has no customer of ours, or is from a page that
+    opened (`from_at`, in whole seconds) before the card of now was saved, or the last one was taken away."""
+    card, at = calls.whole(method.get("card")), now or timezone.now()
     row = StripeCustomer.objects.filter(workspace_id=workspace_id, book=book).first()
-    if not card or row is None or calls.id_of(method.get("customer")) not in {"", row.customer_id}:
+    if not card or row is None or calls.id_of(method.get("customer")) != row.customer_id:
         return False
-    kept = StripeCustomer.objects.filter(pk=row.pk).update(
+    if row.card_id == calls.id_of(method):
+        return True
+    from_at = from_at or at.replace(microsecond=0)
+    known = StripeCustomer.objects.filter(Q(card_from_at=None) | Q(card_from_at__lte=from_at), pk=row.pk)
+    kept = known.update(
         card_id=calls.id_of(method),
         card_brand=str(card.get("brand") or "card")[:40],
         card_last4=str(card.get("last4") or "")[:4],
         card_month=int(card.get("exp_month") or 0),
         card_year=int(card.get("exp_year") or 0),
-        card_saved_at=now or timezone.now(),
+        card_saved_at=at,
+        card_from_at=from_at,
     )
-    if row.card_id != calls.id_of(method):
+    if kept:
         reasons = (AutoTopUp.Pause.DECLINED, AutoTopUp.Pause.AUTHENTICATION, AutoTopUp.Pause.NO_CARD)
         AutoTopUp.objects.filter(workspace_id=workspace_id, book=book, pause__in=reasons).update(
             pause="", pause_detail="", paused_at=None, failures=0, not_before=None
@@ -138,7 +155,9 @@ def forget_card(workspace: Workspace) -> bool:
     row = known(workspace)
     if row is None or not row.card_id:
         return False
-    StripeCustomer.objects.filter(pk=row.pk, card_id=row.card_id).update(**_no_card())
+    # Stripe may not hear of it, and would show the card as saved in late words about the page that it is from.
+    gone = _no_card() | {"card_from_at": timezone.now()}
+    StripeCustomer.objects.filter(pk=row.pk, card_id=row.card_id).update(**gone)
     try:
         with calls.asking():
             client().v1.payment_methods.detach(row.card_id)

@@ -1,4 +1,4 @@
-"""Disputes: what a card's bank takes back leaves the balance as far as it is unspent; the rest is the platform's loss.
+"""Disputes: what a card's bank takes back leaves the balance as far as it is unspent; the rest is owed once it is lost.
 
 Stripe's events about a dispute come in any order. What counts is the list of its movements on our account there: one
 that is negative was a withdrawal, one that is positive gave it back.
@@ -12,10 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import Dispute, TopUp, TopUpRefund
 from billing.gateway import calls
 from billing.gateway.calls import Json, id_of
-from billing.topups import letters, pausing, refunds
+from billing.models.credit import Dispute, TopUp, TopUpRefund
+from billing.topups import debts, letters, pausing, refunds
 from billing.topups.settling import Outcome, top_up_of
 
 CLOSED = frozenset({"won", "lost", "warning_closed", "prevented"})
@@ -37,6 +37,7 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
     top_up = top_up_of(intent_id, now=at) if intent_id else None
     if top_up is None or not top_up.is_paid:
         return Outcome.NOT_OURS
+    calls.check_ours(dispute)
     for refund in top_up.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id=""):
         refunds.send(refund.uid, now=now)
     moved = [int(one.get("amount") or 0) for one in dispute.get("balance_transactions") or []]
@@ -75,6 +76,10 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         if is_reinstated and row.reinstated_at is None:
             _reinstate(row, locked, at)
             is_changed = True
+        if row.status == debts.LOST and row.withdrawn_at and not row.reinstated_at:
+            taken = debts.collect([row], locked.workspace_id, book=locked.book, now=at)
+            is_changed = is_changed or taken > 0
+            letters.tell_made_good(locked.workspace, taken)
     return Outcome.BOOKED if is_changed else Outcome.NOTHING
 
 
@@ -85,9 +90,14 @@ def _withdraw(row: Dispute, top_up: TopUp, at: datetime) -> None:
     top_up.save(update_fields=["disputed_micros"])
     if row.amount_micros:
         taken = ledger.dispute_withdrawn(
-            row.dispute_id, top_up.workspace_id, row.amount_micros, book=top_up.book, now=at
+            row.dispute_id,
+            top_up.workspace_id,
+            row.amount_micros,
+            paid_at=top_up.settled_at,
+            book=top_up.book,
+            now=at,
         )
-        letters.tell_dispute(row, lost_micros=taken.lost_micros)
+        letters.tell_dispute(row, taken)
 
 
 def _reinstate(row: Dispute, top_up: TopUp, at: datetime) -> None:

@@ -8,9 +8,9 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from billing.credit_rows import TopUp
 from billing.gateway import calls
 from billing.ledger.accounts import current_book
+from billing.models.credit import TopUp
 from billing.topups import settling
 from billing.topups.customers import CARD_OF
 from marketplace.ids import encode, parse
@@ -53,7 +53,7 @@ def look(row: TopUp, *, now: datetime | None = None) -> TopUp:
     TopUp.objects.filter(pk=row.pk).update(checked_at=now or timezone.now())
     try:
         settling.follow_session(row.session_id, now=now)
-    except (calls.Unreachable, calls.Rejected, settling.Mismatch) as error:
+    except (calls.Unreachable, calls.Rejected, calls.Mismatch) as error:
         log.warning("%s is looked at later: %s", row, error)
     row.refresh_from_db()
     return row

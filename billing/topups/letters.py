@@ -1,7 +1,4 @@
-"""Mails about credit, to those of a workspace who look after it and to the staff of the installation.
-
-Each is an outbox row in the transaction that causes it, and so is sent once.
-"""
+"""Mails about credit, to those of a workspace who look after it and to the staff of the installation."""
 
 from __future__ import annotations
 
@@ -10,12 +7,11 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.urls import reverse
 
-from billing.credit_rows import AutoTopUp, Dispute, TopUp, TopUpRefund
-from marketplace import mail, people
-from marketplace.models import User, Workspace
-from marketplace.people import Act
+from billing import ledger
+from billing.letters import MICROS, dollars, to_payers, to_staff
+from billing.models.credit import AutoTopUp, Dispute, TopUp, TopUpRefund
+from marketplace.models import Workspace
 
-MICROS = 1_000_000
 WHY = {
     AutoTopUp.Pause.AUTHENTICATION: (
         "The bank wants somebody to confirm the payment, which nobody can do for you. Buy credit once by hand with the "
@@ -37,7 +33,7 @@ WHY = {
 def tell_refilled(top_up: TopUp) -> None:
     """Credit was bought by itself."""
     name, amount = top_up.workspace.name, dollars(top_up.amount_micros)
-    _mail_payers(
+    to_payers(
         top_up.workspace,
         f"{name}: {amount} of credit was bought automatically",
         f"{name} ran low, so {amount} of credit was bought with the saved card, as you had set it up.\n\n"
@@ -49,7 +45,7 @@ def tell_paused(row: AutoTopUp) -> None:
     """Automatic top-ups rest, and runs may be refused soon."""
     name = row.workspace.name
     said = f'\nThe bank said: "{row.pause_detail}"\n' if row.pause_detail else ""
-    _mail_payers(
+    to_payers(
         row.workspace,
         f"{name}: automatic top-ups are paused",
         f"Automatic top-ups of {name} are paused.\n\n{WHY[AutoTopUp.Pause(row.pause)]}\n{said}\n"
@@ -61,7 +57,7 @@ def tell_paused(row: AutoTopUp) -> None:
 def tell_capped(row: AutoTopUp) -> None:
     """The month's cap keeps credit from being bought."""
     name, cap = row.workspace.name, dollars(row.month_micros)
-    _mail_payers(
+    to_payers(
         row.workspace,
         f"{name}: this month's cap on automatic top-ups is reached",
         f"{name} has run low. Buying more by itself would go above the {cap} that you allowed for a month, so nothing "
@@ -86,31 +82,53 @@ def tell_refund(refund: TopUpRefund) -> None:
             f"The card's bank did not take {amount} back, so the credit is yours to spend again.\n"
             f"{refund.failure}\n\n"
         )
-    _mail_payers(workspace, subject, f"{text}Credit: {_page()}\n")
+    to_payers(workspace, subject, f"{text}Credit: {_page()}\n")
 
 
-def tell_dispute(dispute: Dispute, *, lost_micros: int) -> None:
+def tell_dispute(dispute: Dispute, taken: ledger.Withdrawn) -> None:
     """Money was taken back by a bank: staff must answer it, and the workspace has less to spend."""
     workspace, amount = dispute.top_up.workspace, dollars(dispute.amount_micros)
-    _mail_payers(
+    spent = dollars(taken.owed_micros)
+    to_payers(
         workspace,
         f"{workspace.name}: a payment of {amount} is disputed",
         f"The owner of the card that bought {amount} of credit for {workspace.name} disputes the payment, and the "
         "bank has taken the money back. Unspent credit is withdrawn with it until that is decided.\n"
-        "If this is a mistake, have the card's owner tell their bank.\n\n"
+        + (
+            f"{spent} of it was spent already. If the dispute is lost, that is taken from the credit that is bought "
+            "next.\n"
+            if taken.owed_micros
+            else ""
+        )
+        + "If this is a mistake, have the card's owner tell their bank.\n\n"
         f"Credit: {_page()}\n",
     )
-    _mail_staff(
+    to_staff(
         f"Dispute {dispute.dispute_id}: {amount} of {workspace.slug}",
         f"Workspace {workspace.slug} ({workspace.name}), top-up {dispute.top_up.uid}, reason {dispute.reason or '–'}.\n"
-        f"{dollars(lost_micros)} of it was spent already and is a loss for now. Answer it at Stripe.\n",
+        f"{spent} of it was spent already: {dollars(taken.shares_micros)} is kept back from publishers of the runs "
+        f"that it paid for, {dollars(taken.lost_micros)} is a loss for now. Answer it at Stripe.\n",
+    )
+
+
+def tell_made_good(workspace: Workspace, amount_micros: int) -> None:
+    """Credit went to what was owed for a dispute; nothing is said of nothing."""
+    if not amount_micros:
+        return
+    amount = dollars(amount_micros)
+    to_payers(
+        workspace,
+        f"{workspace.name}: {amount} of credit went to a lost dispute",
+        f"A payment for credit of {workspace.name} was disputed and is lost, and its credit had been spent. {amount} "
+        "of bought credit has made good for that now.\n\n"
+        f"Credit: {_page()}\n",
     )
 
 
 def tell_nobodys(top_up: TopUp) -> None:
     """A payment came for a workspace that had been closed: nobody in it can spend it, or ask for it back."""
     amount = dollars(top_up.amount_micros)
-    _mail_staff(
+    to_staff(
         f"{amount} was paid for a workspace that is closed",
         f"The payment page of {top_up.uid} was open when workspace {top_up.workspace.slug} was closed, and was paid "
         f"since. `manage.py credit refund {top_up.uid} {top_up.amount_micros / MICROS:.2f}` sends it back.\n",
@@ -121,14 +139,7 @@ def tell_differences(subject: str, lines: Sequence[str]) -> None:
     """What the comparison with Stripe could not mend, to staff."""
     shown = "\n".join(f"- {line}" for line in lines[:50])
     more = f"\n… and {len(lines) - 50} more" if len(lines) > 50 else ""
-    _mail_staff(subject, f"{shown}{more}\n\nSee `manage.py credit reconcile`.\n")
-
-
-def dollars(micros: int) -> str:
-    """$25.00, and with as many decimals as the amount has: $0.0125."""
-    whole = f"{micros / MICROS:,.6f}".rstrip("0")
-    decimals = len(whole) - whole.index(".") - 1
-    return f"${whole}{'0' * max(0, 2 - decimals)}"
+    to_staff(subject, f"{shown}{more}\n\nSee `manage.py credit reconcile`.\n")
 
 
 def cents(amount: int) -> str:
@@ -137,15 +148,3 @@ def cents(amount: int) -> str:
 
 def _page() -> str:
     return f"{settings.PUBLIC_URL}{reverse('billing')}"
-
-
-def _mail_payers(workspace: Workspace, subject: str, body: str) -> None:
-    members = workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk")
-    for member in members:
-        if people.may(member.role, Act.BILLING):
-            mail.post(member.user.email, subject=subject, body=body)
-
-
-def _mail_staff(subject: str, body: str) -> None:
-    for user in User.objects.filter(is_staff=True, is_active=True).order_by("pk"):
-        mail.post(user.email, subject=subject, body=body)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from billing.credit_rows import AutoTopUp, Dispute, TopUp
+from billing.models.credit import AutoTopUp, Dispute, TopUp
 from billing.topups import letters
 
 Pause = AutoTopUp.Pause

@@ -20,11 +20,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing import ledger, payouts
-from billing.credit_rows import CENT_MICROS, Dispute, Reconciliation, TopUp, TopUpRefund
 from billing.gateway import calls, events
 from billing.gateway.calls import Json, id_of, said
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import current_book
+from billing.models.attempts import CENT_MICROS
+from billing.models.credit import Dispute, Reconciliation, TopUp, TopUpRefund
 from billing.topups import letters, settling
 from billing.topups.disputes import CLOSED, follow_dispute, take_dispute
 from billing.topups.refunds import follow_refund, take_refund
@@ -291,7 +292,7 @@ class _Report:
                 )
 
     def stuck(self) -> None:
-        """Events that could not be followed for an hour."""
+        """Events that were put aside, or could not be followed for an hour."""
         for event_id, kind, error in events.stuck(before=self.at - timedelta(hours=1)):
             self.differences.append(f"event {event_id} ({kind}) is not followed: {error}")
 

@@ -17,11 +17,13 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import CENT_MICROS, TopUp, TopUpRefund
 from billing.gateway import calls
-from billing.gateway.calls import Json, id_of, said
+from billing.gateway.calls import Json, Mismatch, id_of, said
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
+from billing.letters import dollars
+from billing.models.attempts import CENT_MICROS
+from billing.models.credit import TopUp, TopUpRefund
 from billing.topups import letters
 from billing.topups.errors import Refused
 from billing.topups.settling import Outcome, top_up_of
@@ -80,7 +82,7 @@ def start(
         can = refundable(top_up, bought_micros=bought, now=at, by_staff=by_staff)
         if amount_micros > can:
             raise Refused(
-                f"At most {letters.dollars(can)} of this top-up can be refunded."
+                f"At most {dollars(can)} of this top-up can be refunded."
                 if can
                 else "Nothing of this top-up can be refunded: it is spent, too old, or was given back."
             )
@@ -100,7 +102,7 @@ def start(
                 refund.public_id, top_up.workspace_id, amount_micros, book=top_up.book, now=at
             )
         except ledger.RefundExceedsCredit as error:  # a run took it this moment
-            raise Refused(f"Only {letters.dollars(error.bought_micros)} of bought credit is left.") from error
+            raise Refused(f"Only {dollars(error.bought_micros)} of bought credit is left.") from error
         transaction.on_commit(lambda: hint(refund), robust=True)
     return refund
 
@@ -119,7 +121,7 @@ def hint_waiting(*, now: datetime | None = None) -> int:
             status=Status.STARTED,
             refund_id="",
             top_up__book=current_book(),
-        )[:AT_ONCE]
+        ).order_by("created_at")[:AT_ONCE]
     )
     for row in rows:
         hint(row)
@@ -192,6 +194,9 @@ def take_refund(refund: Json, *, now: datetime | None = None) -> Outcome:
     row = _row_of(refund)
     if row is None:
         return _find(refund, at)
+    calls.check_ours(refund)
+    if refund.get("amount") != row.cents:
+        raise Mismatch(f"{row}: {row.cents} cents were to go back, {refund.get('amount')} do")
     status = refund.get("status")
     TopUpRefund.objects.filter(pk=row.pk, refund_id="").update(refund_id=id_of(refund))
     if status == "succeeded":
@@ -202,7 +207,7 @@ def take_refund(refund: Json, *, now: datetime | None = None) -> Outcome:
 
 
 def _row_of(refund: Json) -> TopUpRefund | None:
-    rows = TopUpRefund.objects.select_related("top_up__workspace")
+    rows = TopUpRefund.objects.filter(top_up__book=current_book()).select_related("top_up__workspace")
     if row := rows.filter(refund_id=id_of(refund)).first():
         return row
     number = parse(said(refund, "refund"), "rf")
@@ -210,15 +215,32 @@ def _row_of(refund: Json) -> TopUpRefund | None:
 
 
 def _finish(row: TopUpRefund, at: datetime) -> Outcome:
+    """It went through; also one that had failed, whose credit is the workspace's again by now and may be spent: that is
+    taken as for a refund that was made at Stripe itself."""
     with transaction.atomic():
         top_up, refund = _locked(row)
-        if refund.status != Status.STARTED:
+        if refund.status == Status.DONE:
             return Outcome.NOTHING
-        refund.status, refund.closed_at = Status.DONE, at
-        refund.save(update_fields=["status", "closed_at"])
+        was_failed = refund.status != Status.STARTED
+        if was_failed and refund.is_found:
+            raise Mismatch(f"{refund} came back and left once more: correct the books by hand")
+        refund.status, refund.closed_at, refund.failure, refund.is_found = Status.DONE, at, "", was_failed
+        refund.save(update_fields=["status", "closed_at", "failure", "is_found"])
         letters.tell_refund(refund)
-        ledger.topup_refund_done(refund.public_id, book=top_up.book, now=at)
+        if was_failed:
+            top_up.refunded_micros += refund.amount_micros
+            top_up.save(update_fields=["refunded_micros"])
+            _take_back(refund, top_up, at)
+        else:
+            ledger.topup_refund_done(refund.public_id, book=top_up.book, now=at)
     return Outcome.BOOKED
+
+
+def _take_back(refund: TopUpRefund, top_up: TopUp, at: datetime) -> None:
+    """The money is gone already: the credit goes as far as it is unspent, and what is not is a loss."""
+    ledger.dispute_withdrawn(
+        refund.refund_id, top_up.workspace_id, refund.amount_micros, book=top_up.book, now=at
+    )
 
 
 def _fail(row: TopUpRefund, why: str, at: datetime) -> Outcome:
@@ -249,17 +271,17 @@ def _find(refund: Json, at: datetime) -> Outcome:
     top_up = top_up_of(intent_id, now=at) if intent_id else None
     if top_up is None or not top_up.is_paid:
         return Outcome.NOT_OURS
+    calls.check_ours(refund)
     if cents <= 0 or refund.get("status") in {"failed", "canceled"}:
         return Outcome.NOTHING
     with transaction.atomic():
         locked = TopUp.objects.select_for_update(no_key=True).get(pk=top_up.pk)
-        amount = share_of(locked, cents)
         made, is_new = TopUpRefund.objects.get_or_create(
             refund_id=id_of(refund),
             defaults={
                 "top_up": locked,
                 "status": Status.DONE,
-                "amount_micros": amount,
+                "amount_micros": share_of(locked, cents),
                 "cents": cents,
                 "reason": "Made at Stripe",
                 "is_found": True,
@@ -269,11 +291,10 @@ def _find(refund: Json, at: datetime) -> Outcome:
         )
         if not is_new:
             return Outcome.NOTHING
-        locked.refunded_micros += amount
+        locked.refunded_micros += made.amount_micros
         locked.save(update_fields=["refunded_micros"])
         letters.tell_refund(made)
-        if amount:
-            ledger.dispute_withdrawn(id_of(refund), locked.workspace_id, amount, book=locked.book, now=at)
+        _take_back(made, locked, at)
     return Outcome.BOOKED
 
 

@@ -8,18 +8,18 @@ was paid, so that one payment is credited once; the row of the attempt is locked
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.credit_rows import AutoTopUp, TopUp
 from billing.gateway import calls
-from billing.gateway.calls import Json, id_of, said, whole
+from billing.gateway.calls import Json, Mismatch, id_of, said, whole
 from billing.ledger.accounts import current_book
-from billing.topups import letters, pausing
+from billing.models.credit import AutoTopUp, TopUp
+from billing.topups import debts, letters, pausing
 from billing.topups.customers import CARD_OF, save_card
 from marketplace import dispatch
 from marketplace.ids import parse
@@ -29,10 +29,6 @@ log = logging.getLogger(__name__)
 
 #: Lives a room above: an outbox message that credit has come, in the transaction that books it.
 CREDIT_TASK = "playground.credit_arrived"
-
-
-class Mismatch(Exception):
-    """Stripe says something of a payment that our row does not: the operator must look. Nothing was booked."""
 
 
 class Outcome(StrEnum):
@@ -62,6 +58,7 @@ def take_session(session: Json, *, now: datetime | None = None) -> Outcome:
     row = _row_of(session, session_id=id_of(session))
     if row is None:
         return Outcome.NOT_OURS
+    calls.check_ours(session)
     if row.session_id not in {"", id_of(session)}:
         raise Mismatch(f"{row}: {id_of(session)} is a second page for what {row.session_id} is for")
     if session.get("status") == "expired":
@@ -79,7 +76,7 @@ def take_session(session: Json, *, now: datetime | None = None) -> Outcome:
     total = int(session.get("amount_total") or 0)
     if session.get("payment_status") != "paid" or total < row.cents:
         raise Mismatch(f"{row}: its page is complete, and {total} cents of {row.cents} were paid")
-    _check(row, session.get("currency"), session.get("amount_subtotal"))
+    _check(row, session.get("amount_subtotal"))
     outcome = _book(
         row,
         key=f"topup:{id_of(session)}",
@@ -89,7 +86,8 @@ def take_session(session: Json, *, now: datetime | None = None) -> Outcome:
         now=now,
     )
     if row.saves_card:
-        save_card(row.workspace_id, whole(intent.get("payment_method")), book=row.book, now=now)
+        method = whole(intent.get("payment_method"))
+        save_card(row.workspace_id, method, book=row.book, from_at=_opened(session), now=now)
     return outcome
 
 
@@ -98,6 +96,7 @@ def take_intent(intent: Json, *, now: datetime | None = None) -> Outcome:
     row = _row_of(intent, intent_id=id_of(intent))
     if row is None:
         return Outcome.NOT_OURS
+    calls.check_ours(intent)
     if row.kind == TopUp.Kind.CHECKOUT:
         pages = (
             [row.session_id] if row.session_id else [id_of(one) for one in calls.sessions_of(id_of(intent))]
@@ -107,7 +106,7 @@ def take_intent(intent: Json, *, now: datetime | None = None) -> Outcome:
         raise Mismatch(f"{row}: {id_of(intent)} is a second payment for what {row.intent_id} paid")
     status = intent.get("status")
     if status == "succeeded":
-        _check(row, intent.get("currency"), intent.get("amount_received"))
+        _check(row, intent.get("amount_received"))
         return _book(
             row,
             key=f"topup:{id_of(intent)}",
@@ -123,9 +122,10 @@ def take_intent(intent: Json, *, now: datetime | None = None) -> Outcome:
 
 def top_up_of(intent_id: str, *, now: datetime | None = None) -> TopUp | None:
     """The top-up that a payment belongs to, which is booked on the way if it was not yet; None if it is not ours."""
-    row = TopUp.objects.filter(intent_id=intent_id).first()
+    rows = TopUp.objects.filter(intent_id=intent_id, book=current_book())
+    row = rows.first()
     if row is None and follow_intent(intent_id, now=now) != Outcome.NOT_OURS:
-        row = TopUp.objects.filter(intent_id=intent_id).first()
+        row = rows.first()
     return row
 
 
@@ -140,9 +140,9 @@ def _row_of(found: Json, *, session_id: str = "", intent_id: str = "") -> TopUp 
     return rows.filter(public_id=number).first() if number is not None else None
 
 
-def _check(row: TopUp, currency: object, cents: object) -> None:
-    if currency != "usd" or cents != row.cents:
-        raise Mismatch(f"{row}: {row.cents} cents of usd were asked for, {cents} of {currency} were paid")
+def _check(row: TopUp, cents: object) -> None:
+    if cents != row.cents:
+        raise Mismatch(f"{row}: {row.cents} cents were asked for, {cents} were paid")
 
 
 def _book(
@@ -181,6 +181,7 @@ def _book(
         if Workspace.objects.filter(pk=locked.workspace_id, closed_at__isnull=False).exists():
             letters.tell_nobodys(locked)
         dispatch.post(CREDIT_TASK, {"top_up": str(locked.public_id)})
+        owing = debts.locked(locked.workspace_id, book=locked.book)
         # Last, as the credit of the workspace is locked from here until the commit.
         ledger.credit(
             locked.workspace_id,
@@ -191,6 +192,9 @@ def _book(
             book=locked.book,
             now=at,
         )
+        if owing:
+            taken = debts.collect(owing, locked.workspace_id, book=locked.book, now=at)
+            letters.tell_made_good(row.workspace, taken)
     log.info("%s was paid", row)
     return Outcome.BOOKED
 
@@ -252,8 +256,12 @@ def _take_card(session: Json, now: datetime | None) -> Outcome:
     method = whole(whole(session.get("setup_intent")).get("payment_method"))
     if session.get("status") != "complete" or not method:
         return Outcome.NOTHING
-    saved = save_card(workspace.pk, method, book=current_book(), now=now)
+    saved = save_card(workspace.pk, method, book=current_book(), from_at=_opened(session), now=now)
     return Outcome.NOTED if saved else Outcome.NOT_OURS
+
+
+def _opened(session: Json) -> datetime:
+    return datetime.fromtimestamp(int(session["created"]), UTC)
 
 
 def _receipt(intent: Json) -> str:

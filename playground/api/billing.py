@@ -100,6 +100,7 @@ class Billing(ApiView):
             "bought_micros": now.bought_micros,
             "granted_micros": now.granted_micros,
             "held_micros": now.held_micros,
+            "owed_micros": topups.debts.owed(workspace.pk),
             "currency": "USD",
             "least_micros": topups.least(),
             "most_micros": topups.most(),

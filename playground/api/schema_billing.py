@@ -66,6 +66,7 @@ BILLING = record(
     bought_micros=said(MICROS, "the part of it that was paid for"),
     granted_micros=said(MICROS, "the part that was a gift; it is spent first"),
     held_micros=said(MICROS, "held by open runs, beside it"),
+    owed_micros=said(MICROS, "for lost disputes; the credit that is bought next makes good for it first"),
     currency=CURRENCY,
     least_micros=said(MICROS, "the least that is bought at once"),
     most_micros=MICROS,

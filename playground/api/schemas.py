@@ -238,8 +238,9 @@ DELIVERY = record(
 )
 PAYLOAD = record(
     "What a webhook receives. `data` is the prediction as the API shows it, in `prediction.refunded` its receipt with "
-    "the `refund` that it is about, in `limit.alert` a `LimitAlert`, in `credit.added` the credit; `trimmed` "
-    "names its members that were left out because the whole would be above 256 KiB: get them at `data.urls.get`.",
+    "the `refund` that it is about, in `limit.alert` a `LimitAlert`, in `credit.added` the credit, "
+    "in `payout.paid`, `payout.failed` and `payout.returned` the payout; `trimmed` names its members that were left "
+    "out because the whole would be above 256 KiB: get them at `data.urls.get`.",
     type={"enum": list(EVENTS)},
     timestamp=TIME,
     data=ANYTHING,

@@ -24,6 +24,9 @@ class Event(models.TextChoices):
     REFUNDED = "prediction.refunded", "Charge given back"
     LIMIT = "limit.alert", "Spend limit nearly used"
     CREDIT = "credit.added", "Credit added"
+    PAYOUT_PAID = "payout.paid", "Payout made"
+    PAYOUT_FAILED = "payout.failed", "Payout failed"
+    PAYOUT_RETURNED = "payout.returned", "Payout came back"
 
 
 RUN_EVENTS = tuple(one for one in Event.values if one.startswith("prediction."))  # of single runs

@@ -261,7 +261,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     workspace = _workspace(request)
-    need = _need(request)
+    need, owed = _need(request), topups.debts.owed(workspace.pk)
     row = topups.automatic.known(workspace)
     customer = topups.customers.known(workspace)
     back = safe_path((buying.data.get("back") if buying else request.GET.get("back")) or "")
@@ -270,10 +270,11 @@ def _page(
     rows = list(topups.of(workspace).prefetch_related("refunds", "disputes")[: SHOWN + 1])
     context: dict[str, Any] = {
         "balance": balance,
+        "owed": owed,
         "amounts": [str(one) for one in AMOUNTS],
         "least": topups.least(),
         "most": topups.most(),
-        "buying": buying or Buying(initial=_suggested(need, back)),
+        "buying": buying or Buying(initial=_suggested(need + owed if need else 0, back)),
         "need": need,
         "back": back,
         "problem": problem,

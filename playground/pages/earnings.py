@@ -34,6 +34,8 @@ MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 KINDS = {
     "capture": "Run",
     "refund": "Refund to the buyer",
+    "dispute": "The buyer’s payment was disputed",
+    "reinstated": "The dispute was won",
     "paid_out": "Paid out",
     "payout_returned": "Payout came back",
 }
@@ -174,7 +176,8 @@ def chosen(request: HttpRequest) -> tuple[Publisher | None, dict[str, object]]:
 def words_of(line: Line) -> str:
     """What a line of a statement is, and why."""
     why = f": {ledger.RefundReason(line.reason).label.lower()}" if line.reason else ""
-    return f"{KINDS[line.kind]}{why}"
+    is_made_good = line.kind == "dispute" and line.change_micros > 0
+    return f"{'The buyer made good for a dispute' if is_made_good else KINDS[line.kind]}{why}"
 
 
 def units_of(line: Line) -> str:

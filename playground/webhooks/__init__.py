@@ -26,6 +26,7 @@ from playground.webhooks.book import (
 from playground.webhooks.credit import credit_arrived
 from playground.webhooks.events import send_test
 from playground.webhooks.log import EVENTS, deliveries, find_delivery, of_run, redeliver, tidy
+from playground.webhooks.payouts import payout_closed
 from playground.webhooks.postman import deliver_due, keep_delivering
 from playground.webhooks.present import as_json, delivery_as_json, secret_as_json
 
@@ -47,6 +48,7 @@ __all__ = [
     "make",
     "of",
     "of_run",
+    "payout_closed",
     "redeliver",
     "remove",
     "remove_all",

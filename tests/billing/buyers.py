@@ -10,8 +10,8 @@ from django.db import connections
 from django.utils import timezone
 
 from billing import arrivals, ledger, topups
-from billing.credit_rows import StripeEvent, TopUp
 from billing.gateway import calls, events
+from billing.models.credit import StripeEvent, TopUp
 from billing.topups import Plan, automatic
 from marketplace.models import Outbox
 from tests.billing.cast import USAGE

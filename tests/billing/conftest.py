@@ -1,4 +1,4 @@
-"""Who buys credit in the tests of the money."""
+"""Who buys credit and who earns in the tests of the money."""
 
 from __future__ import annotations
 
@@ -21,3 +21,27 @@ def ada(stripe_sandbox: Sandbox, settings: Any) -> Any:
     user = User.objects.create_user(f"ada-{workspace.pk}@example.test", "a long password", name="Ada")
     Membership.objects.create(workspace=workspace, user=user, role="owner")
     return workspace
+
+
+@pytest.fixture
+def pia(stripe_sandbox: Sandbox) -> Any:
+    """A publisher with an owner; not connected yet."""
+    from marketplace.models import Membership, User
+    from tests.billing.cast import new_publisher
+
+    publisher = new_publisher()
+    user = User.objects.create_user(f"pia-{publisher.pk}@example.test", "a long password", name="Pia")
+    Membership.objects.create(workspace=publisher.workspace, user=user, role="owner")
+    return publisher
+
+
+@pytest.fixture
+def by_hand(db: None, settings: Any) -> Any:
+    """A publisher that the operator pays."""
+    from billing import payouts
+    from tests.billing.cast import new_publisher
+
+    settings.PAYOUT_METHODS = ["manual"]
+    publisher = new_publisher()
+    payouts.set_method(publisher, "manual", bank_details="Pia Pub\nIBAN DE00 1234", by=None)
+    return publisher

@@ -110,7 +110,7 @@ class Sandbox:
         from billing.sandbox import balances, store
 
         with store.changing():
-            balances.write("topup", cents, source=f"tu_{store.token(24)}", now=now or timezone.now())
+            balances.add_funds(cents, now=now or timezone.now())
 
     # What goes wrong
 

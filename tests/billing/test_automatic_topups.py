@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from billing import topups
-from billing.credit_rows import AutoTopUp, TopUp
 from billing.gateway import calls
+from billing.models.credit import AutoTopUp, TopUp
 from billing.topups import Plan, automatic
 from tests.billing.buyers import (
     USD,
@@ -244,3 +244,22 @@ def test_a_card_is_saved_without_paying_and_taken_away_at_stripe(stripe_sandbox,
     stripe_sandbox.deliver()
     follow_all()
     assert not topups.customers.known(ada).has_card
+
+
+def test_late_words_bring_back_no_card_that_was_replaced_or_taken_away(stripe_sandbox, ada):
+    first = bought(stripe_sandbox, ada, 5, saves_card=True)
+    session = calls.session(first.session_id) | {"created": int(timezone.now().timestamp()) - 60}
+    topups.begin_card(ada)
+    assert topups.look_card(ada, setup(stripe_sandbox, "mastercard"))
+    topups.settling.take_session(session)
+    assert topups.customers.known(ada).card_brand == "mastercard"
+    topups.forget_card(ada)
+    topups.settling.take_session(session)
+    assert not topups.customers.known(ada).has_card
+
+
+def setup(sandbox, card):
+    """The page that was opened last to save a card, and is done."""
+    name = sandbox.things("checkout.session")[-1]["id"]
+    assert sandbox.pay(name, card) is None
+    return name

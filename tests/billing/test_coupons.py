@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from billing import ledger, topups
-from billing.credit_rows import CouponUse
+from billing.models.credit import CouponUse
 from billing.topups import coupons
 from tests.billing.buyers import (
     USD,

@@ -15,7 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 
 from billing import ledger
 from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
-from tests.billing.walk import Runs, places, spots
+from tests.billing.walk import LONG_AGO, ModelDispute, Runs, places, spots
 
 SOAK = int(os.environ.get("SOAK", "1"))  # so many times as many walks; `make soak` sets it
 
@@ -122,41 +122,81 @@ class Walk(Runs):
             with pytest.raises((ledger.TopupRefundSettled, ledger.NoSuchTopupRefund)):
                 end(refund)
 
-    @rule(payer=places, amount=st.integers(1, 1500), at=spots)
-    def dispute(self, payer: int, amount: int, at: int) -> None:
+    def payable(self) -> list[int]:
+        return [ledger.publisher_balance(publisher.pk).payable_micros for publisher in self.publishers]
+
+    @rule(payer=places, amount=st.integers(1, 1500), at=spots, is_payment=st.booleans())
+    def dispute(self, payer: int, amount: int, at: int, is_payment: bool) -> None:
         name, model = f"dp_{at}", self.payers[payer]
         if name in self.disputes:
-            owner, taken, _ = self.disputes[name]
-            total = taken.bought_micros + taken.granted_micros + taken.lost_micros
+            known = self.disputes[name]
+            total = known.taken.bought_micros + known.taken.granted_micros + known.taken.owed_micros
             with pytest.raises(ledger.KeyReused):
-                ledger.dispute_withdrawn(name, self.workspaces[owner].pk, total + 1)
-            assert not ledger.dispute_withdrawn(name, self.workspaces[owner].pk, total).is_new
+                ledger.dispute_withdrawn(name, self.workspaces[known.payer].pk, total + 1)
+            assert not ledger.dispute_withdrawn(name, self.workspaces[known.payer].pk, total).is_new
             return
         bought = min(model.bought, amount)
         granted = min(model.granted, amount - bought)
-        expected = ledger.Withdrawn(bought, granted, amount - bought - granted, is_new=True)
-        taken = ledger.dispute_withdrawn(name, self.workspaces[payer].pk, amount, now=self.now)
-        assert taken == expected
+        before = self.payable()
+        most = [max(0, self.pending(maker) + payable) for maker, payable in enumerate(before)]
+        paid_at = LONG_AGO if is_payment else None
+        taken = ledger.dispute_withdrawn(
+            name, self.workspaces[payer].pk, amount, paid_at=paid_at, now=self.now
+        )
+        borne = [had - has for had, has in zip(before, self.payable(), strict=True)]
+        owed = amount - bought - granted
+        assert taken == ledger.Withdrawn(
+            bought, granted, owed - sum(borne), is_new=True, shares_micros=sum(borne)
+        )
+        assert taken.lost_micros >= 0
+        assert all(0 <= part <= limit for part, limit in zip(borne, most, strict=True))
+        assert is_payment or not any(borne)
         model.bought -= bought
         model.granted -= granted
-        self.disputes[name] = (payer, expected, True)
+        for maker, part in zip(self.makers, borne, strict=True):
+            maker.payable -= part
+        self.disputes[name] = ModelDispute(payer, taken, borne, taken.lost_micros)
+
+    @rule(at=spots)
+    def recover(self, at: int) -> None:
+        known = self.disputes.get(f"dp_{at}")
+        payer = known.payer if known else 0
+        model, before = self.payers[payer], self.payable()
+        owed = known.owed if known else 0
+        assert ledger.dispute_owed(f"dp_{at}") == owed
+        amount = min(model.bought, owed)
+        assert ledger.dispute_recovered(f"dp_{at}", self.workspaces[payer].pk, now=self.now) == amount
+        back = [has - had for had, has in zip(before, self.payable(), strict=True)]
+        model.bought -= amount
+        if known is None or not amount:
+            assert not any(back)
+            return
+        known.recovered += amount
+        known.lost -= amount - sum(back)
+        known.borne = [part - some for part, some in zip(known.borne, back, strict=True)]
+        assert known.lost >= 0
+        assert min(known.borne) >= 0
+        for maker, some in zip(self.makers, back, strict=True):
+            maker.payable += some
 
     @rule(at=spots)
     def reinstate(self, at: int) -> None:
         name = f"dp_{at}"
-        if name not in self.disputes:
+        known = self.disputes.get(name)
+        if known is None:
             with pytest.raises(ledger.NoSuchDispute):
                 ledger.dispute_reinstated(name)
             return
-        payer, taken, is_open = self.disputes[name]
-        assert ledger.dispute_reinstated(name, now=self.now) is is_open
-        if is_open:
-            model = self.payers[payer]
-            model.bought += taken.bought_micros
-            model.granted += taken.granted_micros
-            if taken.granted_micros:
-                model.grants.append((None, taken.granted_micros))
-            self.disputes[name] = (payer, taken, False)
+        assert ledger.dispute_reinstated(name, now=self.now) is known.is_open
+        if known.is_open:
+            model, granted = self.payers[known.payer], known.taken.granted_micros
+            model.bought += known.taken.bought_micros + known.recovered
+            model.granted += granted
+            if granted:
+                self.take_back(model, f"dispute:{name}:reinstated", granted)
+            for maker, part in zip(self.makers, known.borne, strict=True):
+                maker.payable += part
+            known.is_open = False
 
     @rule(amount=st.integers(-50, 50).filter(bool))
     def fee(self, amount: int) -> None:
@@ -207,9 +247,10 @@ class Walk(Runs):
         credited = dict.fromkeys(("granted", "bought"), 0)
         for _, amount, source in self.credits.values():
             credited[source] += amount
-        disputed = [taken for _, taken, is_open in self.disputes.values() if is_open]
-        lost = sum(taken.lost_micros for taken in disputed)
-        withdrawn = sum(taken.bought_micros + taken.granted_micros for taken in disputed) + lost
+        disputed = [one for one in self.disputes.values() if one.is_open]
+        lost = sum(one.lost for one in disputed)
+        kept = [one.taken for one in disputed]
+        withdrawn = sum(taken.bought_micros + taken.granted_micros + taken.owed_micros for taken in kept)
         paid = sum(maker.paid_out for maker in self.makers)
         assert -sums["platform_promo"] == credited["granted"] - self.expired
         assert -sums["stripe_clearing"] == credited["bought"] - self.outside - withdrawn - paid - self.fees

@@ -209,7 +209,7 @@ def test_of_grants_of_the_past_is_known_what_was_spent() -> None:
     assert known == [(0, 70), (30, 20), (5, 0)]
     Grant.objects.update(spent_micros=0, gone_at=None)
     with connection.cursor() as cursor:
-        cursor.execute(importlib.import_module("billing.migrations.0011_spent_before").SPENT)
+        cursor.execute(importlib.import_module("billing.migrations.0012_spent_before").SPENT)
     assert list(Grant.objects.order_by("pk").values_list("left_micros", "spent_micros")) == known
     assert [one is None for one in Grant.objects.order_by("pk").values_list("gone_at", flat=True)] == [
         False,

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from billing import topups
-from billing.credit_rows import Reconciliation, StripeEvent, TopUp
 from billing.gateway import calls
+from billing.models.credit import Reconciliation, StripeEvent, TopUp
 from marketplace.models import User
 from tests.billing.buyers import (
     CENT,
@@ -65,3 +65,12 @@ def test_a_reconciliation_that_cannot_ask_reports_nothing(stripe_sandbox, ada):
     with pytest.raises(calls.Unreachable):
         topups.reconcile()
     assert not Reconciliation.objects.exists()
+
+
+def test_money_that_the_operator_put_in_is_counted_and_no_difference(stripe_sandbox, ada):
+    bought(stripe_sandbox, ada, 25)
+    stripe_sandbox.add_funds(10_000)
+    report = topups.reconcile()
+    assert report.differences == []
+    assert report.figures["topup_cents"] == 10_000
+    assert available(ada) == 25 * USD

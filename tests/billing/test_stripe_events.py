@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+import stripe
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.utils import timezone
 
-from billing import arrivals, topups
-from billing.credit_rows import StripeEvent
-from billing.gateway import events
-from tests.billing.buyers import (
-    USD,
-    available,
-)
+from billing import arrivals, ledger, topups
+from billing.gateway import calls, events
+from billing.models.credit import StripeEvent
+from tests.billing.buyers import USD, available, bought, follow_all
 
 
 def test_only_stripe_is_believed(stripe_sandbox, ada, client):
@@ -40,8 +41,20 @@ def test_only_stripe_is_believed(stripe_sandbox, ada, client):
     assert StripeEvent.objects.get().deliveries == 2
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "odd", [r'"\u0000"', r'"\ud800"', "1e999", "NaN", "9" * 5000, "[" * 90_000 + "]" * 90_000]
+)
+def test_what_no_database_holds_is_refused_although_it_is_signed(client, settings, odd):
+    body = f'{{"id": "evt_1", "object": "event", "type": "x", "livemode": false, "data": {odd}}}'
+    header = stripe.WebhookSignature.generate_signature_header(body, settings.STRIPE_WEBHOOK_SECRETS[-1])
+    given = {"content_type": "application/json", "HTTP_STRIPE_SIGNATURE": header}
+    assert client.post("/stripe/webhook", body, **given).status_code == 400
+    assert client.post("/stripe/webhook", body.replace(odd, "{}"), **given).status_code == 400
+    assert not StripeEvent.objects.exists()
+
+
 def test_a_replay_after_five_minutes_is_refused(stripe_sandbox, ada, client):
-    import stripe
     from django.conf import settings
 
     body = json.dumps({"id": "evt_1", "object": "event", "type": "x", "livemode": False})
@@ -95,3 +108,118 @@ def test_no_stripe_call_is_made_inside_a_transaction(stripe_sandbox, ada):
 
     with pytest.raises(InTransaction), transaction.atomic():
         topups.begin(ada, 25 * USD, by=None)
+
+
+def put(kind, thing, **more):
+    """Keep an event about an object, as Stripe would tell it; its name."""
+    event = {"id": f"evt_{uuid4().hex}", "object": "event", "type": kind, "livemode": False, **more}
+    assert events.store({"data": {"object": thing}, **event})
+    return event["id"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("carried", [{}, {"id": 7}, {"id": "x" * 300}, "text", None, [1]])
+def test_what_names_no_object_is_put_aside_at_once_and_told(carried, capsys):
+    name = put("payment_intent.succeeded", carried)
+    assert not events.follow(name, arrivals.follow)
+    later = timezone.now() + timedelta(days=400)
+    assert events.hint_waiting(now=later) == 0
+    assert not events.follow(name, arrivals.follow, now=later)
+    row = StripeEvent.objects.get()
+    assert (row.tries, row.handled_at) == (1, None)
+    ((told, _, why),) = events.stuck(before=row.received_at)
+    assert (told, "names no object" in why) == (name, True)
+    call_command("credit", "events")
+    assert name in capsys.readouterr().out
+    call_command("credit", "follow", name)
+    assert "could not be followed" in capsys.readouterr().out
+    call_command("credit", "drop", name)
+    row.refresh_from_db()
+    assert row.handled_at
+    assert events.stuck(before=later) == []
+    for act in ("follow", "drop"):
+        with pytest.raises(CommandError):
+            call_command("credit", act, name)
+
+
+@pytest.mark.django_db
+def test_what_fails_here_is_put_aside_after_some_tries_and_silence_never_is():
+    def broken(hint):
+        raise KeyError("amount")
+
+    def silent(hint):
+        raise calls.Unreachable("no answer")
+
+    for act, is_aside in ((broken, True), (silent, False)):
+        name, now = put("refund.updated", {"id": "re_1"}), timezone.now()
+        for _ in range(events.MOST_TRIES + 3):
+            now += timedelta(days=2)
+            assert not events.follow(name, act, now=now)
+        row = StripeEvent.objects.get(event_id=name)
+        assert (row.aside_at is not None) is is_aside
+        assert row.tries == (events.MOST_TRIES if is_aside else events.MOST_TRIES + 3)
+    assert events.again(StripeEvent.objects.get(aside_at__isnull=False).event_id, now=now)
+    assert events.hint_waiting(now=now + timedelta(days=2)) == 2
+
+
+def paid_in(sandbox, currency, row):
+    """The same page as a top-up's, in other money, and paid."""
+    price = {"currency": currency, "unit_amount": row.cents, "product_data": {"name": "Credit"}}
+    session = sandbox.client().v1.checkout.sessions.create(
+        {
+            "mode": "payment",
+            "line_items": [{"quantity": 1, "price_data": price}],
+            "metadata": {"topup": row.uid},
+            "payment_intent_data": {"metadata": {"topup": row.uid}},
+            "success_url": "http://127.0.0.1/",
+        }
+    )
+    assert sandbox.pay(session.id) is None
+    return session.id
+
+
+def test_other_money_books_nothing_and_is_told(stripe_sandbox, ada):
+    row = topups.attempt(ada, 25 * USD, by=None)
+    session = paid_in(stripe_sandbox, "eur", row)
+    intent = stripe_sandbox.thing(session)["payment_intent"]
+    stripe_sandbox.deliver(copies=2, order="random", seed=2)
+    follow_all()
+    charge = stripe_sandbox.thing(intent)["latest_charge"]
+    stripe_sandbox.client().v1.refunds.create({"charge": charge, "amount": 100})
+    stripe_sandbox.dispute(charge)
+    stripe_sandbox.deliver(copies=2, order="random", seed=3)
+    follow_all()
+    row.refresh_from_db()
+    assert (row.status, available(ada), ledger.totals()["stripe_clearing"]) == ("new", 0, 0)
+    aside = StripeEvent.objects.filter(aside_at__isnull=False)
+    assert aside.exists()
+    assert all("in eur" in why for why in aside.values_list("last_error", flat=True))
+    report = topups.reconcile()
+    assert any("eur" in one for one in report.differences)
+    assert (available(ada), ledger.totals()["stripe_clearing"], ledger.verify()) == (0, 0, [])
+
+
+def test_objects_of_the_other_mode_book_nothing(stripe_sandbox, ada):
+    row = bought(stripe_sandbox, ada)
+    other = topups.begin(ada, 10 * USD, by=None)
+    stripe_sandbox.pay(other.session_id)
+    session = calls.session(other.session_id)
+    refund = topups.refunds.start(row, 5 * USD, by=None)
+    acts = (
+        lambda: topups.settling.take_session({**session, "livemode": True}),
+        lambda: topups.settling.take_intent({**session["payment_intent"], "livemode": True}),
+        lambda: topups.disputes.take_dispute(
+            {"id": "dp_1", "payment_intent": row.intent_id, "amount": 100, "livemode": True}
+        ),
+        lambda: topups.refunds.take_refund(
+            {"id": "re_1", "metadata": {"refund": refund.uid}, "amount": 500, "livemode": True}
+        ),
+        lambda: topups.refunds.take_refund(
+            {"id": "re_2", "payment_intent": row.intent_id, "amount": 500, "livemode": True}
+        ),
+    )
+    for act in acts:
+        with pytest.raises(calls.Mismatch, match="other mode"):
+            act()
+    assert available(ada) == 20 * USD
+    assert ledger.verify() == []

@@ -1,7 +1,7 @@
 """Killed at each point between "Stripe has done it" and "we know it": paid once, credited once, given back once.
 
-`Killed` is no Exception, so that nothing tidies up after it: what was not committed is gone, what Stripe did stays.
-What comes after is what always runs: the clock, control, and the comparison with Stripe's lists.
+What was not committed is gone, what Stripe did stays. What comes after is what always runs: the clock, control, and the
+comparison with Stripe's lists.
 """
 
 from __future__ import annotations
@@ -19,31 +19,13 @@ from django.db import connection
 from django.utils import timezone
 
 from billing import ledger, topups
-from billing.credit_rows import TopUp, TopUpRefund
+from billing.models.credit import TopUp, TopUpRefund
 from billing.topups import automatic, checkout, letters, refunds, settling
 from marketplace.host.places import Places
 from tests.billing.buyers import USD, available, bought, clean_books, follow_all, low
+from tests.billing.killed import Killed, dies_after
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-
-
-class Killed(BaseException):
-    """As by `kill -9`, as far as the database and Stripe can see."""
-
-
-def dies_after(monkeypatch, module, name, *, times=1):
-    """The process is killed when `name` has been done."""
-    act = getattr(module, name)
-    left = [times]
-
-    def act_and_die(*args, **kwargs):
-        found = act(*args, **kwargs)
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-        return found
-
-    monkeypatch.setattr(module, name, act_and_die)
 
 
 def life_goes_on(workspace):

@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from billing import ledger, topups
-from billing.credit_rows import AutoTopUp, Dispute, TopUpRefund
 from billing.gateway import calls
+from billing.models.credit import AutoTopUp, Dispute, StripeEvent, TopUpRefund
 from billing.topups import refunds
 from tests.billing.buyers import (
     CENT,
@@ -263,3 +263,59 @@ def test_a_refund_that_waits_hides_no_credit_from_a_dispute(stripe_sandbox, ada)
     assert Dispute.objects.get().withdrawn_at is not None
     assert ledger.totals(book="test")["platform_losses"] == 0
     clean_books()
+
+
+def said_otherwise(sandbox, name, status):
+    """Stripe thinks again about a refund, and says so."""
+    from billing.sandbox import events, store
+
+    with store.changing():
+        row = store.change(store.find("refund", name), status=status)
+        events.tell("refund.updated", row.data, now=timezone.now())
+    sandbox.deliver(copies=2)
+    follow_all()
+
+
+@pytest.mark.parametrize("spent", [0, 20 * USD])
+def test_a_refund_that_failed_and_went_through_after_all_and_came_back(stripe_sandbox, ada, spent):
+    row = bought(stripe_sandbox, ada)
+    refund = refunds.start(row, 25 * USD, by=None)
+    stripe_sandbox.modes(refunds="pending")
+    refunds.send(refund.uid)
+    refund.refresh_from_db()
+    said_otherwise(stripe_sandbox, refund.refund_id, "failed")
+    refund.refresh_from_db()
+    assert (refund.status, available(ada)) == ("failed", 25 * USD)
+    if spent:
+        spend(ada, spent)
+    said_otherwise(stripe_sandbox, refund.refund_id, "succeeded")
+    refund.refresh_from_db()
+    row.refresh_from_db()
+    assert (refund.status, available(ada), row.refunded_micros) == ("done", 0, 25 * USD)
+    assert ledger.totals()["platform_losses"] == -spent
+    clean_books()
+    said_otherwise(stripe_sandbox, refund.refund_id, "failed")
+    refund.refresh_from_db()
+    row.refresh_from_db()
+    assert (refund.status, available(ada), row.refunded_micros) == ("returned", 25 * USD - spent, 0)
+    assert ledger.totals()["platform_losses"] == 0
+    clean_books()
+    # Once more, and it is for a person to say what that means.
+    said_otherwise(stripe_sandbox, refund.refund_id, "succeeded")
+    refund.refresh_from_db()
+    assert (refund.status, available(ada)) == ("returned", 25 * USD - spent)
+    assert "left once more" in StripeEvent.objects.get(aside_at__isnull=False).last_error
+    clean_books()
+
+
+def test_a_refund_of_another_amount_than_was_asked_for_books_nothing(stripe_sandbox, ada):
+    row = bought(stripe_sandbox, ada)
+    refund = refunds.start(row, 10 * USD, by=None)
+    with calls.asking():
+        stripe_sandbox.client().v1.refunds.create(
+            {"payment_intent": row.intent_id, "amount": 900, "metadata": {"refund": refund.uid}}
+        )
+    report = topups.reconcile()
+    assert [one for one in report.differences if "900" in one]
+    refund.refresh_from_db()
+    assert (refund.status, available(ada)) == ("started", 15 * USD)

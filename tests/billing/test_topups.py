@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from billing import arrivals, topups
-from billing.credit_rows import StripeEvent, TopUp
 from billing.gateway import calls, events
+from billing.models.credit import StripeEvent, TopUp
 from billing.topups import automatic, refunds
 from billing.topups.reconcile import check_undecided
 from marketplace.models import Outbox, Workspace

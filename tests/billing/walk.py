@@ -70,6 +70,23 @@ class ModelMaker:
 
 
 @dataclass
+class ModelDispute:
+    """What a dispute took, and what of it nobody has made good for: by whom it is borne is the ledger's to work out, as
+    far as its sums are right."""
+
+    payer: int
+    taken: ledger.Withdrawn
+    borne: list[int]  # by each maker
+    lost: int
+    recovered: int = 0
+    is_open: bool = True
+
+    @property
+    def owed(self) -> int:
+        return self.lost + sum(self.borne) if self.is_open else 0
+
+
+@dataclass
 class ModelPayer:
     granted: int = 0
     bought: int = 0
@@ -95,7 +112,7 @@ class Runs(RuleBasedStateMachine):
         self.makers = [ModelMaker() for _ in range(2)]
         self.payouts: dict[UUID, tuple[int, int, str]] = {}  # maker, amount, state
         self.topup_refunds: dict[UUID, tuple[int, int, str]] = {}  # payer, amount, state
-        self.disputes: dict[str, tuple[int, ledger.Withdrawn, bool]] = {}
+        self.disputes: dict[str, ModelDispute] = {}
         self.expired = self.outside = self.fees = 0
         self.now = datetime(2026, 1, 30, 23, tzinfo=UTC)
         for payer in (0, 1):  # enough for most holds, and both sources in most of them

@@ -15,7 +15,7 @@ from playground import webhooks
 from playground.models import Delivery
 from playground.pages import billing
 from playground.webhooks import credit_arrived
-from tests.billing.buyers import available, low, refill
+from tests.billing.buyers import available, charge_of, low, refill, spend
 from tests.pages.test_access import INLINE
 
 PAGE = "/dashboard/billing"
@@ -269,6 +269,22 @@ def test_another_workspaces_payment_is_not_there(shop):
     for odd in (row.uid, "tu_x", "0", "x" * 200):
         assert shop.mal.get(f"{PAGE}/topups/{odd}").status_code == 404
     assert shop.nobody.get(f"{PAGE}/topups/{row.uid}").status_code == 302
+
+
+def test_what_is_owed_for_a_lost_dispute_is_said_and_asked_for(shop):
+    broke(shop)
+    row = buy(shop)
+    shop.sandbox.pay(row.session_id)
+    row = topups.look(row)
+    spend(shop.workspace, 20 * USD)
+    dispute = shop.sandbox.dispute(charge_of(row))
+    shop.sandbox.decide(dispute, "lost")
+    topups.follow_dispute(dispute)
+    page = shop.ada.get(f"{PAGE}?need=6000000")
+    assert "$20.0000 is owed" in text_of(page)
+    # Six more are needed, and twenty go to what is owed: so the next amount above both.
+    assert re.search(r'value="100"[^>]* checked', page.content.decode())
+    assert "$20.0000 is owed" not in text_of(shop.mal.get(PAGE))
 
 
 def test_without_stripe_the_page_says_so(shop, settings):

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing import ledger, payouts
-from billing.payout_rows import Payout
+from billing.models.payouts import Payout
 from marketplace.ids import encode
 from marketplace.models import Publisher, User
 from tests.pages.test_access import INLINE

@@ -81,12 +81,8 @@ def give_back(page: Page, usd: str) -> None:
     expect(page.locator("main")).to_contain_text("was given back. The buyer is told.")
 
 
-def test_from_the_buyers_card_to_the_publishers_bank(
-    people: dict[str, Page], browser: Browser, signed_in: StorageState, stack: Stack
-) -> None:
-    lind, marsh, seen = people["lind"], people["marsh"], Seen()
-
-    # The price is set while one sees what it means.
+def set_price(marsh: Page, stack: Stack, seen: Seen) -> None:
+    """The price is set while one sees what it means."""
     marsh.goto(f"{stack.url}/publish/prices")
     marsh.click("a:has-text('marsh/dusk')")
     marsh.fill("#l0-price", "16")
@@ -95,7 +91,9 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     marsh.click("footer button:has-text('Set price')")
     expect(marsh.locator("tr:has-text('Current')")).to_contain_text("$16.0000 / image")
 
-    # Without credit the run is refused, and the way to some comes back to the form.
+
+def buy_and_run(lind: Page, stack: Stack, seen: Seen) -> None:
+    """Without credit the run is refused, and the way to some comes back to the form."""
     lind.goto(stack.url + MODEL)
     lind.fill("[name=prompt]", PROMPT)
     lind.keyboard.press("Control+Enter")
@@ -111,7 +109,9 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     lind.keyboard.press("Control+Enter")
     lind.wait_for_selector("[data-status=succeeded]", timeout=120_000)
 
-    # What it cost stands on the receipt, the usage page and the invoice.
+
+def read_what_it_cost(lind: Page, stack: Stack, seen: Seen) -> str:
+    """What it cost stands on the receipt, the usage page and the invoice. The run's id."""
     lind.click("a:has-text('Receipt and recipe')")
     uid = lind.url.split("/p/")[1].split("/")[0].split("?")[0]
     lind.goto(f"{stack.url}/p/{uid}/receipt")
@@ -125,8 +125,11 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     expect(lind.locator("main")).to_contain_text("Credit now")
     seen.look(lind, "the invoice")
     assert lind.request.get(f"{lind.url}/pdf").body().startswith(b"%PDF")
+    return uid
 
-    # A limit is set, told of by mail, and refuses what would pass it.
+
+def reach_a_limit(lind: Page, staff: Page, stack: Stack, seen: Seen) -> None:
+    """A limit is set, told of by mail, and refuses what would pass it."""
     lind.goto(f"{stack.url}/dashboard/limits")
     lind.fill("#n-amount", "10")
     lind.click("button:has-text('Set limit')")
@@ -139,7 +142,6 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     )
     expect(lind.locator("main [role=alert] a")).to_have_attribute("href", "/dashboard/limits")
     stack.manage("shell", "-v", "0", "-c", ALERTS)
-    staff = browser.new_context(storage_state=signed_in).new_page()
 
     def is_told() -> bool:
         staff.goto(f"{stack.url}/-/mail")
@@ -147,7 +149,9 @@ def test_from_the_buyers_card_to_the_publishers_bank(
 
     until(is_told)
 
-    # The publisher sees the earning, and from its statement the run, and gives a part of it back; so does the operator.
+
+def give_some_back(lind: Page, marsh: Page, staff: Page, uid: str, stack: Stack, seen: Seen) -> None:
+    """The publisher sees the earning, from its statement the run, and gives a part of it back; so does the operator."""
     marsh.goto(f"{stack.url}/publish/earnings")
     expect(marsh.locator("dl.figures")).to_contain_text("$12.8000")
     seen.look(marsh, "the earnings")
@@ -167,7 +171,9 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     expect(lind.locator("dt:has-text('Paid after all') + dd")).to_have_text("$14.0000")
     assert micros(lind) == 11_000_000
 
-    # Connected, matured, and paid.
+
+def be_paid(marsh: Page, stack: Stack, seen: Seen) -> None:
+    """Connected, matured, and paid."""
     marsh.goto(f"{stack.url}/publish/payouts")
     marsh.click("button:has-text('Connect')")
     marsh.wait_for_url("**/-/stripe/onboarding/**")
@@ -192,6 +198,19 @@ def test_from_the_buyers_card_to_the_publishers_bank(
     seen.look(marsh, "the publisher's Stripe")
     marsh.click("a:has-text('Back to Vitrine')")
     marsh.wait_for_url("**/publish/payouts")
+
+
+def test_from_the_buyers_card_to_the_publishers_bank(
+    people: dict[str, Page], browser: Browser, signed_in: StorageState, stack: Stack
+) -> None:
+    lind, marsh, seen = people["lind"], people["marsh"], Seen()
+    staff = browser.new_context(storage_state=signed_in).new_page()
+    set_price(marsh, stack, seen)
+    buy_and_run(lind, stack, seen)
+    uid = read_what_it_cost(lind, stack, seen)
+    reach_a_limit(lind, staff, stack, seen)
+    give_some_back(lind, marsh, staff, uid, stack, seen)
+    be_paid(marsh, stack, seen)
     staff.context.close()
     assert seen.wrong == {}
     stack.manage("ledger", "verify")

@@ -5,23 +5,25 @@ manage.py credit coupon 5 --reason "launch" [--most 100] [--code LAUNCH-2027] [-
 manage.py credit close CODE
 manage.py credit refund TOPUP 10
 manage.py credit reconcile [--since 2026-11-01]
+manage.py credit events
+manage.py credit follow EVENT
+manage.py credit drop EVENT
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime, time
-from decimal import Decimal, InvalidOperation
+from datetime import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
-from billing import topups
-from billing.gateway import calls
+from billing import arrivals, topups
+from billing.gateway import calls, events
+from billing.management.typed import micros, moment
 from marketplace.ids import uuid7
 from marketplace.models import Workspace
-
-MICROS = 1_000_000
 
 
 class Command(BaseCommand):
@@ -51,6 +53,12 @@ class Command(BaseCommand):
         reconcile = acts.add_parser("reconcile", help="compare the books with Stripe, and mend them")
         reconcile.add_argument("--since", help="the first day (UTC)")
 
+        acts.add_parser("events", help="what Stripe told and could not be followed, with the reason")
+        follow = acts.add_parser("follow", help="follow an event that was put aside once more")
+        drop = acts.add_parser("drop", help="be done with an event that was put aside")
+        for one in (follow, drop):
+            one.add_argument("event")
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             getattr(self, f"_{options['act']}")(options)
@@ -65,7 +73,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no workspace {options['workspace']}.")
         topups.coupons.grant(
             workspace,
-            _micros(options["usd"]),
+            micros(options["usd"]),
             source=options["reason"],
             key=uuid7(),
             days=options["days"],
@@ -74,11 +82,11 @@ class Command(BaseCommand):
 
     def _coupon(self, options: dict[str, Any]) -> None:
         row = topups.coupons.make(
-            _micros(options["usd"]),
+            micros(options["usd"]),
             source=options["reason"],
             code=options["code"],
             most=options["most"],
-            until=_moment(options["until"], time.max) if options["until"] else None,
+            until=moment(options["until"], time.max) if options["until"] else None,
             credit_days=options["days"],
         )
         self.stdout.write(row.code)
@@ -93,14 +101,14 @@ class Command(BaseCommand):
         if row is None:
             raise CommandError(f"There is no top-up {options['topup']}.")
         refund = topups.refunds.start(
-            row, _micros(options["usd"]), by=None, reason=options["reason"], by_staff=True
+            row, micros(options["usd"]), by=None, reason=options["reason"], by_staff=True
         )
         topups.refunds.send(refund.uid)
         refund.refresh_from_db()
         self.stdout.write(f"{refund.uid}: {refund.get_status_display().lower()}. {refund.failure}".strip())
 
     def _reconcile(self, options: dict[str, Any]) -> None:
-        since = _moment(options["since"], time.min) if options["since"] else None
+        since = moment(options["since"], time.min) if options["since"] else None
         report = topups.reconcile(since=since)
         self.stdout.write(f"From {report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC")
         for name, figure in sorted(report.figures.items()):
@@ -110,19 +118,17 @@ class Command(BaseCommand):
             raise CommandError(f"{len(report.differences)} differences\n{lines}")
         self.stdout.write(self.style.SUCCESS("The books agree with Stripe."))
 
+    def _events(self, options: dict[str, Any]) -> None:
+        for event_id, kind, error in events.stuck(before=timezone.now()):
+            self.stdout.write(f"{event_id}  {kind}  {error or 'not followed yet'}")
 
-def _micros(text: str) -> int:
-    try:
-        amount = Decimal(text.lstrip("$")) * MICROS
-        if amount.is_finite() and amount == int(amount):
-            return int(amount)
-    except InvalidOperation:
-        pass
-    raise CommandError(f"{text!r} is no amount of dollars.")
+    def _follow(self, options: dict[str, Any]) -> None:
+        if not events.again(options["event"]):
+            raise CommandError(f"No event {options['event']} was put aside.")
+        is_done = events.follow(options["event"], arrivals.follow)
+        self.stdout.write("Followed." if is_done else "It could not be followed; see `credit events`.")
 
-
-def _moment(text: str, at: time) -> datetime:
-    try:
-        return datetime.combine(datetime.strptime(text, "%Y-%m-%d"), at, UTC)  # noqa: DTZ007 - a day of UTC
-    except ValueError:
-        raise CommandError(f"{text!r} is no day like 2027-01-31.") from None
+    def _drop(self, options: dict[str, Any]) -> None:
+        if not events.drop(options["event"]):
+            raise CommandError(f"No event {options['event']} was put aside.")
+        self.stdout.write("Done with.")

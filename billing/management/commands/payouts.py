@@ -14,20 +14,17 @@ manage.py payouts delay PUBLISHER 14|usual
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime, time
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import payouts
+from billing.letters import dollars
+from billing.management.typed import micros, moment, number
 from billing.payouts import Payout
 from billing.payouts.find import held, under_way
-from billing.payouts.letters import dollars
 from marketplace.models import Publisher
-
-MICROS = 1_000_000
 
 
 class Command(BaseCommand):
@@ -82,7 +79,7 @@ class Command(BaseCommand):
         if options["at"]:
             if settings.LEDGER_BOOK == "live":
                 raise CommandError("The clock is not moved where there is real money.")
-            now = _moment(options["at"])
+            now = moment(options["at"])
         matured, begun = payouts.run(now=now)
         self.stdout.write(f"matured {dollars(matured)}, {len(begun)} payouts begun")
         for row in begun:
@@ -100,10 +97,7 @@ class Command(BaseCommand):
         self.stdout.write("Failed; it can be paid out again.")
 
     def _returned(self, options: dict[str, Any]) -> None:
-        amount = _decimal(options["usd"]) * MICROS
-        if amount != int(amount):
-            raise CommandError(f"{options['usd']!r} is no amount of dollars.")
-        if not payouts.mark_returned(_payout(options), int(amount), key=options["reference"]):
+        if not payouts.mark_returned(_payout(options), micros(options["usd"]), key=options["reference"]):
             raise CommandError("That was noted before.")
         self.stdout.write("Noted; it can be paid out again.")
 
@@ -117,7 +111,7 @@ class Command(BaseCommand):
         self.stdout.write("Lifted.")
 
     def _share(self, options: dict[str, Any]) -> None:
-        payouts.set_share(_publisher(options), _decimal(options["percent"]))
+        payouts.set_share(_publisher(options), number(options["percent"]))
         self.stdout.write("From the next run on.")
 
     def _delay(self, options: dict[str, Any]) -> None:
@@ -140,20 +134,3 @@ def _payout(options: dict[str, Any]) -> Payout:
     if row is None:
         raise CommandError(f"There is no payout {options['payout']}.")
     return row
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        found = Decimal(text.lstrip("$").removesuffix("%"))
-    except InvalidOperation:
-        raise CommandError(f"{text!r} is no number.") from None
-    if not found.is_finite():
-        raise CommandError(f"{text!r} is no number.")
-    return found
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.combine(datetime.strptime(text, "%Y-%m-%d"), time(), UTC)  # noqa: DTZ007 - a day of UTC
-    except ValueError:
-        raise CommandError(f"{text!r} is no day like 2027-01-31.") from None

@@ -12,15 +12,13 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from marketplace.ids import encode, uuid7
-
-CENT_MICROS = 10_000
-BOOKS = ["test", "live"]
-BOOK_CHOICES = [(book, book) for book in BOOKS]
+from billing.models.attempts import BOOK_CHOICES, BOOKS, CENT_MICROS, Attempt
 
 
 class StripeEvent(models.Model):
     """One event of Stripe's, as it came first. While `handled_at` is null it is to be followed at `due_at`.
+
+    What cannot be followed, and would not be by another try, is put aside: `last_error` says why, for the operator.
 
     An event is only a hint that an object changed: who follows it reads the object anew, so that order, repetition
     and age of events do not matter. `deliveries` counts how often it came.
@@ -38,11 +36,16 @@ class StripeEvent(models.Model):
     tries = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
     handled_at = models.DateTimeField(null=True, blank=True)
+    aside_at = models.DateTimeField(null=True, blank=True, help_text="when it was put aside")
     last_error = models.TextField(blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="stripe_event_book", condition=Q(book__in=BOOKS)),
+            models.CheckConstraint(
+                name="stripe_event_aside",
+                condition=Q(aside_at__isnull=True) | (Q(handled_at__isnull=True) & ~Q(last_error="")),
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], name="stripe_event_due", condition=Q(handled_at__isnull=True)),
@@ -65,6 +68,10 @@ class StripeCustomer(models.Model):
     card_month = models.PositiveSmallIntegerField(default=0)
     card_year = models.PositiveSmallIntegerField(default=0)
     card_saved_at = models.DateTimeField(null=True, blank=True, help_text="when its use was agreed to")
+    # Late words about an older page never bring back a card that was replaced or taken away since.
+    card_from_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the page that it is from opened"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -84,7 +91,7 @@ class StripeCustomer(models.Model):
         return bool(self.card_id)
 
 
-class TopUp(models.Model):
+class TopUp(Attempt):
     """One attempt to buy credit: written before Stripe hears of it, and paid at most once, whatever happens between.
 
     `new`: Stripe may not know it. `open`: a page of Stripe's waits for the buyer. `processing`: the bank takes its
@@ -103,17 +110,13 @@ class TopUp(models.Model):
         FAILED = "failed", "Failed"
         EXPIRED = "expired", "Expired"
 
+    PREFIX = "tu"
     UNDECIDED = (Status.NEW, Status.OPEN, Status.PROCESSING)
 
-    public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
     book = models.CharField(max_length=4, choices=BOOK_CHOICES)
     kind = models.CharField(max_length=9, choices=Kind.choices)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.NEW)
-    amount_micros = models.BigIntegerField()
-    by = models.ForeignKey(
-        "marketplace.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
     saves_card = models.BooleanField(default=False)
     back = models.TextField(blank=True, help_text="the page of this site to come back to")
     session_id = models.CharField(max_length=255, blank=True)
@@ -128,9 +131,7 @@ class TopUp(models.Model):
         default=0, help_text="credit that was given back, or is on its way"
     )
     disputed_micros = models.BigIntegerField(default=0, help_text="credit that the card's bank took back")
-    claimed_until = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True, help_text="when Stripe was last asked about it")
-    created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
 
@@ -168,10 +169,6 @@ class TopUp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.uid} of workspace {self.workspace_id}"
-
-    @property
-    def uid(self) -> str:
-        return encode(self.public_id, "tu")
 
     @property
     def cents(self) -> int:
@@ -242,7 +239,7 @@ class AutoTopUp(models.Model):
         return self.is_on and not self.pause
 
 
-class TopUpRefund(models.Model):
+class TopUpRefund(Attempt):
     """Credit that goes back to the card it was bought with. `found`: made at Stripe itself, and only noted here."""
 
     class Status(models.TextChoices):
@@ -251,21 +248,16 @@ class TopUpRefund(models.Model):
         FAILED = "failed", "Failed"
         RETURNED = "returned", "Came back"
 
-    public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
+    PREFIX = "rf"
+
     top_up = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.STARTED)
-    amount_micros = models.BigIntegerField()
     cents = models.BigIntegerField(help_text="what goes back, tax included")
     reason = models.CharField(max_length=200, blank=True)
-    by = models.ForeignKey(
-        "marketplace.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
     is_found = models.BooleanField(default=False)
     refund_id = models.CharField(max_length=255, blank=True)
     failure = models.TextField(blank=True)
-    claimed_until = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -288,10 +280,6 @@ class TopUpRefund(models.Model):
 
     def __str__(self) -> str:
         return f"refund {self.uid}"
-
-    @property
-    def uid(self) -> str:
-        return encode(self.public_id, "rf")
 
 
 class Dispute(models.Model):

@@ -12,11 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from marketplace.ids import encode, uuid7
-
-CENT_MICROS = 10_000
-BOOKS = ["test", "live"]
-BOOK_CHOICES = [(book, book) for book in BOOKS]
+from billing.models.attempts import BOOK_CHOICES, BOOKS, CENT_MICROS, Attempt
 
 
 class Method(models.TextChoices):
@@ -92,7 +88,7 @@ class PayoutAccount(models.Model):
         return self.method == Method.MANUAL and bool(self.bank_details)
 
 
-class Payout(models.Model):
+class Payout(Attempt):
     """One payment to a publisher: written, and taken from what is payable, before anybody is asked to make it.
 
     `new`: it may have been made or not; it is asked for under `attempt`'s key until that is known. At Stripe `paid` is
@@ -117,18 +113,15 @@ class Payout(models.Model):
         SILENCE = "silence", "Stripe does not answer"
         HELD = "held", "The operator holds payouts back"
 
-    public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
+    PREFIX = "po"
+
     publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")
     book = models.CharField(max_length=4, choices=BOOK_CHOICES)
     method = models.CharField(max_length=6, choices=Method.choices)
     kind = models.CharField(max_length=9, choices=Kind.choices)
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.NEW)
-    amount_micros = models.BigIntegerField()
     returned_micros = models.BigIntegerField(default=0)
     destination = models.TextField(help_text="as it was when the payout began: acct_…, or bank details")
-    by = models.ForeignKey(
-        "marketplace.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
     closed_by = models.ForeignKey(
         "marketplace.User",
         on_delete=models.SET_NULL,
@@ -142,9 +135,7 @@ class Payout(models.Model):
     failure = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(default=1)
     tries = models.PositiveIntegerField(default=0, help_text="how often Stripe was asked")
-    claimed_until = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(default=timezone.now)
-    created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -176,10 +167,6 @@ class Payout(models.Model):
 
     def __str__(self) -> str:
         return f"{self.uid} of publisher {self.publisher_id}"
-
-    @property
-    def uid(self) -> str:
-        return encode(self.public_id, "po")
 
     @property
     def cents(self) -> int:

@@ -98,7 +98,7 @@ UPDATE billing_grant g
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0010_receipts"),
+        ("billing", "0011_late_words"),
         ("marketplace", "0008_publisher_share"),
     ]
 

@@ -1,0 +1,354 @@
+"""A payment that its card's bank took back: what it leaves behind, who bears that, and what comes back of it.
+
+What is unspent goes first, bought credit before granted. What was spent is owed by the workspace, and until it is made
+good it is borne by those who had it: the publishers of the runs that it paid for, as far as their shares have not been
+paid out, and the platform. Credit is one pot, so nothing says which runs one payment paid for: the newest since that
+payment count as those. What the workspace makes good goes back to who bore it, in proportion; a dispute that is won
+gives everybody back what it took.
+
+What a publisher loses or gets back is a movement of its own, between it and the platform: in its export stands nothing
+of the buyer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from billing.ledger.accounts import (
+    AccountName,
+    KeyReused,
+    Kind,
+    current_book,
+    legs_of,
+    lock_credit,
+    open_workspace,
+    post,
+)
+from billing.ledger.earning import lock_maturity, publisher_balance
+from billing.ledger.granting import give_back
+from billing.models import LedgerEntry, LedgerTransaction
+from billing.models.books import NOT_MOVES
+from marketplace.models import Workspace
+
+ID_LENGTH = 150
+AT_ONCE = 20  # recoveries of a dispute that are looked for
+WORKSPACE = "workspace "
+BEARERS = (Kind.PLATFORM_LOSSES, Kind.PUBLISHER_PAYABLE)
+KINDS = (LedgerTransaction.Kind.DISPUTE, LedgerTransaction.Kind.REINSTATED)
+
+
+class NoSuchDispute(Exception):
+    """Nothing was withdrawn for this dispute."""
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What a dispute took: bought and granted credit of the workspace, the shares of publishers, and what the platform
+    lost by it."""
+
+    bought_micros: int
+    granted_micros: int
+    lost_micros: int
+    is_new: bool
+    shares_micros: int = 0
+
+    @property
+    def owed_micros(self) -> int:
+        """What had been spent already."""
+        return self.shares_micros + self.lost_micros
+
+
+def dispute_withdrawn(
+    dispute_id: str,
+    workspace_id: int,
+    amount_micros: int,
+    *,
+    paid_at: datetime | None = None,
+    book: str | None = None,
+    now: datetime | None = None,
+) -> Withdrawn:
+    """Takes what a card's bank took back: bought credit, then granted, as far as they go; then of what it paid for.
+
+    `paid_at`: when the credit was bought; without it publishers keep their shares. What open runs hold is left to them.
+    Once per dispute; repeated it changes nothing, with another workspace or amount it raises `KeyReused`.
+    """
+    if amount_micros <= 0 or not dispute_id or len(dispute_id) > ID_LENGTH:
+        raise ValueError("a dispute is an id and a positive number of micro-dollars")
+    book, key = current_book(book), f"dispute:{dispute_id}:withdrawn"
+    with transaction.atomic():
+        open_workspace(workspace_id, book=book)
+        earners = _earners(workspace_id, paid_at, book) if paid_at is not None else []
+        for publisher_id in earners:  # before the credit, as everywhere, and in one order
+            lock_maturity(publisher_id, book=book)
+        granted, bought = lock_credit(workspace_id, book=book)
+        found = legs_of(key, book=book)
+        if found is None:
+            from_bought = min(bought, amount_micros)
+            from_granted = min(granted, amount_micros - from_bought)
+            owed = amount_micros - from_bought - from_granted
+            shares = _shares(workspace_id, owed, paid_at, earners, book) if paid_at is not None else {}
+            legs = {
+                AccountName(Kind.WORKSPACE_BOUGHT, workspace_id): -from_bought,
+                AccountName(Kind.WORKSPACE_GRANTED, workspace_id): -from_granted,
+                AccountName(Kind.PLATFORM_LOSSES): -owed,
+                AccountName(Kind.STRIPE_CLEARING): amount_micros,
+            }
+            kind, note = LedgerTransaction.Kind.DISPUTE, _note(workspace_id)
+            if post(book=book, key=key, kind=kind, legs=legs, note=note, at=now) is not None:
+                _share(dispute_id, {one: -share for one, share in shares.items()}, kind, book=book, at=now)
+                lost = owed - sum(shares.values())
+                return Withdrawn(from_bought, from_granted, lost, is_new=True, shares_micros=owed - lost)
+            found = legs_of(key, book=book)  # of another workspace, whose lock is another
+    same = LedgerTransaction.objects.filter(book=book, key=key, note=_note(workspace_id))
+    if found is None or found.get(Kind.STRIPE_CLEARING.value) != amount_micros or not same.exists():
+        raise KeyReused(f"dispute {dispute_id} was booked with another workspace or amount")
+    owed, taken = -found.get(Kind.PLATFORM_LOSSES.value, 0), _taken(dispute_id, book)
+    return Withdrawn(
+        -found.get(AccountName(Kind.WORKSPACE_BOUGHT, workspace_id).code, 0),
+        -found.get(AccountName(Kind.WORKSPACE_GRANTED, workspace_id).code, 0),
+        owed - taken,
+        is_new=False,
+        shares_micros=taken,
+    )
+
+
+def dispute_owed(dispute_id: str, *, book: str | None = None) -> int:
+    """What was spent of a disputed payment and has not been made good; zero for one that was won."""
+    left = _left(_movements(dispute_id, current_book(book)))
+    return -sum(amount for name, amount in left.items() if name.kind in BEARERS)
+
+
+def dispute_recovered(
+    dispute_id: str, workspace_id: int, *, book: str | None = None, now: datetime | None = None
+) -> int:
+    """Takes what is owed for a dispute from bought credit, as far as there is any; how much. Repeated, it takes more.
+
+    It goes to who bore it: publishers in proportion, rounded down, and the platform.
+    """
+    book = current_book(book)
+    with transaction.atomic():
+        _, bought = lock_credit(workspace_id, book=book)
+        left = _left(_movements(dispute_id, book))
+        borne = {name: -total for name, total in left.items() if name.kind in BEARERS}
+        owed = sum(borne.values())
+        amount = min(bought, owed)
+        if amount <= 0:
+            return 0
+        legs = {
+            AccountName(Kind.PLATFORM_LOSSES): amount,
+            AccountName(Kind.WORKSPACE_BOUGHT, workspace_id): -amount,
+        }
+        kind, key = (
+            LedgerTransaction.Kind.DISPUTE,
+            f"{_recovered(dispute_id)}{len(_run(_recovered(dispute_id), book)) + 1}",
+        )
+        if post(book=book, key=key, kind=kind, legs=legs, note=_note(workspace_id), at=now) is None:
+            raise KeyReused(f"dispute {dispute_id} is of another workspace")
+        back = {
+            name.owner_id: part * amount // owed for name, part in borne.items() if name.owner_id is not None
+        }
+        _share(dispute_id, back, kind, book=book, at=now)
+    return amount
+
+
+def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetime | None = None) -> bool:
+    """A dispute was won: everybody gets back what it had taken from them, and what was made good since. True if this
+    call booked it.
+
+    Granted credit ends as what had been taken. Raises `NoSuchDispute` where nothing was withdrawn (yet).
+    """
+    book, at = current_book(book), now or timezone.now()
+    withdrawn = LedgerTransaction.objects.filter(book=book, key=f"dispute:{dispute_id}:withdrawn").first()
+    if withdrawn is None:
+        raise NoSuchDispute(f"nothing was withdrawn for dispute {dispute_id}")
+    workspace = Workspace.objects.get(public_id=withdrawn.note.removeprefix(WORKSPACE))
+    kind, key = LedgerTransaction.Kind.REINSTATED, f"dispute:{dispute_id}:reinstated"
+    with transaction.atomic():
+        lock_credit(workspace.pk, book=book)
+        if LedgerTransaction.objects.filter(book=book, key=key).exists():
+            return False
+        taken = _left(_movements(dispute_id, book))
+        shares = {
+            name.owner_id: total for name, total in taken.items() if name.kind == Kind.PUBLISHER_PAYABLE
+        }
+        legs = {name: -total for name, total in taken.items() if name.kind != Kind.PUBLISHER_PAYABLE}
+        legs[AccountName(Kind.PLATFORM_LOSSES)] = -taken.get(AccountName(Kind.PLATFORM_LOSSES), 0) - sum(
+            shares.values()
+        )
+        posted = post(book=book, key=key, kind=kind, legs=legs, note=withdrawn.note, at=at)
+        back = {one: -total for one, total in shares.items() if one is not None}
+        _share(dispute_id, back, kind, book=book, at=at)
+        granted = -taken.get(AccountName(Kind.WORKSPACE_GRANTED, workspace.pk), 0)
+        if posted is not None and granted:
+            give_back(
+                posted,
+                workspace.pk,
+                granted,
+                book=book,
+                origin="dispute",
+                spent_at=withdrawn.created_at,
+                at=at,
+            )
+    return posted is not None
+
+
+def _share(
+    dispute_id: str,
+    parts: Mapping[int, int],
+    kind: LedgerTransaction.Kind,
+    *,
+    book: str,
+    at: datetime | None,
+) -> None:
+    """Move parts of shares between publishers and the platform, each in a movement of its own."""
+    number = len(_run(_shared(dispute_id), book))
+    for publisher_id, part in sorted(parts.items()):
+        if not part:
+            continue
+        number += 1
+        legs = {
+            AccountName(Kind.PUBLISHER_PAYABLE, publisher_id): part,
+            AccountName(Kind.PLATFORM_LOSSES): -part,
+        }
+        if post(book=book, key=f"{_shared(dispute_id)}{number}", kind=kind, legs=legs, at=at) is None:
+            raise KeyReused(f"dispute {dispute_id} is of another workspace")
+
+
+def _recovered(dispute_id: str) -> str:
+    return f"dispute:{dispute_id}:recovered:"
+
+
+def _shared(dispute_id: str) -> str:
+    return f"dispute:{dispute_id}:share:"
+
+
+def _run(beginning: str, book: str) -> list[int]:
+    """The movements whose keys end with 1, 2, … after that. Found by whole keys: the index knows no beginnings."""
+    found: list[int] = []
+    for first in count(1, AT_ONCE):
+        keys = [f"{beginning}{number}" for number in range(first, first + AT_ONCE)]
+        some = list(LedgerTransaction.objects.filter(book=book, key__in=keys).values_list("pk", flat=True))
+        found += some
+        if len(some) < AT_ONCE:
+            break
+    return found
+
+
+def _movements(dispute_id: str, book: str) -> list[int]:
+    """All movements of a dispute."""
+    ends = [f"dispute:{dispute_id}:withdrawn", f"dispute:{dispute_id}:reinstated"]
+    found = list(LedgerTransaction.objects.filter(book=book, key__in=ends).values_list("pk", flat=True))
+    return found + _run(_recovered(dispute_id), book) + _run(_shared(dispute_id), book)
+
+
+def _taken(dispute_id: str, book: str) -> int:
+    """What was taken of shares, whatever was given back since."""
+    entries = LedgerEntry.objects.filter(
+        transaction__in=_run(_shared(dispute_id), book),
+        account__kind=Kind.PUBLISHER_PAYABLE,
+        amount_micros__lt=0,
+    )
+    return -int(entries.aggregate(total=Sum("amount_micros", default=0))["total"])
+
+
+def _left(movements: list[int]) -> dict[AccountName, int]:
+    """What these movements come to, by account."""
+    entries = LedgerEntry.objects.filter(transaction__in=movements)
+    rows = entries.values_list("account__kind", "account__workspace_id", "account__publisher_id")
+    sums = rows.annotate(total=Sum("amount_micros"))
+    return {AccountName(Kind(kind), ours or theirs): total for kind, ours, theirs, total in sums if total}
+
+
+# What was paid from bought credit since a moment, less refunds, the newest first; `share` is what could be paid out.
+_CHARGES = """
+charges AS (
+    SELECT h.id, h.closed_at, a.publisher_id,
+           h.captured_micros - least(h.granted_micros, h.captured_micros)
+           - coalesce((SELECT sum(f.amount_micros - f.granted_micros) FROM billing_refund f
+                        WHERE f.reference = h.reference), 0) AS bought,
+           coalesce(e.amount_micros, 0)
+           - coalesce((SELECT sum(f.pending_micros + f.payable_micros) FROM billing_refund f
+                        WHERE f.reference = h.reference), 0) AS share
+      FROM billing_usagerecord u
+      JOIN billing_hold h ON h.reference = u.reference
+      JOIN billing_ledgertransaction t ON t.book = h.book AND t.key = 'settle:' || h.reference
+      LEFT JOIN (billing_ledgerentry e JOIN billing_ledgeraccount a
+                     ON a.id = e.account_id AND a.kind = 'publisher_pending') ON e.transaction_id = t.id
+     WHERE u.workspace_id = %(workspace)s AND u.book = %(book)s AND u.occurred_at >= %(since)s
+       AND h.state = 'captured'
+)
+"""
+_EARNERS = f"""
+WITH {_CHARGES}
+SELECT DISTINCT publisher_id FROM charges WHERE share > 0 AND bought > 0 ORDER BY 1
+"""  # noqa: S608 - words of our own
+_SHARES = f"""
+WITH {_CHARGES}, counted AS (
+    SELECT *, sum(bought) OVER (ORDER BY closed_at DESC, id DESC) - bought AS newer FROM charges WHERE bought > 0
+)
+SELECT publisher_id, sum(floor(share * least(bought, %(spent)s - newer) / bought))::bigint
+  FROM counted WHERE newer < %(spent)s AND publisher_id = ANY(%(earners)s) GROUP BY 1 ORDER BY 1
+"""  # noqa: S608 - words of our own
+
+
+def _earners(workspace_id: int, since: datetime, book: str) -> list[int]:
+    """Who earned from bought credit of the workspace since then."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EARNERS, {"workspace": workspace_id, "book": book, "since": since})
+        return [publisher_id for (publisher_id,) in cursor.fetchall()]
+
+
+def _shares(workspace_id: int, owed: int, since: datetime, earners: list[int], book: str) -> dict[int, int]:
+    """What each publisher loses of its shares; never more than it has, so that what was paid out stays paid.
+
+    Counted together with what other disputes of the workspace took, so that no run is taken for two of them.
+    """
+    if not owed or not earners:
+        return {}
+    earlier: dict[int | None, int] = {}
+    for dispute_id in _disputes_of(workspace_id, book):
+        for name, total in _left(_movements(dispute_id, book)).items():
+            if name.kind in BEARERS:
+                earlier[name.owner_id] = earlier.get(name.owner_id, 0) + total
+    spent = owed - sum(earlier.values())
+    given: dict[str, Any] = {
+        "workspace": workspace_id,
+        "book": book,
+        "since": since,
+        "spent": spent,
+        "earners": earners,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SHARES, given)
+        wanted = cursor.fetchall()
+    found = {}
+    left = owed
+    for publisher_id, share in wanted:
+        has = publisher_balance(publisher_id, book=book)
+        mine = min(share + earlier.get(publisher_id, 0), has.pending_micros + has.payable_micros, left)
+        if mine > 0:
+            found[publisher_id] = mine
+            left -= mine
+    return found
+
+
+def _disputes_of(workspace_id: int, book: str) -> list[str]:
+    # Said twice, as the index of what is no run knows it by these words.
+    rows = LedgerTransaction.objects.exclude(kind__in=NOT_MOVES).filter(
+        book=book, kind=LedgerTransaction.Kind.DISPUTE, note=_note(workspace_id), key__endswith=":withdrawn"
+    )
+    return [key.split(":")[1] for key in rows.values_list("key", flat=True)]
+
+
+def _note(workspace_id: int) -> str:
+    """Who it was: a workspace that lost nothing, as nothing was left, has no entry."""
+    public_id = Workspace.objects.values_list("public_id", flat=True).get(pk=workspace_id)
+    return f"{WORKSPACE}{public_id}"

@@ -1,0 +1,112 @@
+"""A lost dispute whose credit was spent: owed, told, made good for by the next credit, and no publisher paid for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from billing import earnings, ledger, payouts, topups
+from billing.models.credit import Dispute
+from tests.billing.buyers import (
+    USD,
+    available,
+    bought,
+    charge_of,
+    clean_books,
+    follow_all,
+    in_parallel,
+    mails,
+    spend,
+)
+from tests.billing.cast import USAGE, new_publisher
+
+LATER = timedelta(days=8)  # everything that is earned now has matured
+
+
+def disputed(sandbox, row, verdict="lost"):
+    dispute = sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    sandbox.decide(dispute, verdict)
+    topups.follow_dispute(dispute)
+
+
+def test_the_next_credit_makes_good_for_a_lost_dispute_first(stripe_sandbox, ada):
+    row = bought(stripe_sandbox, ada, 25)
+    spend(ada, 15 * USD)
+    disputed(stripe_sandbox, row)
+    assert topups.debts.owed(ada.pk) == 15 * USD
+    bought(stripe_sandbox, ada, 10)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 5 * USD)
+    again = bought(stripe_sandbox, ada, 25)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (20 * USD, 0)
+    assert ledger.totals()["platform_losses"] == 0
+    told = [one for one in mails() if "went to a lost dispute" in one]
+    assert [one.split(": ")[1].split(" ")[0] for one in told] == ["$10.00", "$5.00"]
+    # What went to the debt cannot be had back as a refund, and every word once more changes nothing.
+    assert topups.refundable(again, bought_micros=ledger.balance(ada.pk).bought_micros) == 20 * USD
+    topups.reconcile()
+    stripe_sandbox.deliver(copies=2, order="random", seed=1)
+    follow_all()
+    assert available(ada) == 20 * USD
+    clean_books()
+
+
+def test_what_is_not_lost_yet_is_not_owed(stripe_sandbox, ada):
+    row = bought(stripe_sandbox, ada, 25)
+    spend(ada, 25 * USD)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    assert topups.debts.owed(ada.pk) == 0
+    bought(stripe_sandbox, ada, 10)
+    assert available(ada) == 10 * USD
+    stripe_sandbox.decide(dispute, "won")
+    topups.follow_dispute(dispute)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (10 * USD, 0)
+    assert ledger.totals()["platform_losses"] == 0
+    clean_books()
+
+
+def test_what_open_runs_held_makes_good_once_it_is_lost(stripe_sandbox, ada):
+    row, reference = bought(stripe_sandbox, ada, 25), uuid4()
+    ledger.hold(workspace_id=ada.pk, reference=reference, amount_micros=25 * USD)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    ledger.release(reference=reference)
+    assert available(ada) == 25 * USD
+    stripe_sandbox.decide(dispute, "lost")
+    in_parallel([lambda: topups.follow_dispute(dispute)] * 3)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 0)
+    assert Dispute.objects.get().status == "lost"
+    clean_books()
+
+
+@pytest.mark.parametrize("verdict", ["won", "lost"])
+def test_no_share_of_a_disputed_payment_is_paid_out(stripe_sandbox, ada, verdict):
+    pia = new_publisher()
+    row, reference = bought(stripe_sandbox, ada, 25), uuid4()
+    ledger.hold(workspace_id=ada.pk, reference=reference, amount_micros=20 * USD)
+    share = ledger.Share(pia.pk, Decimal("0.8"))
+    ledger.capture(reference=reference, amount_micros=20 * USD, share=share, usage=USAGE)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    ledger.mature(pia.pk, delay=timedelta(0), now=timezone.now() + LATER)
+    assert ledger.publisher_balance(pia.pk).payable_micros == 0
+    stripe_sandbox.decide(dispute, verdict)
+    topups.follow_dispute(dispute)
+    assert ledger.publisher_balance(pia.pk).payable_micros == (16 * USD if verdict == "won" else 0)
+    if verdict == "lost":
+        bought(stripe_sandbox, ada, 10)
+        assert ledger.publisher_balance(pia.pk).payable_micros == 8 * USD
+    month = timezone.now().date()
+    found = earnings.statement(pia.pk, month)
+    assert found.adds_up
+    assert found.disputes_micros == (0 if verdict == "won" else -8 * USD)
+    lines = [line for some in earnings.lines(pia.pk, month, month + timedelta(days=9)) for line in some]
+    assert sum(line.change_micros for line in lines) == found.closing_micros
+    assert {line.kind for line in lines} >= {"capture", "dispute"}
+    assert payouts.outlook(payouts.account_of(pia)).balance.payable_micros >= 0
+    clean_books()
