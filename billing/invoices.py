@@ -43,6 +43,7 @@ MOVEMENTS = {
     "expired": "Granted credit that expired",
 }
 REFUND = "refund"
+BEGINNING = date(1970, 1, 1)
 
 
 class NoSuchMonth(LookupError):
@@ -107,11 +108,6 @@ class Month:
     @property
     def last_day(self) -> date:
         return following(self.month) - timedelta(days=1)
-
-    @property
-    def net_micros(self) -> int:
-        """What was charged less what was given back in that month."""
-        return self.charged_micros - self.refunded_micros
 
 
 class Listed(NamedTuple):
@@ -271,11 +267,13 @@ def _read(row: Invoice) -> Month:
 
 
 def _drawn(workspace: Workspace, first: date, *, book: str) -> Month:
-    """The month from the records themselves."""
-    before, within = _used(workspace.pk, first, book)
-    came_before, came = _moved(workspace.pk, first, book)
+    """The month from the records themselves, on from where the last one was written down."""
+    last = Invoice.objects.filter(workspace=workspace, book=book, month__lt=first).order_by("-month").first()
+    since = following(last.month) if last is not None else BEGINNING
+    before, within = _used(workspace.pk, since, first, book)
+    came_before, came = _moved(workspace.pk, since, first, book)
     charged, refunded = within["amount"], within["refunded"]
-    opening = came_before - before["amount"]
+    opening = (last.closing_micros if last is not None else 0) + came_before - before["amount"]
     movements = tuple(
         Movement(kind, MOVEMENTS.get(kind, kind.replace("_", " ").capitalize()), amount)
         for kind, amount in sorted(came.items())
@@ -299,9 +297,9 @@ def _drawn(workspace: Workspace, first: date, *, book: str) -> Month:
     )
 
 
-def _used(workspace_id: int, first: date, book: str) -> tuple[dict[str, int], dict[str, int]]:
-    """The sums of all usage before the month, and of that within."""
-    rows = UsageDay.objects.filter(workspace_id=workspace_id, book=book)
+def _used(workspace_id: int, since: date, first: date, book: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The sums of all usage since then until before the month, and of that within."""
+    rows = UsageDay.objects.filter(workspace_id=workspace_id, book=book, day__gte=since)
     sums = {
         "amount": Sum("amount_micros", default=0),
         "refunded": Sum("refunded_micros", default=0),
@@ -323,20 +321,20 @@ SELECT CASE WHEN t.kind IN ('dispute', 'reinstated')
   FROM billing_ledgertransaction t
   JOIN billing_ledgerentry e ON e.transaction_id = t.id
   JOIN billing_ledgeraccount a ON a.id = e.account_id
- WHERE t.book = %(book)s AND t.created_at < %(end)s AND a.code = ANY(%(codes)s)
+ WHERE t.book = %(book)s AND t.created_at >= %(since)s AND t.created_at < %(end)s AND a.code = ANY(%(codes)s)
    AND NOT (t.kind IN ('hold', 'capture', 'release', 'mature', 'payout', 'paid_out', 'payout_failed'))
  GROUP BY 1
 """
 
 
-def _moved(workspace_id: int, first: date, book: str) -> tuple[int, dict[str, int]]:
-    """What came and went other than by runs: in all before the month, and by kind within. Less what is on its way
-    back to who bought it."""
+def _moved(workspace_id: int, since: date, first: date, book: str) -> tuple[int, dict[str, int]]:
+    """What came and went other than by runs: in all since then until before the month, and by kind within. Less what
+    is on its way back to who bought it."""
     kinds = (Kind.WORKSPACE_GRANTED, Kind.WORKSPACE_BOUGHT, Kind.WORKSPACE_HELD)
     codes = [AccountName(kind, workspace_id).code for kind in kinds]
-    start, end = _midnight(first), _midnight(following(first))
+    times = {"since": _midnight(since), "start": _midnight(first), "end": _midnight(following(first))}
     with connection.cursor() as cursor:
-        cursor.execute(_MOVED, {"book": book, "start": start, "end": end, "codes": codes})
+        cursor.execute(_MOVED, {"book": book, "codes": codes, **times})
         rows = cursor.fetchall()
     return sum(before for _, before, _ in rows), {kind: within for kind, _, within in rows}
 

@@ -6,7 +6,8 @@ Alerts are found by the minute's tidying and told from the outbox, so that no ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,7 +79,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One limit as it stands: `spent_micros` is charged or held in its present period since it was set."""
+    """One limit as it stands: `spent_micros` is charged or held in its present period."""
 
     uid: str
     scope: ledger.SpendScope
@@ -190,9 +191,7 @@ def put(
     if errors or scope is None:
         raise Invalid(errors)
     row = {"workspace": workspace, "book": current_book(book), "scope_kind": kind, "scope_id": scope.id}
-    with transaction.atomic():
-        # The workspace's row is the lock, so that two at once cannot both be the last that fits.
-        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+    with _alone(workspace):
         present = SpendLimit.objects.filter(**row, period=period).first()
         _refuse_growth(key, scope, present.limit_micros if present else None, limit_micros)
         if present is None and SpendLimit.objects.filter(workspace=workspace).count() >= MAX_LIMITS:
@@ -220,31 +219,35 @@ def change(
 ) -> Standing:
     """Change the amount of a limit, when it is told of, or both. Raises NotFound, Invalid, and NotAllowed for a key
     that would spend more by it."""
-    row = _row(workspace, uid, book)
     alerts = sorted(set(alert_at)) if alert_at is not None else None
-    wanted = row.limit_micros if limit_micros is None else limit_micros
-    errors = _wrong(row.scope_kind, row.period, wanted, alerts)
-    if errors:
-        raise Invalid(errors)
-    scope = ledger.SpendScope(row.scope_kind, row.scope_id)
-    _refuse_growth(key, scope, row.limit_micros, wanted)
-    ledger.set_limit(
-        workspace_id=workspace.pk,
-        scope=scope,
-        period=row.period,
-        limit_micros=wanted,
-        alert_at=alerts,
-        book=book,
-    )
+    with _alone(workspace):
+        row = _row(workspace, uid, book)
+        wanted = row.limit_micros if limit_micros is None else limit_micros
+        errors = _wrong(row.scope_kind, row.period, wanted, alerts)
+        if errors:
+            raise Invalid(errors)
+        scope = ledger.SpendScope(row.scope_kind, row.scope_id)
+        _refuse_growth(key, scope, row.limit_micros, wanted)
+        ledger.set_limit(
+            workspace_id=workspace.pk,
+            scope=scope,
+            period=row.period,
+            limit_micros=wanted,
+            alert_at=alerts,
+            book=book,
+        )
     return find(workspace, uid, book=book)
 
 
 def remove(workspace: Workspace, uid: str, *, key: ApiKey | None = None, book: str | None = None) -> None:
     """Lift a limit. Raises NotFound, and NotAllowed for a key that it binds."""
-    row = _row(workspace, uid, book)
-    scope = ledger.SpendScope(row.scope_kind, row.scope_id)
-    _refuse_growth(key, scope, row.limit_micros, None)
-    ledger.set_limit(workspace_id=workspace.pk, scope=scope, period=row.period, limit_micros=None, book=book)
+    with _alone(workspace):
+        row = _row(workspace, uid, book)
+        scope = ledger.SpendScope(row.scope_kind, row.scope_id)
+        _refuse_growth(key, scope, row.limit_micros, None)
+        ledger.set_limit(
+            workspace_id=workspace.pk, scope=scope, period=row.period, limit_micros=None, book=book
+        )
 
 
 def targets(workspace: Workspace) -> dict[str, list[Target]]:
@@ -256,6 +259,15 @@ def targets(workspace: Workspace) -> dict[str, list[Target]]:
         "key": [_key_target(row) for row in rows.order_by("name", "id")],
         "member": [_member_target(place.user) for place in places],
     }
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """A transaction with the workspace's row as its lock: of two at once only one is the last limit that fits, and no
+    key raises what somebody lowers at this moment."""
+    with transaction.atomic():
+        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+        yield
 
 
 def _row(workspace: Workspace, uid: str, book: str | None) -> SpendLimit:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
-from billing.models import CACHED_KINDS, LedgerAccount, LedgerEntry, LedgerTransaction
+from billing.models import CACHED_KINDS, UNCOUNTED, LedgerAccount, LedgerEntry, LedgerTransaction
 
 Kind = LedgerAccount.Kind
 
@@ -74,6 +74,7 @@ def open_accounts(names: Iterable[AccountName], *, book: str) -> None:
                 code=name.code,
                 workspace_id=name.owner_id if name.kind.startswith("workspace_") else None,
                 publisher_id=name.owner_id if name.kind.startswith("publisher_") else None,
+                open_bound=UNCOUNTED if name.kind == Kind.WORKSPACE_BOUGHT else 0,
             )
             for name in names
         ],
@@ -114,29 +115,33 @@ _POST = """
 """
 
 
-def post(
-    *,
-    book: str,
-    key: str,
-    kind: LedgerTransaction.Kind,
-    legs: Mapping[AccountName, int],
-    reference: UUID | None = None,
-    note: str = "",
-    at: datetime | None = None,
-) -> int | None:
+class Movement(TypedDict):
+    """What `post` writes: under which key, and what it adds to which account."""
+
+    book: str
+    key: str
+    kind: LedgerTransaction.Kind
+    legs: Mapping[AccountName, int]
+    reference: NotRequired[UUID | None]
+    note: NotRequired[str]
+    at: NotRequired[datetime | None]
+
+
+def post(**movement: Unpack[Movement]) -> int | None:
     """Writes one movement under its key, moves the cached balances with it, and opens accounts that are
     missing.
 
     Returns its row id; None when the key was used before: then nothing was written. Legs of zero are left out.
     """
-    wanted = {name: amount for name, amount in legs.items() if amount}
+    book = movement["book"]
+    wanted = {name: amount for name, amount in movement["legs"].items() if amount}
     parameters = (
         book,
-        key,
-        kind.value,
-        reference,
-        note[:200],
-        at or timezone.now(),
+        movement["key"],
+        movement["kind"].value,
+        movement.get("reference"),
+        movement.get("note", "")[:200],
+        movement.get("at") or timezone.now(),
         [name.code for name in wanted],
         list(wanted.values()),
     )
@@ -150,20 +155,12 @@ def post(
     return None if posted is None else int(posted)
 
 
-def post_once(
-    *,
-    book: str,
-    key: str,
-    kind: LedgerTransaction.Kind,
-    legs: Mapping[AccountName, int],
-    reference: UUID | None = None,
-    note: str = "",
-    at: datetime | None = None,
-) -> bool:
+def post_once(**movement: Unpack[Movement]) -> bool:
     """`post`, which may be repeated: False where the same was posted before, `KeyReused` where something else was."""
-    if post(book=book, key=key, kind=kind, legs=legs, reference=reference, note=note, at=at) is not None:
+    if post(**movement) is not None:
         return True
-    if legs_of(key, book=book) != {name.code: amount for name, amount in legs.items() if amount}:
+    key, legs = movement["key"], movement["legs"]
+    if legs_of(key, book=movement["book"]) != {name.code: amount for name, amount in legs.items() if amount}:
         raise KeyReused(f"the key {key!r} was used for another movement")
     return False
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from billing.ledger.sealing import broken_seals
-from billing.models import LedgerAccount, LedgerTransaction
+from billing.models import NOT_MOVES, LedgerAccount, LedgerTransaction
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,26 @@ ACCOUNTS = {
     Kind.FEE: (K.PLATFORM_FEES, K.STRIPE_CLEARING),
 }
 _ALLOWED = json.dumps({kind.value: [account.value for account in may] for kind, may in ACCOUNTS.items()})
+
+
+def _under_way(owner: str, account: str, *, started: str, ended: str) -> str:
+    """The check that an account has what was started by one movement and not ended by another."""
+    return f"""
+        SELECT format('{owner} %%s, book %%s: entries %%s, under way %%s', {owner}_id, book,
+                      coalesce(e.total, 0), coalesce(p.total, 0))
+          FROM (SELECT a.{owner}_id, a.book, sum(e.amount_micros) AS total
+                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+                 WHERE a.kind = '{account}' GROUP BY 1, 2) e
+          FULL JOIN (SELECT a.{owner}_id, a.book, sum(e.amount_micros) AS total
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind = '{started}' AND a.kind = '{account}'
+                        AND NOT EXISTS (SELECT 1 FROM billing_ledgertransaction d
+                                         WHERE d.book = t.book AND d.key = '{ended}:' || t.reference)
+                      GROUP BY 1, 2) p USING ({owner}_id, book)
+         WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
+    """  # noqa: S608 - words of our own
+
 
 # Each check lists what is wrong, one row each, as one text column; no rows is good.
 _CHECKS = {
@@ -111,12 +131,40 @@ _CHECKS = {
          WHERE h.captured_micros <> coalesce(s.total, 0)
     """,
     "a window counts what its holds hold or were charged": """
-        SELECT format('window %%s: counted %%s, holds %%s', w.id, w.spent_micros, coalesce(s.total, 0))
+        SELECT format('window %%s: counted %%s, before %%s, holds %%s', w.id, w.spent_micros, w.before_micros,
+                      coalesce(s.total, 0))
           FROM billing_spendwindow w
           LEFT JOIN (SELECT u.id, sum(CASE h.state WHEN 'open' THEN h.granted_micros + h.bought_micros
                                                    ELSE h.captured_micros END) AS total
                        FROM billing_hold h, unnest(h.window_ids) AS u(id) GROUP BY u.id) s ON s.id = w.id
-         WHERE w.spent_micros <> coalesce(s.total, 0)
+         WHERE w.spent_micros <> w.before_micros + coalesce(s.total, 0)
+    """,
+    "what a window has from before its limit was charged in its period": """
+        SELECT format('window %%s: before %%s, charged %%s', w.id, w.before_micros, coalesce(u.total, 0))
+          FROM billing_spendwindow w
+          CROSS JOIN LATERAL (
+               SELECT sum(d.amount_micros) AS total FROM billing_usageday d
+                WHERE d.workspace_id = w.workspace_id AND d.book = w.book
+                  AND d.day >= (w.starts_at AT TIME ZONE 'UTC')::date
+                  AND (w.period = 'lifetime'
+                       OR d.day < (w.starts_at AT TIME ZONE 'UTC' + ('1 ' || w.period)::interval)::date)
+                  AND CASE w.scope_kind
+                      WHEN 'workspace' THEN true
+                      WHEN 'member' THEN d.user_id::text = w.scope_id
+                      WHEN 'model' THEN d.model = w.scope_id
+                      ELSE d.key_id::text = w.scope_id
+                           OR EXISTS (SELECT 1 FROM marketplace_apikey k
+                                       WHERE k.id = d.key_id AND w.scope_id = ANY (k.ancestor_ids::text[]))
+                      END) u
+         WHERE w.before_micros > 0 AND w.before_micros > coalesce(u.total, 0)
+    """,
+    "the bound of a workspace is no fewer than its open holds": """
+        SELECT format('workspace %%s, book %%s: bound %%s, open %%s', workspace_id, book, b.bound, h.open)
+          FROM (SELECT workspace_id, book, sum(open_bound) AS bound FROM billing_ledgeraccount
+                 WHERE kind IN ('workspace_granted', 'workspace_bought') GROUP BY 1, 2) b
+          JOIN (SELECT workspace_id, book, count(*) AS open FROM billing_hold
+                 WHERE state = 'open' GROUP BY 1, 2) h USING (workspace_id, book)
+         WHERE b.bound < h.open
     """,
     "usage is what was captured": """
         SELECT format('usage of %%s: %%s', u.reference, u.amount_micros)
@@ -191,36 +239,12 @@ _CHECKS = {
          WHERE a.kind IN ('publisher_pending', 'publisher_in_transit', 'publisher_unpayable', 'workspace_refunding')
          GROUP BY a.id HAVING sum(e.amount_micros) < 0
     """,
-    "in transit is what payouts under way amount to": """
-        SELECT format('publisher %%s, book %%s: entries %%s, payouts %%s', publisher_id, book,
-                      coalesce(e.total, 0), coalesce(p.total, 0))
-          FROM (SELECT a.publisher_id, a.book, sum(e.amount_micros) AS total
-                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
-                 WHERE a.kind = 'publisher_in_transit' GROUP BY 1, 2) e
-          FULL JOIN (SELECT a.publisher_id, a.book, sum(e.amount_micros) AS total
-                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
-                       JOIN billing_ledgeraccount a ON a.id = e.account_id
-                      WHERE t.kind = 'payout' AND a.kind = 'publisher_in_transit'
-                        AND NOT EXISTS (SELECT 1 FROM billing_ledgertransaction d
-                                         WHERE d.book = t.book AND d.key = 'payout_done:' || t.reference)
-                      GROUP BY 1, 2) p USING (publisher_id, book)
-         WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
-    """,
-    "refunding is what refunds of credit under way amount to": """
-        SELECT format('workspace %%s, book %%s: entries %%s, refunds %%s', workspace_id, book,
-                      coalesce(e.total, 0), coalesce(p.total, 0))
-          FROM (SELECT a.workspace_id, a.book, sum(e.amount_micros) AS total
-                  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
-                 WHERE a.kind = 'workspace_refunding' GROUP BY 1, 2) e
-          FULL JOIN (SELECT a.workspace_id, a.book, sum(e.amount_micros) AS total
-                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
-                       JOIN billing_ledgeraccount a ON a.id = e.account_id
-                      WHERE t.kind = 'topup_refund' AND a.kind = 'workspace_refunding'
-                        AND NOT EXISTS (SELECT 1 FROM billing_ledgertransaction d
-                                         WHERE d.book = t.book AND d.key = 'topup_refund_done:' || t.reference)
-                      GROUP BY 1, 2) p USING (workspace_id, book)
-         WHERE coalesce(e.total, 0) <> coalesce(p.total, 0)
-    """,
+    "in transit is what payouts under way amount to": _under_way(
+        "publisher", "publisher_in_transit", started="payout", ended="payout_done"
+    ),
+    "refunding is what refunds of credit under way amount to": _under_way(
+        "workspace", "workspace_refunding", started="topup_refund", ended="topup_refund_done"
+    ),
     "a payout is what its movements say": """
         SELECT format('payout %%s (%%s)', p.public_id, p.status)
           FROM billing_payout p
@@ -287,9 +311,48 @@ _CHECKS = {
                   FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
                   JOIN billing_ledgeraccount a ON a.id = e.account_id
                  WHERE t.kind IN ('grant', 'refund', 'reinstated') AND a.kind = 'workspace_granted') m
-          FULL JOIN billing_grant g ON g.transaction_id = m.id
+          FULL JOIN (SELECT transaction_id, book, workspace_id, sum(amount_micros) AS amount_micros
+                       FROM billing_grant GROUP BY 1, 2, 3) g ON g.transaction_id = m.id
          WHERE (m.book::varchar, m.workspace_id, m.amount_micros)
                IS DISTINCT FROM (g.book, g.workspace_id, g.amount_micros)
+    """,
+    "an invoice adds up": """
+        SELECT format('invoice %%s (%%s)', i.number, i.book)
+          FROM billing_invoice i
+         WHERE (SELECT coalesce(sum((line ->> 4)::bigint), 0) FROM jsonb_array_elements(i.content -> 'lines') line)
+               <> i.charged_micros
+            OR i.opening_micros - i.charged_micros + i.refunded_micros
+               + (SELECT coalesce(sum((one ->> 2)::bigint), 0) FROM jsonb_array_elements(i.content -> 'movements') one)
+               <> i.closing_micros
+    """,
+    # Months without an invoice have nothing but what moves credit by other ways, which the next one opens with.
+    "an invoice is what the ledger says, and one begins where the month before ended": """
+        WITH steps AS (
+            SELECT workspace_id, book, date_trunc('month', day)::date AS month, sum(amount_micros) AS charged,
+                   sum(refunded_micros) AS refunded, -sum(amount_micros) AS change
+              FROM billing_usageday GROUP BY 1, 2, 3
+             UNION ALL
+            SELECT a.workspace_id, a.book, date_trunc('month', t.created_at AT TIME ZONE 'UTC')::date, 0, 0,
+                   sum(e.amount_micros)
+              FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+              JOIN billing_ledgeraccount a ON a.id = e.account_id
+             WHERE a.kind IN ('workspace_granted', 'workspace_bought', 'workspace_held')
+               AND t.kind <> ALL (%(not_moves)s::text[])
+             GROUP BY 1, 2, 3
+             UNION ALL
+            SELECT workspace_id, book, month, 0, 0, 0 FROM billing_invoice
+        ), months AS (
+            SELECT workspace_id, book, month, sum(charged) AS charged, sum(refunded) AS refunded,
+                   sum(sum(change)) OVER w AS closing, sum(sum(change)) OVER w - sum(change) AS opening
+              FROM steps GROUP BY 1, 2, 3 WINDOW w AS (PARTITION BY workspace_id, book ORDER BY month)
+        )
+        SELECT format('invoice %%s (%%s)', i.number, i.book)
+          FROM billing_invoice i JOIN months m USING (workspace_id, book, month)
+          LEFT JOIN billing_invoice b ON b.workspace_id = i.workspace_id AND b.book = i.book
+                                     AND b.month = (i.month - interval '1 month')::date
+         WHERE (i.charged_micros, i.refunded_micros, i.opening_micros, i.closing_micros)
+               IS DISTINCT FROM (m.charged::bigint, m.refunded::bigint, m.opening::bigint, m.closing::bigint)
+            OR b.closing_micros <> i.opening_micros
     """,
     "movements have the accounts of their kind": """
         SELECT format('transaction %%s (%%s): entry on %%s', t.id, t.key, a.code)
@@ -329,7 +392,7 @@ def verify() -> list[Problem]:
         if is_own_transaction:  # one snapshot for all checks, whatever is committed meanwhile
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for check, query in _CHECKS.items():
-            cursor.execute(query, {"allowed": _ALLOWED})
+            cursor.execute(query, {"allowed": _ALLOWED, "not_moves": list(NOT_MOVES)})
             problems += [Problem(check, row[0]) for row in cursor.fetchall()]
         problems += [Problem("what was sealed is as it was", detail) for detail in broken_seals()]
     return problems

@@ -33,7 +33,7 @@ from billing.ledger.accounts import (
     post,
 )
 from billing.ledger.earning import lock_maturity, publisher_balance
-from billing.ledger.granting import add_grant
+from billing.ledger.granting import give_back
 from billing.models import LedgerEntry, LedgerTransaction
 from billing.models.books import NOT_MOVES
 from marketplace.models import Workspace
@@ -163,7 +163,7 @@ def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetim
     """A dispute was won: everybody gets back what it had taken from them, and what was made good since. True if this
     call booked it.
 
-    Granted credit comes back without an end. Raises `NoSuchDispute` where nothing was withdrawn (yet).
+    Granted credit ends as what had been taken. Raises `NoSuchDispute` where nothing was withdrawn (yet).
     """
     book, at = current_book(book), now or timezone.now()
     withdrawn = LedgerTransaction.objects.filter(book=book, key=f"dispute:{dispute_id}:withdrawn").first()
@@ -188,7 +188,15 @@ def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetim
         _share(dispute_id, back, kind, book=book, at=at)
         granted = -taken.get(AccountName(Kind.WORKSPACE_GRANTED, workspace.pk), 0)
         if posted is not None and granted:
-            add_grant(posted, workspace.pk, granted, book=book, origin="dispute", expires_at=None, at=at)
+            give_back(
+                posted,
+                workspace.pk,
+                granted,
+                book=book,
+                origin="dispute",
+                spent_at=withdrawn.created_at,
+                at=at,
+            )
     return posted is not None
 
 

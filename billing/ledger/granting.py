@@ -8,14 +8,17 @@ when a grant comes or ends, under the lock of the workspace's credit; in between
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, Kind, current_book, lock_credit, post
 from billing.models import Grant, Hold, LedgerTransaction
+
+#: What comes back can be spent for so long at least, although what it was taken from has ended, or is about to.
+AT_LEAST = timedelta(days=7)
 
 
 def add_grant(
@@ -30,7 +33,51 @@ def add_grant(
 ) -> None:
     """Notes a grant whose movement was just posted in this transaction, under the lock of the workspace's credit."""
     available, _ = lock_credit(workspace_id, book=book)
-    _settle(workspace_id, book, available - amount_micros)
+    _settle(workspace_id, book, available - amount_micros, at)
+    _note(transaction_id, workspace_id, amount_micros, book, origin, expires_at, at)
+
+
+def give_back(
+    transaction_id: int,
+    workspace_id: int,
+    amount_micros: int,
+    *,
+    book: str,
+    origin: str,
+    spent_at: datetime,
+    at: datetime,
+) -> None:
+    """Notes granted credit that came back by a movement that was just posted in this transaction, under the lock of the
+    workspace's credit: it had been spent at `spent_at`, and ends when what it was spent of ends."""
+    available, _ = lock_credit(workspace_id, book=book)
+    _settle(workspace_id, book, available - amount_micros, at)
+    there = Grant.objects.filter(workspace_id=workspace_id, book=book, spent_micros__gt=0).filter(
+        Q(gone_at=None) | Q(gone_at__gte=spent_at), created_at__lte=spent_at
+    )
+    parts: dict[datetime | None, int] = {}
+    rest = amount_micros
+    for grant in _last_spent_first(there):
+        part = min(grant.spent_micros, rest)
+        if part:
+            Grant.objects.filter(pk=grant.pk).update(spent_micros=F("spent_micros") - part)
+            ends = max(grant.expires_at, at + AT_LEAST) if grant.expires_at else None
+            parts[ends] = parts.get(ends, 0) + part
+            rest -= part
+    if rest:  # of grants that nothing is known of: nobody's credit ends for that
+        parts[None] = parts.get(None, 0) + rest
+    for ends, part in parts.items():
+        _note(transaction_id, workspace_id, part, book, origin, ends, at)
+
+
+def _note(
+    transaction_id: int,
+    workspace_id: int,
+    amount_micros: int,
+    book: str,
+    origin: str,
+    expires_at: datetime | None,
+    at: datetime,
+) -> None:
     Grant.objects.create(
         transaction_id=transaction_id,
         workspace_id=workspace_id,
@@ -58,7 +105,7 @@ def _expire(workspace_id: int, book: str, at: datetime) -> int:
     taken = 0
     with transaction.atomic():
         available, _ = lock_credit(workspace_id, book=book)
-        left = _settle(workspace_id, book, available)
+        left = _settle(workspace_id, book, available, at)
         kept = sum(grant.left_micros for grant in left if not _is_due(grant, at))
         spare = max(0, available - kept)  # the rest of what has expired is held by runs
         for grant in left:
@@ -72,12 +119,15 @@ def _expire(workspace_id: int, book: str, at: datetime) -> int:
                 }
                 if post(book=book, key=key, kind=LedgerTransaction.Kind.EXPIRED, legs=legs, at=at) is None:
                     raise RuntimeError(f"grant {grant.pk} expired although that had been written down")
-                Grant.objects.filter(pk=grant.pk).update(left_micros=F("left_micros") - amount)
+                gone_at = at if amount == grant.left_micros else None
+                Grant.objects.filter(pk=grant.pk).update(
+                    left_micros=F("left_micros") - amount, gone_at=gone_at
+                )
                 spare, taken = spare - amount, taken + amount
     return taken
 
 
-def _settle(workspace_id: int, book: str, available: int) -> list[Grant]:
+def _settle(workspace_id: int, book: str, available: int, at: datetime) -> list[Grant]:
     """Brings what is left of each grant up to date; those with something left, by when they are spent."""
     held = Hold.objects.filter(workspace_id=workspace_id, book=book, state="open")
     rest = available + held.aggregate(total=Sum("granted_micros", default=0))["total"]
@@ -87,7 +137,11 @@ def _settle(workspace_id: int, book: str, available: int) -> list[Grant]:
         part = min(grant.left_micros, rest)
         rest -= part
         if part != grant.left_micros:
-            Grant.objects.filter(pk=grant.pk).update(left_micros=part)
+            Grant.objects.filter(pk=grant.pk).update(
+                left_micros=part,
+                spent_micros=F("spent_micros") + grant.left_micros - part,
+                gone_at=None if part else at,
+            )
             grant.left_micros = part
         if part:
             left.append(grant)

@@ -1,19 +1,27 @@
-"""Spend limits, and when their periods start and end. The counting is in the hold itself."""
+"""Spend limits, and when their periods start and end. The counting is in the hold itself.
+
+A limit that is set in the middle of its period begins with what was charged in it before, as the days of usage have it,
+and with what is held by runs that are open.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import current_book
-from billing.models import Period, ScopeKind, SpendLimit, SpendWindow
+from billing.models import Hold, Period, ScopeKind, SpendLimit, SpendWindow, UsageDay
+from marketplace.models import ApiKey
 
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+# The lock that a hold shares with others of its workspace and whoever sets a limit takes alone, until the commit: so no
+# hold is under way that has not seen the limit and that nobody sees. `ledger_hold` spells it, too.
+LOCK = 0x4C494D54
 
 
 class SpendScope(NamedTuple):
@@ -25,7 +33,7 @@ class SpendScope(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A limit as it stands: what was spent or is held in its present period since it was set, and when that ends."""
+    """A limit as it stands: what was spent or is held in its present period, and when that ends."""
 
     limit_micros: int
     spent_micros: int
@@ -70,11 +78,10 @@ def set_limit(
     book: str | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Sets, changes or (with None) removes one limit. A limit counts from when it is first set, not what was
-    before.
+    """Sets, changes or (with None) removes one limit. What was spent in its present period before counts, too.
 
-    `alert_at`: at which parts of it its workspace is told, in percent; None leaves them as they are. Of another amount
-    it is told anew.
+    Holds of the workspace wait for the commit of whoever sets one. `alert_at`: at which parts of it its workspace is
+    told, in percent; None leaves them as they are. Of another amount it is told anew.
     """
     if scope.kind not in ScopeKind.values or period not in Period.values:
         raise ValueError(f"no limit on {scope.kind!r} per {period!r}")
@@ -93,12 +100,76 @@ def set_limit(
         changes: dict[str, Any] = {"limit_micros": limit_micros}
         if alert_at is not None:
             changes["alert_at"] = sorted(set(alert_at))
+        at = now or timezone.now()
         with transaction.atomic():
-            SpendLimit.objects.update_or_create(**row, defaults=changes)
-            present = SpendWindow.objects.filter(**row, starts_at=window_start(period, now or timezone.now()))
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, workspace_id % 2147483647])
+            _, is_new = SpendLimit.objects.update_or_create(**row, defaults=changes)
+            if is_new:
+                _count_before(row, limit_micros, at)
+            present = SpendWindow.objects.filter(**row, starts_at=window_start(period, at))
             present.exclude(limit_micros=limit_micros).update(
                 limit_micros=limit_micros, told_percent=0, refused_at=None
             )
+
+
+def _count_before(row: Mapping[str, Any], limit_micros: int, at: datetime) -> None:
+    """Brings the present window of a limit that was just set up to what was spent in it, where that is anything.
+
+    Holds first and then what was charged: a run that is settled meanwhile is in one of the two. A window that is there
+    from an earlier time with a limit knows its own holds; what was charged without it is all that it lacks.
+    """
+    start = window_start(row["period"], at)
+    open_ = _open_holds(row, start)
+    charged = _charged(row, start)
+    if not charged and not open_:
+        return
+    window, _ = SpendWindow.objects.select_for_update(no_key=True).get_or_create(
+        **row, starts_at=start, defaults={"limit_micros": limit_micros}
+    )
+    held = sum(hold.granted_micros + hold.bought_micros for hold in open_)
+    counted = sum(hold.granted_micros + hold.bought_micros for hold in open_ if window.pk in hold.window_ids)
+    settled = window.spent_micros - window.before_micros - counted
+    window.before_micros = max(0, charged - settled)
+    window.spent_micros = window.before_micros + settled + held
+    window.limit_micros, window.told_percent, window.refused_at = limit_micros, 0, None
+    window.save()
+    lacking = [hold.pk for hold in open_ if window.pk not in hold.window_ids]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE billing_hold SET window_ids = window_ids || %s::bigint WHERE id = ANY(%s)",
+            [window.pk, lacking],
+        )
+
+
+def _open_holds(row: Mapping[str, Any], start: datetime) -> list[Hold]:
+    """The holds that are open and count in a window, locked: they cannot be settled before the commit."""
+    holds = Hold.objects.filter(
+        workspace=row["workspace_id"], book=row["book"], state=Hold.State.OPEN, opened_at__gte=start
+    ).exclude(granted_micros=0, bought_micros=0)
+    end = window_end(row["period"], start)
+    if end is not None:
+        holds = holds.filter(opened_at__lt=end)
+    if row["scope_kind"] != ScopeKind.WORKSPACE:
+        holds = holds.filter(scopes__contains=[f"{row['scope_kind']}:{row['scope_id']}"])
+    return list(holds.select_for_update(no_key=True).order_by("pk"))
+
+
+def _charged(row: Mapping[str, Any], start: datetime) -> int:
+    """What was charged in a window's period, by the days of usage."""
+    days = UsageDay.objects.filter(workspace=row["workspace_id"], book=row["book"], day__gte=start.date())
+    end = window_end(row["period"], start)
+    if end is not None:
+        days = days.filter(day__lt=end.date())
+    kind, one = row["scope_kind"], row["scope_id"]
+    if kind == ScopeKind.KEY:  # with what the keys spent that it made
+        made = ApiKey.objects.filter(workspace=row["workspace_id"], ancestor_ids__contains=[int(one)])
+        days = days.filter(Q(key_id=int(one)) | Q(key_id__in=made.values("pk")))
+    elif kind == ScopeKind.MEMBER:
+        days = days.filter(user_id=int(one))
+    elif kind == ScopeKind.MODEL:
+        days = days.filter(model=one)
+    return int(days.aggregate(total=Sum("amount_micros", default=0))["total"])
 
 
 def note_refusal(window: SpendWindow, *, now: datetime | None = None) -> None:

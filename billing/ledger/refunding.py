@@ -1,9 +1,10 @@
 """A charge given back after its capture, whole or in part, and never more of it than was charged.
 
-The money returns to where it came from, bought credit first. The publisher's share and the platform's fee are undone
-with it: of the payable share the fraction of the bought part that was given back, of the unpayable one that of the
-granted part (of all, where none is payable, as of a publisher's own run). Fractions are of all refunds together and
-rounded down, so that many small refunds come to what one large one does, and a whole one leaves nothing behind.
+The money returns to where it came from, bought credit first; granted credit that had an end has it again. The
+publisher's share and the platform's fee are undone with it: of the payable share the fraction of the bought part that
+was given back, of the unpayable one that of the granted part (of all, where none is payable, as of a publisher's own
+run). Fractions are of all refunds together and rounded down, so that many small refunds come to what one large one
+does, and a whole one leaves nothing behind.
 
 Limits on spending do not get the amount back: they bound what is run, and it was run.
 """
@@ -21,7 +22,7 @@ from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, KeyReused, Kind, lock_credit, post
 from billing.ledger.earning import lock_maturity
-from billing.ledger.granting import add_grant
+from billing.ledger.granting import give_back
 from billing.ledger.settling import NoSuchHold
 from billing.models import Hold, LedgerEntry, LedgerTransaction, Refund, RefundReason, RefundSide
 
@@ -150,13 +151,13 @@ class _Refunding:
         if posted is None:
             raise KeyReused(f"the key {key!r} was used for the refund of another run")
         if part.granted:
-            add_grant(
+            give_back(
                 posted,
                 hold.workspace_id,
                 part.granted,
                 book=hold.book,
                 origin="refund",
-                expires_at=None,
+                spent_at=self.earned_at,
                 at=at,
             )
         return Refund(

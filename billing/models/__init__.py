@@ -6,7 +6,9 @@ from __future__ import annotations
 from billing.models import credit, payouts  # noqa: F401 - Django looks for rows here only
 from billing.models.books import (
     CACHED_KINDS,
+    NOT_MOVES,
     PUBLISHER_KINDS,
+    UNCOUNTED,
     Book,
     Hold,
     LedgerAccount,
@@ -21,7 +23,9 @@ from billing.models.usage import UsageDay, UsageRecord
 
 __all__ = [
     "CACHED_KINDS",
+    "NOT_MOVES",
     "PUBLISHER_KINDS",
+    "UNCOUNTED",
     "Audit",
     "Book",
     "Grant",

@@ -23,6 +23,8 @@ PLATFORM_KINDS = (
     "stripe_clearing",
 )
 
+#: More than can be open at once: who finds it counts.
+UNCOUNTED = 2**31
 NOT_MOVES = ("hold", "capture", "release", "mature", "payout", "paid_out", "payout_failed")
 
 
@@ -74,7 +76,8 @@ class LedgerAccount(models.Model):
     code = models.CharField(max_length=48)
     balance_micros = models.BigIntegerField(default=0)
     # Of both credit accounts of a workspace together: no fewer than the holds that are open. Each hold adds one to a
-    # row that it writes anyway, and they are counted again only when the sum reaches what may be open at once.
+    # row that it writes anyway, and they are counted again only when the sum reaches what may be open at once. A new
+    # account begins with more than that ever is, as free runs may have been held before there was credit.
     open_bound = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -183,6 +186,9 @@ class Hold(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
     # The spend windows that this hold counts in; they are given back what is not captured.
     window_ids = ArrayField(models.BigIntegerField(), default=list)
+    # "<kind>:<id>" of all that a limit could be on, so that one which is set later finds it; while it is open only, and
+    # not of free runs.
+    scopes = ArrayField(models.TextField(), default=list, db_default=[])
     opened_by = models.ForeignKey(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
     opened_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)

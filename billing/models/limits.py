@@ -68,8 +68,9 @@ class SpendWindow(models.Model):
     """What was spent or is held against a limit in one period. A new period is a new row; rows are never
     deleted.
 
-     `limit_micros` is the limit as of the latest hold, kept for the record. `told_percent` is the highest part of the
-     limit of which the workspace was told, `refused_at` when the limit first refused a run.
+    `limit_micros` is the limit as of the latest hold, kept for the record. `before_micros` is the part of what was
+    spent that was charged without the window, before its limit was set. `told_percent` is the highest part of the
+    limit of which the workspace was told, `refused_at` when the limit first refused a run.
     """
 
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
@@ -80,6 +81,7 @@ class SpendWindow(models.Model):
     starts_at = models.DateTimeField()
     limit_micros = models.BigIntegerField()
     spent_micros = models.BigIntegerField(default=0)
+    before_micros = models.BigIntegerField(default=0, db_default=0)
     told_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
     refused_at = models.DateTimeField(null=True, blank=True)
 
@@ -90,6 +92,7 @@ class SpendWindow(models.Model):
                 name="spend_window_scope",
             ),
             models.CheckConstraint(name="spend_window_spent", condition=Q(spent_micros__gte=0)),
+            models.CheckConstraint(name="spend_window_before", condition=Q(before_micros__gte=0)),
         ]
 
     def __str__(self) -> str:

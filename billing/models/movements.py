@@ -74,16 +74,22 @@ class Refund(models.Model):
 class Grant(models.Model):
     """Credit that was given and not bought: where it came from, and until when it can be spent.
 
-    `left_micros` is what can be left of it, as of the workspace's latest grant or expiry: spending does not touch it.
+    `left_micros` is what can be left of it, and `spent_micros` what was spent and has not come back, both as of the
+    workspace's latest grant or expiry: spending does not touch them. What comes back is a grant of its own, with the
+    end of the one that it was spent of; one movement can bring several.
     """
 
     workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
     book = models.CharField(max_length=4, choices=Book.choices)
-    transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
+    transaction = models.ForeignKey(LedgerTransaction, on_delete=models.PROTECT, related_name="+")
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
     origin = models.CharField(max_length=40)
     amount_micros = models.BigIntegerField()
     left_micros = models.BigIntegerField()
+    spent_micros = models.BigIntegerField(default=0, db_default=0)
+    gone_at = models.DateTimeField(
+        null=True, blank=True
+    )  # since when nothing is left of it, as far as is known
     expires_at = models.DateTimeField(null=True, blank=True)  # null is never
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -91,7 +97,8 @@ class Grant(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="grant_amounts",
-                condition=Q(amount_micros__gt=0, left_micros__gte=0) & Q(left_micros__lte=F("amount_micros")),
+                condition=Q(amount_micros__gt=0, left_micros__gte=0, spent_micros__gte=0)
+                & Q(amount_micros__gte=F("left_micros") + F("spent_micros")),
             ),
         ]
         indexes = [

@@ -102,8 +102,9 @@ class Limits(ApiView):
         "POST": Operation(
             summary="Set a spend limit",
             detail="There is one limit for each scope, target and period: setting it again changes it, so the request "
-            "can be repeated. It counts from when it was first set, with what open runs hold; runs that would pass it "
-            "are refused with `limit_reached`. A key can lower its own limits, its maker's and the workspace's, and "
+            "can be repeated. What was spent in its present period before counts, and what open runs hold; runs that "
+            "would pass it are refused with `limit_reached`. A key can lower its own limits, its maker's and the "
+            "workspace's, and "
             "not raise or remove them.",
             body=LimitRequest,
             body_example=examples.LIMIT_REQUEST,

@@ -87,7 +87,7 @@ _LIMIT: dict[str, w.Schema] = {
     "name": w.said(w.STRING, "what that is called"),
     "period": {"enum": list(PERIODS)},
     "limit_micros": w.MICROS,
-    "spent_micros": w.said(w.MICROS, "charged, or held by open runs, in the present period since it was set"),
+    "spent_micros": w.said(w.MICROS, "charged, or held by open runs, in the present period"),
 }
 LIMIT = w.record(
     "A spend limit as it stands.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -12,8 +12,17 @@ from django.db import connection, transaction
 from django.db.models import Sum
 
 from billing import ledger
+from billing.ledger.crediting import RESERVED
 from billing.ledger.limits import window_end, window_start
-from billing.models import Hold, LedgerAccount, LedgerEntry, LedgerTransaction, SpendWindow, UsageRecord
+from billing.models import (
+    Grant,
+    Hold,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    SpendWindow,
+    UsageRecord,
+)
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +66,7 @@ def test_credit_is_added_once_per_key() -> None:
             ledger.credit(change[0], change[1], source=change[2], key="promo:1")
     assert ledger.credit(workspace.pk, 70, source="bought", key="topup:1")
     assert ledger.balance(workspace.pk) == ledger.Balance(570, 0, 570, 500)
+    assert ledger.balance(workspace.pk).bought_micros == 70
     assert account_sum("platform_promo") == -500
     assert account_sum("stripe_clearing") == -70
 
@@ -67,10 +77,39 @@ def test_credit_is_positive(amount: int) -> None:
         ledger.credit(new_workspace().pk, amount, key="promo:2")
 
 
-@pytest.mark.parametrize("key", ["", "hold:1", "settle:1", "x" * 201])
-def test_credit_keys_are_its_own(key: str) -> None:
-    with pytest.raises(ValueError, match="key of its own"):
-        ledger.credit(new_workspace().pk, 5, key=key)
+def test_credit_keys_are_its_own() -> None:
+    workspace = new_workspace()
+    for key in ("", "x" * 201, *(f"{first}1" for first in RESERVED)):
+        with pytest.raises(ValueError, match="key of its own"):
+            ledger.credit(workspace.pk, 5, key=key)
+    assert ledger.credit(workspace.pk, 5, key="x" * 200, note="n" * 300, origin="o" * 50)
+    grant = Grant.objects.get()
+    assert (grant.transaction.note, grant.origin) == ("n" * 200, "o" * 40)
+    assert not LedgerTransaction.objects.exclude(pk=grant.transaction_id).exists()
+
+
+def test_what_the_ledger_itself_writes_is_reserved() -> None:
+    """No credit takes the key that a movement will need."""
+    workspace, publisher, one = new_workspace(granted=50, bought=1000), new_publisher(), uuid4()
+    reference = held(workspace.pk, 500, now=NOON)
+    share = ledger.Share(publisher.pk, Decimal("0.8"))
+    ledger.capture(reference=reference, amount_micros=500, share=share, usage=USAGE, now=NOON)
+    ledger.refund(reference, 10, key="r", reason="fault")
+    ledger.mature(delay=timedelta(0), now=NOON)
+    ledger.payout_started(one, publisher.pk, 100)
+    ledger.payout_done(one)
+    ledger.payout_returned(one, 10, key="r")
+    ledger.topup_refund_started(one, workspace.pk, 10)
+    ledger.topup_refund_done(one)
+    ledger.topup_refund_returned(one)
+    ledger.dispute_withdrawn("dp_1", workspace.pk, 10)
+    ledger.dispute_reinstated("dp_1")
+    ledger.fee(5, key="txn_1")
+    ledger.credit(workspace.pk, 5, key="coupon:1", expires_at=NOON + timedelta(days=1), now=NOON)
+    ledger.expire_grants(now=NOON + timedelta(days=1))
+    ours = LedgerTransaction.objects.exclude(kind__in=["grant", "purchase"]).values_list("key", flat=True)
+    firsts = {key[: key.index(":") + 1] for key in ours}
+    assert firsts == set(RESERVED)
 
 
 def test_credit_has_a_known_source() -> None:
@@ -322,3 +361,29 @@ def test_the_audit_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> No
         with pytest.raises(CommandError, match=f"workspace_bought:{workspace.pk}: cached 999, entries 1000"):
             call_command("ledger", "verify")
         transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize(
+    ("deed", "check"),
+    [
+        ("UPDATE billing_ledgeraccount SET open_bound = 0", "the bound of a workspace"),
+        ("UPDATE billing_spendwindow SET spent_micros = spent_micros + 1", "a window counts"),
+        (
+            "UPDATE billing_spendwindow SET spent_micros = spent_micros + 1, before_micros = before_micros + 1",
+            "what a window has from before",
+        ),
+    ],
+)
+def test_the_audit_recomputes_bounds_and_windows(deed: str, check: str) -> None:
+    workspace, scope = new_workspace(bought=100), ledger.SpendScope("workspace", "1")
+    ledger.capture(reference=held(workspace.pk, 10), amount_micros=10, share=None, usage=USAGE)
+    for period in ("day", "week", "month", "lifetime"):
+        ledger.set_limit(workspace_id=workspace.pk, scope=scope, period=period, limit_micros=99)
+    held(workspace.pk, 10, limits=[scope])
+    assert ledger.verify() == []
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(deed)
+        found = {problem.check for problem in ledger.verify()}
+        transaction.set_rollback(True)
+    assert [one[: len(check)] for one in found] == [check]

@@ -152,3 +152,14 @@ def test_a_refund_at_stripe_is_the_operators_and_takes_no_share() -> None:
     run(payer, 100, maker)
     assert ledger.dispute_withdrawn("re_1", payer.pk, 100) == ledger.Withdrawn(0, 0, 100, is_new=True)
     assert has(maker) == (80, 0)
+
+
+def test_granted_credit_that_a_dispute_took_ends_as_it_would_have() -> None:
+    workspace, began = new_workspace(), PAID_AT
+    end = began + timedelta(days=30)
+    ledger.credit(workspace.pk, 40, key="coupon:1", expires_at=end, now=began)
+    ledger.dispute_withdrawn("dp_1", workspace.pk, 30, now=began)
+    assert ledger.dispute_reinstated("dp_1", now=began + timedelta(days=1))
+    assert ledger.expire_grants(now=end - timedelta(seconds=1)) == 0
+    assert ledger.expire_grants(now=end) == 40
+    assert ledger.balance(workspace.pk).granted_micros == 0

@@ -174,7 +174,11 @@ def test_what_comes_back_of_a_payout_is_payable_again_and_no_more_than_was_paid(
         ledger.payout_returned(payout, 251, key="trr_1")
     with pytest.raises(ValueError, match="more than is out"):
         ledger.payout_returned(payout, 351, key="trr_2")
-    assert ledger.payout_returned(payout, 350, key="trr_2")
+    for amount, key in ((0, "trr_3"), (-1, "trr_3"), (1, ""), (1, "k" * 121)):
+        with pytest.raises(ValueError, match="a key of its own"):
+            ledger.payout_returned(payout, amount, key=key)
+    assert ledger.payout_returned(payout, 349, key="trr_2")
+    assert ledger.payout_returned(payout, 1, key="k" * 120)
     assert balances(rich) == (0, 900, 100, 0)
 
 

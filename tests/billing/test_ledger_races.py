@@ -7,6 +7,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from threading import Barrier, Event, Thread
@@ -39,8 +41,11 @@ REFUSALS = (
 )
 
 
-def all_at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
-    """Runs the calls on 16 connections that start together; results in order, refusals as their class names."""
+def all_at_once(calls: Sequence[Callable[[], object]], *, whole: bool = True) -> list[object]:
+    """Runs the calls on 16 connections that start together; results in order, refusals as their class names.
+
+    Each is a transaction, unless they are not `whole`: then they have their own.
+    """
     barrier = Barrier(min(THREADS, len(calls)))
 
     def work(mine: Sequence[tuple[int, Callable[[], object]]]) -> list[tuple[int, object]]:
@@ -50,7 +55,7 @@ def all_at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
         try:
             for at, call in mine:
                 try:
-                    with transaction.atomic():
+                    with transaction.atomic() if whole else nullcontext():
                         done.append((at, call()))
                 except REFUSALS as refusal:
                     done.append((at, type(refusal).__name__))
@@ -170,15 +175,49 @@ def test_many_workspaces_hold_and_settle_without_waiting_for_each_other_for_ever
 
         return run
 
-    results = Counter(all_at_once([life(workspaces[at % 4].pk, at) for at in range(320)]))
+    results = Counter(all_at_once([life(workspaces[at % 4].pk, at) for at in range(320)], whole=False))
     assert results == {"lived": 320}
     assert not Hold.objects.filter(state="open").exists()
     assert ledger.verify() == []
 
 
-def charged(workspace_id: int, amount: int, publisher_id: int) -> UUID:
+def test_a_limit_that_is_set_while_runs_come_and_go_misses_none() -> None:
+    """Each run is in the window once, whether it was settled before, was open, or had not seen the limit."""
+    workspace, now = new_workspace(bought=1_000_000), timezone.now()
+    scopes = [ledger.SpendScope("workspace", "1"), ledger.SpendScope("key", "1")]
+    usage = replace(USAGE, key_id=1)
+
+    def life(seed: int) -> Callable[[], object]:
+        def run() -> object:
+            luck, reference = random.Random(seed), uuid4()
+            amount = luck.randint(1, 90)
+            holding(workspace.pk, reference, amount, limits=scopes, now=now)()
+            if luck.random() < 0.3:
+                return ledger.release(reference=reference, now=now)
+            charge = luck.randint(0, amount)
+            done = ledger.capture(reference=reference, amount_micros=charge, share=None, usage=usage, now=now)
+            return done.amount_micros
+
+        return run
+
+    def setting(scope: ledger.SpendScope, period: str) -> Callable[[], object]:
+        return lambda: ledger.set_limit(
+            workspace_id=workspace.pk, scope=scope, period=period, limit_micros=10**9, now=now
+        )
+
+    limits = [(scope, period) for scope in scopes for period in ("day", "week", "month", "lifetime")]
+    calls = [life(seed) for seed in range(160)]
+    for at, (scope, period) in enumerate(limits):
+        calls.insert(16 + 20 * at, setting(scope, period))
+    all_at_once(calls, whole=False)
+    charged = sum(UsageRecord.objects.values_list("amount_micros", flat=True))
+    assert list(SpendWindow.objects.values_list("spent_micros", flat=True)) == [charged] * len(limits)
+    assert ledger.verify() == []
+
+
+def charged(workspace_id: int, amount: int, publisher_id: int, **more: object) -> UUID:
     reference = uuid4()
-    ledger.hold(workspace_id=workspace_id, reference=reference, amount_micros=amount)
+    ledger.hold(workspace_id=workspace_id, reference=reference, amount_micros=amount, **more)
     share = ledger.Share(publisher_id, Decimal("0.8"))
     ledger.capture(reference=reference, amount_micros=amount, share=share, usage=USAGE)
     return reference
@@ -246,6 +285,30 @@ def test_a_top_up_is_refunded_spent_and_disputed_at_once() -> None:
     assert ledger.verify() == []
 
 
+def topped_up(workspace_id: int, amount: int, one: UUID) -> object:
+    ledger.credit(workspace_id, 10 * amount, source="bought", key=f"topup:{one}")
+    return ledger.fee(amount, key=str(one))
+
+
+def paid_out(publisher_id: int, amount: int, payout: UUID, luck: random.Random) -> object:
+    """A payout that fails, is done, or is done and comes back in part."""
+    ledger.mature(delay=timedelta(0))
+    ledger.payout_started(payout, publisher_id, amount)
+    if luck.random() < 0.3:
+        return ledger.payout_failed(payout)
+    ledger.payout_done(payout)
+    return luck.random() < 0.5 or ledger.payout_returned(payout, luck.randint(1, amount), key="back")
+
+
+def sent_back(workspace_id: int, amount: int, refund: UUID, luck: random.Random) -> object:
+    """A refund of credit that fails, is done, or is done and comes back."""
+    ledger.topup_refund_started(refund, workspace_id, amount)
+    if luck.random() < 0.3:
+        return ledger.topup_refund_failed(refund)
+    ledger.topup_refund_done(refund)
+    return luck.random() < 0.5 or ledger.topup_refund_returned(refund)
+
+
 def test_everything_at_once() -> None:
     """Every movement on a few owners from many connections, while seals are made: no deadlock, and clean books."""
     workspaces = [new_workspace(granted=3_000, bought=9_000) for _ in range(3)]
@@ -265,31 +328,22 @@ def test_everything_at_once() -> None:
         workspace, publisher = luck.choice(workspaces).pk, luck.choice(publishers).pk
         one, amount = uuid4(), luck.randint(1, 120)
         reference, dispute = luck.choice(references), f"dp_{luck.randint(0, 5)}"
-
-        def paid_out() -> object:
-            ledger.mature(delay=timedelta(0))
-            ledger.payout_started(one, publisher, amount)
-            return luck.choice([ledger.payout_done, ledger.payout_failed])(one)
-
-        def returned() -> object:
-            ledger.topup_refund_started(one, workspace, amount)
-            return luck.choice([ledger.topup_refund_done, ledger.topup_refund_failed])(one)
-
-        def granted() -> object:
-            soon = timezone.now() + timedelta(days=1)
-            return ledger.credit(workspace, amount, key=f"coupon:{one}", expires_at=soon)
-
+        soon = timezone.now() + timedelta(days=1)
+        period, most = luck.choice(["day", "week", "lifetime"]), luck.choice([None, 10**9])
         return luck.choice(
             [
-                lambda: charged(workspace, amount, publisher),
+                lambda: charged(workspace, amount, publisher, limits=[scope]),
+                lambda: ledger.set_limit(
+                    workspace_id=workspace, scope=scope, period=period, limit_micros=most
+                ),
                 lambda: ledger.refund(reference, amount, key=str(one), reason="fault"),
                 lambda: ledger.dispute_withdrawn(dispute, workspace, 400),
                 lambda: ledger.dispute_reinstated(dispute),
                 lambda: ledger.expire_grants(now=later),
-                lambda: ledger.fee(amount, key=str(one)),
-                paid_out,
-                returned,
-                granted,
+                lambda: ledger.credit(workspace, amount, key=f"coupon:{one}", expires_at=soon),
+                lambda: topped_up(workspace, amount, one),
+                lambda: paid_out(publisher, amount, one, luck),
+                lambda: sent_back(workspace, amount, one, luck),
             ]
         )
 

@@ -144,6 +144,9 @@ def test_a_refund_is_positive_and_has_a_key_and_a_known_reason(wrong: dict[str, 
     with pytest.raises(ValueError, match="refund"):
         give_back(reference, wrong.pop("amount", 5), **wrong)
     assert not Refund.objects.exists()
+    give_back(reference, 5, key="x" * 180, note="n" * 600, side="publisher", reason="goodwill", by=9)
+    row = Refund.objects.get()
+    assert (row.note, row.side, row.reason, row.by_user_id) == ("n" * 500, "publisher", "goodwill", 9)
 
 
 def test_a_refund_happens_once_per_key() -> None:
@@ -217,17 +220,66 @@ def test_limits_on_spending_do_not_get_the_amount_back() -> None:
         charged(workspace, 1, limits=[scope])
 
 
-def test_granted_credit_that_comes_back_does_not_expire() -> None:
+IN_A_MONTH = NOON + timedelta(days=30)
+
+
+def grants(origin: str) -> list[tuple[datetime | None, int]]:
+    """Of all grants of that origin in order: until when, and what is left."""
+    rows = Grant.objects.filter(origin=origin).order_by("pk")
+    return [(one.expires_at, one.left_micros) for one in rows]
+
+
+def test_granted_credit_that_comes_back_ends_when_what_it_was_spent_of_does() -> None:
+    workspace = new_workspace()
+    ledger.credit(workspace.pk, 100, key="promo:start", now=NOON)
+    charged(workspace, 100)  # spent before the coupon came: nothing comes back to it
+    ledger.credit(workspace.pk, 100, key="coupon:1", expires_at=IN_A_MONTH, now=NOON + timedelta(hours=1))
+    reference = charged(workspace, 80, at=NOON + timedelta(hours=2))
+    give_back(reference, 30, now=NOON + timedelta(hours=3))
+    give_back(reference, 50, now=NOON + timedelta(hours=3))
+    assert grants("refund") == [(IN_A_MONTH, 30), (IN_A_MONTH, 50)]
+    assert ledger.expire_grants(now=IN_A_MONTH - timedelta(seconds=1)) == 0
+    assert ledger.expire_grants(now=IN_A_MONTH) == 100
+    assert ledger.balance(workspace.pk).granted_micros == 0
+
+
+def test_what_comes_back_is_as_if_it_had_not_been_spent() -> None:
+    """Of two grants the one that lasts was spent last, so it is whole again first, and each only once."""
+    workspace = new_workspace()
+    ledger.credit(workspace.pk, 100, key="promo:start", now=NOON)
+    ledger.credit(workspace.pk, 40, key="coupon:1", expires_at=IN_A_MONTH, now=NOON)
+    first, second = charged(workspace, 35), charged(workspace, 25)
+    give_back(first, 30)
+    assert grants("refund") == [(None, 20), (IN_A_MONTH, 10)]
+    give_back(second, 25)
+    assert grants("refund")[2:] == [(IN_A_MONTH, 25)]
+    assert ledger.verify() == []
+    assert ledger.expire_grants(now=IN_A_MONTH) == 35
+    assert ledger.balance(workspace.pk).granted_micros == 100
+
+
+def test_what_comes_back_of_a_grant_that_has_ended_can_be_spent_for_a_week() -> None:
     workspace = new_workspace()
     ledger.credit(workspace.pk, 100, key="coupon:1", expires_at=NOON + timedelta(days=1), now=NOON)
-    reference = charged(workspace, 100)
-    give_back(reference, 30)
-    assert ledger.expire_grants(now=NOON + timedelta(days=2)) == 0
-    assert ledger.balance(workspace.pk).granted_micros == 30
-    assert list(Grant.objects.order_by("pk").values_list("origin", "left_micros")) == [
-        ("coupon", 0),
-        ("refund", 30),
-    ]
+    reference = charged(workspace, 60)
+    late = NOON + timedelta(days=3)
+    assert ledger.expire_grants(now=late) == 40  # what expired was not spent: it does not come back
+    give_back(reference, 60, now=late)
+    assert grants("refund") == [(late + timedelta(days=7), 60)]
+    assert ledger.expire_grants(now=late + timedelta(days=7)) == 60
+    give_back(charged(new_workspace(granted=5), 5), 5)
+    assert grants("refund")[1:] == [(None, 5)]
+
+
+def test_credit_that_came_after_the_charge_is_not_what_was_charged() -> None:
+    workspace = new_workspace()
+    ledger.credit(workspace.pk, 50, key="coupon:1", expires_at=IN_A_MONTH, now=NOON)
+    reference = charged(workspace, 50)
+    later = NOON + timedelta(hours=1)
+    ledger.credit(workspace.pk, 50, key="promo:later", now=later)
+    charged(workspace, 50, at=later)
+    give_back(reference, 50, now=later)
+    assert grants("refund") == [(IN_A_MONTH, 50)]
 
 
 def test_a_refund_is_not_edited() -> None:

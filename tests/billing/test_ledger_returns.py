@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import ledger
-from billing.models import Grant
+from billing.models import Grant, LedgerTransaction
 from tests.billing.cast import new_workspace
 
 pytestmark = pytest.mark.django_db
@@ -118,10 +118,13 @@ def test_what_the_processor_keeps_is_booked_once() -> None:
     with pytest.raises(ledger.KeyReused):
         ledger.fee(60, key="txn_1")
     assert ledger.fee(-9, key="txn_2")
-    with pytest.raises(ValueError, match="other than zero"):
-        ledger.fee(0, key="txn_3")
+    for amount, key in ((0, "txn_3"), (5, ""), (5, "t" * 181)):
+        with pytest.raises(ValueError, match="other than zero"):
+            ledger.fee(amount, key=key)
+    assert ledger.fee(7, key="t" * 180)
     totals = ledger.totals()
-    assert (totals["platform_fees"], totals["stripe_clearing"]) == (-50, -950)
+    assert (totals["platform_fees"], totals["stripe_clearing"]) == (-57, -943)
+    assert LedgerTransaction.objects.get(key="fee:txn_1").note == "card"
 
 
 def test_grants_that_expire_first_are_spent_first() -> None:
@@ -192,6 +195,27 @@ def test_grants_of_the_past_get_their_rows_with_what_can_be_left_of_them() -> No
         cursor.execute(importlib.import_module("billing.migrations.0005_ledger_movements").BACKFILL)
     rows = Grant.objects.order_by("pk").values_list("origin", "amount_micros", "left_micros")
     assert sorted(rows) == [("promo", 30, 30), ("promo", 50, 40), ("promo", 100, 0)]
+
+
+def test_of_grants_of_the_past_is_known_what_was_spent() -> None:
+    workspace, end = new_workspace(), NOON + timedelta(days=1)
+    ledger.credit(workspace.pk, 100, key="coupon:1", expires_at=end, now=NOON)
+    ledger.credit(workspace.pk, 50, key="promo:1", now=NOON)
+    spend(workspace.pk, 70)
+    ledger.expire_grants(now=end)
+    spend(workspace.pk, 20)
+    ledger.credit(workspace.pk, 5, key="promo:2", now=end)
+    known = list(Grant.objects.order_by("pk").values_list("left_micros", "spent_micros"))
+    assert known == [(0, 70), (30, 20), (5, 0)]
+    Grant.objects.update(spent_micros=0, gone_at=None)
+    with connection.cursor() as cursor:
+        cursor.execute(importlib.import_module("billing.migrations.0012_spent_before").SPENT)
+    assert list(Grant.objects.order_by("pk").values_list("left_micros", "spent_micros")) == known
+    assert [one is None for one in Grant.objects.order_by("pk").values_list("gone_at", flat=True)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def spend(workspace_id: int, amount: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from billing import ledger, limits
 from billing.ledger.limits import window_start
@@ -111,9 +112,16 @@ def test_a_limit_that_refuses_is_told_though_it_is_not_full():
     [one] = limits.of(workspace, now=NOW)
     assert one.is_reached
     assert one.share == 0.6
+    scope = ledger.limits_of(workspace.pk, "workspace", [str(workspace.pk)], now=NOW)
+    assert {limit.share for limit in scope.values()} == {0.6}
     limits.change(workspace, one.uid, limit_micros=10_000)
     [one] = limits.of(workspace, now=NOW)
     assert not one.is_reached
+    limits.change(workspace, one.uid, limit_micros=0)
+    [one] = limits.of(workspace, now=NOW)
+    (nothing,) = ledger.limits_of(workspace.pk, "workspace", [str(workspace.pk)], now=NOW).values()
+    assert (one.share, nothing.share, one.is_reached) == (1.0, 1.0, True)
+    limits.change(workspace, one.uid, limit_micros=10_000)
     assert limits.find_alerts(now=NOW) == 0
 
 
@@ -182,21 +190,49 @@ def test_what_is_on_whom():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "field", "code"),
     [
-        {"period": "hour"},
-        {"limit_micros": -1},
-        {"limit_micros": 10**14},
-        {"alert_at": [0]},
-        {"alert_at": [101]},
-        {"alert_at": [1, 2, 3, 4, 5, 6]},
+        ({"kind": "planet"}, "scope", "not_allowed"),
+        ({"target": "nobody"}, "target", "not_found"),
+        ({"period": "hour"}, "period", "not_allowed"),
+        ({"limit_micros": -1}, "limit_micros", "too_large"),
+        ({"limit_micros": 10**13 + 1}, "limit_micros", "too_large"),
+        ({"alert_at": [0]}, "alert_at", "too_large"),
+        ({"alert_at": [101]}, "alert_at", "too_large"),
+        ({"alert_at": [1, 2, 3, 4, 5, 6]}, "alert_at", "too_many"),
     ],
 )
-def test_what_is_no_limit(wrong):
+def test_what_is_no_limit(wrong, field, code):
     workspace = new_workspace()
-    with pytest.raises(limits.Invalid):
+    with pytest.raises(limits.Invalid) as caught:
         limits.put(workspace, **{"kind": "workspace", "period": "day", "limit_micros": 1, **wrong})
+    assert [(error.field, error.code) for error in caught.value.errors] == [(field, code)]
     assert limits.of(workspace) == []
+    edge = limits.put(
+        workspace, kind="workspace", period="day", limit_micros=10**13, alert_at=[1, 2, 3, 99, 100]
+    )
+    assert edge.alert_at == (1, 2, 3, 99, 100)
+
+
+@pytest.mark.django_db
+def test_who_changes_a_limit_changes_no_other():
+    mine, other = new_workspace(bought=10**6), new_workspace(bought=10**6)
+    for workspace in (mine, other):
+        for period in ("day", "week"):
+            limits.put(workspace, kind="workspace", period=period, limit_micros=1000)
+        spend(workspace, 600)
+    assert limits.find_alerts(now=NOW) == 4
+    ledger.set_limit(
+        workspace_id=mine.pk,
+        scope=ledger.SpendScope("workspace", str(mine.pk)),
+        period="day",
+        limit_micros=900,
+        now=NOW,
+    )
+    windows = SpendWindow.objects.order_by("workspace_id", "period")
+    assert list(windows.values_list("limit_micros", "told_percent")) == [
+        (900, 0), (1000, 50), (1000, 50), (1000, 50)
+    ]  # fmt: skip
 
 
 @pytest.mark.django_db
@@ -231,6 +267,100 @@ def test_limits_are_read_in_a_few_statements(django_assert_max_num_queries):
             limits.put(workspace, kind="key", target=key.uid, period=period, limit_micros=1000)
     with django_assert_max_num_queries(5):
         assert len(limits.of(workspace)) == 12
+
+
+def lived(
+    workspace, held: int, charged: int | None = None, *, key=None, user=None, model="kiln/vase", at=NOW
+):
+    """A run of a member by a key, as the room above has it; it stays open where nothing is said of its charge."""
+    scopes = [ledger.SpendScope("workspace", str(workspace.pk)), ledger.SpendScope("model", model)]
+    scopes += [ledger.SpendScope("key", str(one)) for one in (*key.ancestor_ids, key.pk)] if key else []
+    scopes += [ledger.SpendScope("member", str(user.pk))] if user else []
+    reference = uuid4()
+    ledger.hold(workspace_id=workspace.pk, reference=reference, amount_micros=held, limits=scopes, now=at)
+    if charged is not None:
+        usage = ledger.Usage(
+            model, "succeeded", key_id=key and key.pk, user_id=user and user.pk, occurred_at=at
+        )
+        ledger.capture(reference=reference, amount_micros=charged, share=None, usage=usage, now=at)
+    return reference
+
+
+def standings(workspace) -> dict[tuple[str, str], int]:
+    return {(one.scope.kind, one.period): one.spent_micros for one in limits.of(workspace, now=NOW)}
+
+
+@pytest.mark.django_db
+def test_a_limit_that_is_set_later_begins_with_what_was_spent():
+    workspace, stranger = new_workspace(bought=10**6), new_workspace(bought=10**6)
+    user, other = member(workspace, "developer"), member(workspace, "developer")
+    maker, _ = keys.make(workspace, name="maker")
+    made, _ = keys.make(workspace, name="made", maker=maker)
+    lived(stranger, 5000, 5000)
+    lived(workspace, 3000, 2000, key=maker, user=user)
+    lived(workspace, 300, 200, key=made, user=user, model="kiln/bowl")
+    lived(workspace, 30, 20, user=other)
+    lived(workspace, 70_000, 60_000, key=made, user=user, at=NOW - timedelta(days=2))  # in the same week
+    lived(workspace, 800_000, 700_000, key=made, user=user, at=NOW - timedelta(days=40))
+    open_, released = lived(workspace, 8, key=made, user=user), lived(workspace, 1, user=other)
+    lived(workspace, 4, key=made, user=user, at=NOW - timedelta(days=2))  # open for two days
+    lived(workspace, 0)
+    expected = {
+        ("workspace", str(workspace.pk)): (2229, 62_233, 762_233),
+        ("key", str(maker.pk)): (2208, 62_212, 762_212),
+        ("key", str(made.pk)): (208, 60_212, 760_212),
+        ("member", str(other.pk)): (21, 21, 21),
+        ("model", "kiln/bowl"): (200, 200, 200),
+        ("model", "kiln/none"): (0, 0, 0),
+    }
+    for (kind, one), amounts in expected.items():
+        scope = ledger.SpendScope(kind, one)
+        for period in ("day", "week", "lifetime"):
+            ledger.set_limit(
+                workspace_id=workspace.pk, scope=scope, period=period, limit_micros=10**9, now=NOW
+            )
+        found = ledger.limits_of(workspace.pk, kind, [one], now=NOW)
+        assert tuple(found[one, period].spent_micros for period in ("day", "week", "lifetime")) == amounts
+    assert ledger.verify() == []
+    usage = ledger.Usage("kiln/vase", "succeeded", key_id=made.pk, user_id=user.pk, occurred_at=NOW)
+    ledger.capture(reference=open_, amount_micros=3, share=None, usage=usage, now=NOW)
+    ledger.release(reference=released, now=NOW)
+    assert standings(workspace)["workspace", "day"] == 2229 - 5 - 1
+    assert (
+        ledger.limits_of(workspace.pk, "key", [str(maker.pk)], now=NOW)[str(maker.pk), "day"].spent_micros
+        == 2203
+    )
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
+def test_a_limit_that_is_lifted_and_set_again_counts_what_was_between():
+    workspace = new_workspace(bought=10**6)
+    scope = ledger.SpendScope("workspace", str(workspace.pk))
+
+    def limit(micros: int | None) -> None:
+        ledger.set_limit(workspace_id=workspace.pk, scope=scope, period="day", limit_micros=micros, now=NOW)
+
+    limit(1000)
+    assert not SpendWindow.objects.exists()
+    lived(workspace, 100, 90)
+    first = lived(workspace, 10)
+    limit(None)
+    lived(workspace, 400, 300)
+    second = lived(workspace, 20)
+    limit(1000)
+    assert standings(workspace) == {("workspace", "day"): 90 + 10 + 300 + 20}
+    assert SpendWindow.objects.get().before_micros == 300
+    limit(500)  # a change counts nothing twice
+    assert standings(workspace) == {("workspace", "day"): 420}
+    limits.find_alerts(now=NOW)
+    assert told() == [(80, False)]
+    with pytest.raises(ledger.LimitReached), transaction.atomic():
+        lived(workspace, 81)
+    for reference in (first, second):
+        ledger.release(reference=reference, now=NOW)
+    assert standings(workspace) == {("workspace", "day"): 390}
+    assert ledger.verify() == []
 
 
 def hold(workspace, amount: int, **more) -> None:
@@ -278,6 +408,38 @@ def test_what_has_ended_makes_room_however_many_there_were():
         hold(nobody, 0, most_open=2)
     with pytest.raises(ledger.TooManyOpen):
         hold(nobody, 0, most_open=2)
+    ledger.credit(nobody.pk, 10, key="promo:late")
+    for amount in (0, 1):
+        with pytest.raises(ledger.TooManyOpen):
+            hold(nobody, amount, most_open=2)
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
+def test_free_runs_count_although_nothing_bounded_how_many_when_they_began():
+    workspace = new_workspace(bought=10)
+    hold(workspace, 1, most_open=5)  # from here on it is known how many there are
+    for _ in range(2):
+        hold(workspace, 0)
+    for amount in (0, 1):
+        with pytest.raises(ledger.TooManyOpen):
+            hold(workspace, amount, most_open=3)
+    assert ledger.verify() == []
+
+
+@pytest.mark.django_db
+def test_the_function_of_older_deployments_holds_and_counts_as_the_present_one_does():
+    workspace, reference = new_workspace(bought=10), uuid4()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT outcome FROM ledger_hold(%s::bigint, 'test', %s::uuid, 4::bigint, now(), '{}'::text[],"
+            " '{}'::text[], '{}'::text[], '{}'::timestamptz[])",
+            [workspace.pk, reference],
+        )
+        assert cursor.fetchone() == ("held",)
+    assert ledger.balance(workspace.pk).held_micros == 4
+    with pytest.raises(ledger.TooManyOpen):
+        hold(workspace, 1, most_open=1)
     assert ledger.verify() == []
 
 
@@ -352,3 +514,33 @@ def test_two_ticks_at_once_tell_once():
     for thread in threads:
         thread.join()
     assert told() == [(80, False)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_does_not_raise_what_is_lowered_at_this_moment():
+    workspace = new_workspace()
+    key, _ = keys.make(workspace, name="program")
+    row = limits.put(workspace, kind="workspace", period="day", limit_micros=100)
+    refused: list[str] = []
+
+    def lower_less() -> None:
+        try:
+            limits.change(workspace, row.uid, limit_micros=90, key=key)
+        except limits.NotAllowed as error:
+            refused.append(str(error))
+        finally:
+            connections.close_all()
+
+    program = threading.Thread(target=lower_less)
+    with transaction.atomic():
+        limits.change(workspace, row.uid, limit_micros=50)
+        program.start()
+        deadline = time.monotonic() + 30
+        with connection.cursor() as cursor:
+            is_waiting = False
+            while not is_waiting and time.monotonic() < deadline:
+                cursor.execute("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+                (is_waiting,) = cursor.fetchone()
+    program.join()
+    assert len(refused) == 1
+    assert limits.find(workspace, row.uid).limit_micros == 50

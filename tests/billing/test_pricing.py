@@ -150,6 +150,13 @@ def test_what_cannot_be_priced_is_refused(
         quote(prices, quantities, inputs)
 
 
+def test_a_million_dollars_is_the_most_that_a_run_costs() -> None:
+    most = PriceLine("image", Decimal(1_000_000))
+    assert quote([most], {"image": 1}).amount_micros == 10**12
+    with pytest.raises(CannotPrice, match="1000000 USD"):
+        quote([PriceLine("image", Decimal("1000000.0000000001"))], {"image": 1})
+
+
 def test_a_quote_survives_json_and_shows_plain_numbers() -> None:
     made = quote(
         [IMAGE, PriceLine("megapixel", Decimal("0.0100000000"))],

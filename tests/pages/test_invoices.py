@@ -108,6 +108,42 @@ def test_two_months_add_up_and_follow_each_other(house):
         ("compute_second", "1.5", 333, 1, False),
     ]
     assert [november.number, december.number] == ["TEST-2025-000001", "TEST-2025-000002"]
+    assert ledger.verify() == []
+    adds_up, is_true = "an invoice adds up", "an invoice is what the ledger says"
+    one, both = {adds_up}, {adds_up, is_true}
+    for deed, which, expected in (
+        ("content = jsonb_set(content, '{lines,0,4}', '1')", november, one),
+        ("content = jsonb_set(content, '{movements,0,2}', '1')", december, one),
+        ("charged_micros = charged_micros + 1", november, both),
+        ("refunded_micros = refunded_micros + 1", november, both),
+        ("opening_micros = opening_micros + 1, closing_micros = closing_micros + 1", december, {is_true}),
+        ("closing_micros = closing_micros + 1, opening_micros = opening_micros + 1", november, {is_true}),
+    ):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("ALTER TABLE billing_invoice DISABLE TRIGGER invoice_append_only")
+            cursor.execute(f"UPDATE billing_invoice SET {deed} WHERE number = %s", [which.number])
+            found = {problem.check for problem in ledger.verify()}
+            transaction.set_rollback(True)
+        assert {check.split(",")[0] for check in found} == expected, deed
+
+
+def test_a_month_that_nobody_wrote_down_is_in_what_the_next_one_opens_with(house):
+    in_january, later = datetime(2026, 1, 9, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
+    ledger.credit(house.pk, 50_000, source="bought", key="topup:a", now=IN_NOVEMBER)
+    reference = charge(house, 4_000, at=IN_NOVEMBER)
+    november = invoices.of(house, NOVEMBER, now=IN_DECEMBER)
+    ledger.credit(house.pk, 7_000, key="promo:a", now=IN_DECEMBER)
+    ledger.refund(reference, 1_000, key="r", reason="fault", now=IN_DECEMBER)
+    charge(house, 2_000, at=IN_DECEMBER)
+    charge(house, 3_000, at=in_january)
+    january = invoices.of(house, date(2026, 1, 1), now=later)
+    assert january.opening_micros == november.closing_micros + 7_000 + 1_000 - 2_000 == 52_000
+    december = invoices.of(house, DECEMBER, now=later)
+    assert (december.opening_micros, december.closing_micros) == (46_000, 52_000)
+    for shown in (december, january):
+        balances(shown)
+    assert ledger.verify() == []
 
 
 def test_a_month_that_is_over_never_changes(house):
