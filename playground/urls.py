@@ -26,8 +26,10 @@ from playground.pages import earnings as earning_pages
 from playground.pages import invoices as invoice_pages
 from playground.pages import keys as key_pages
 from playground.pages import limits as limit_pages
+from playground.pages import listings as listing_pages
 from playground.pages import payouts as payout_pages
 from playground.pages import prices as price_pages
+from playground.pages import publish as publish_pages
 from playground.pages import refunds as refund_pages
 from playground.pages import sandbox as sandbox_pages
 from playground.pages import stripe as stripe_pages
@@ -90,6 +92,16 @@ urlpatterns = [
     path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
     path("dashboard/limits", limit_pages.limits, name="limits"),
     path("dashboard/limits/<str:limit_id>", limit_pages.limit, name="limit"),
+    path("publish", publish_pages.publish, name="publish"),
+    path("publish/settings", publish_pages.publisher_settings, name="publisher-settings"),
+    path("publish/close", publish_pages.publisher_close, name="publisher-close"),
+    path("publish/reopen", publish_pages.publisher_reopen, name="publisher-reopen"),
+    path("publish/models/<slug:publisher>/<slug:name>", listing_pages.listing, name="publish-model"),
+    path(
+        "publish/models/<slug:publisher>/<slug:name>/pause",
+        listing_pages.listing_pause,
+        name="publish-model-pause",
+    ),
     path("publish/prices", price_pages.models, name="publish-prices"),
     path("publish/<slug:publisher>/<slug:name>/prices", price_pages.prices, name="model-prices"),
     path(

@@ -48,6 +48,7 @@ _MODEL: dict[str, Schema] = {
     "license": STRING,
     "cover_url": maybe(ADDRESS),
     "run_count": WHOLE,
+    "is_paused": said(YES_NO, "whether its publisher takes no new runs of it at present"),
     "version": maybe(said(STRING, "the default version: the sha256 of its manifest")),
     "prices": said(array(ref("Price")), "those in force; of several for one unit the last that fits counts"),
     "created_at": TIME,

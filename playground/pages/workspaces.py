@@ -33,6 +33,7 @@ STAYS = {
     "webhooks",
     "members",
     "settings",
+    "publish",
 }
 MOST_DAYS = 365
 

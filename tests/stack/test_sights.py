@@ -32,7 +32,7 @@ ADDRESSES = (
     *(MODEL + tab for tab in ("", "/api", "/examples", "/readme", "/versions")),
     *(f"/dashboard/{name}" for name in DASHBOARD),
     *(f"/accounts/{name}" for name in ACCOUNT),
-    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
     *("/-/engines", "/-/refunds", "/-/payouts", "/-/stripe"),
     "/dashboard/history?from=26.11.2026&to=2026-11-26&cost=1",
     "/dashboard/settings/delete",
@@ -41,7 +41,7 @@ ADDRESSES = (
 )
 MONEY = (
     *("/dashboard/billing", "/dashboard/limits", "/dashboard/invoices"),
-    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
     *("/-/refunds", "/-/payouts", "/-/stripe"),
 )
 SIDEWAYS = """() => {
@@ -139,8 +139,14 @@ def test_staff_goes_from_one_place_of_the_console_to_each_other(page: Page, stac
 
 def test_places_of_publishers_are_shown_to_publishers(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.url}/dashboard/usage")
-    assert page.locator("nav.side h2").all_inner_texts()[1:] == ["Money", "Building", "Workspace"]
+    assert page.locator("nav.side h2").all_inner_texts()[1:] == [
+        "Money",
+        "Publishing",
+        "Building",
+        "Workspace",
+    ]
     assert "Invoices" in page.locator("nav.side a").all_inner_texts()
+    assert page.locator("nav.side a:has-text('Start publishing')").count() == 1
     assert page.locator("nav.side a:has-text('Payouts')").count() == 0
 
 
