@@ -17,6 +17,8 @@ from playground.api import invoices as api_invoices
 from playground.api import keys as api_keys
 from playground.api import limits as api_limits
 from playground.api import media as api_media
+from playground.api import payouts as api_payouts
+from playground.api import publishers as api_publishers
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
@@ -255,6 +257,27 @@ urlpatterns = [
     path("api/v1/billing", api_billing.Billing.as_view(), name="api-billing"),
     path("api/v1/billing/topups", api_billing.TopUps.as_view(), name="api-topups"),
     path("api/v1/billing/topups/<str:topup_id>", api_billing.TopUp.as_view(), name="api-topup"),
+    path("api/v1/publishers", api_publishers.Publishers.as_view(), name="api-publishers"),
+    path("api/v1/publishers/<slug:publisher>", api_publishers.Publisher.as_view(), name="api-publisher"),
+    path(
+        "api/v1/publishers/<slug:publisher>/earnings", api_publishers.Earnings.as_view(), name="api-earnings"
+    ),
+    path(
+        "api/v1/publishers/<slug:publisher>/statements",
+        api_publishers.Statements.as_view(),
+        name="api-statements",
+    ),
+    path(
+        "api/v1/publishers/<slug:publisher>/statements/<str:month>",
+        api_publishers.Statement.as_view(),
+        name="api-statement",
+    ),
+    path("api/v1/publishers/<slug:publisher>/payouts", api_payouts.Payouts.as_view(), name="api-payouts"),
+    path(
+        "api/v1/publishers/<slug:publisher>/payouts/<str:payout_id>",
+        api_payouts.Payout.as_view(),
+        name="api-payout",
+    ),
     path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
     path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
     path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),

@@ -32,7 +32,7 @@ from billing.payouts.accounts import (
 )
 from billing.payouts.comparing import compare
 from billing.payouts.errors import Mismatch, Refused, Unavailable
-from billing.payouts.find import arrivals_of, find, of, open_by_hand
+from billing.payouts.find import arrivals_of, find, of, open_by_hand, rows
 from billing.payouts.sending import (
     follow_arrival,
     follow_transfer,
@@ -83,6 +83,7 @@ __all__ = [
     "open_by_hand",
     "outlook",
     "publishers_of",
+    "rows",
     "run",
     "send",
     "sending",

@@ -70,6 +70,18 @@ _ALL = (
         "So much credit cannot be bought at once, or too many payments wait to be paid; `detail` says which.",
     ),
     Code(
+        "publisher_refused",
+        409,
+        "Publisher refused",
+        "The workspace publishes under a name already, or the name has models and stays; `detail` says which.",
+    ),
+    Code(
+        "payout_refused",
+        409,
+        "Payout refused",
+        "Nothing can be paid out now; `detail` says why. Nothing was begun.",
+    ),
+    Code(
         "missing_scope",
         403,
         "Missing scope",
@@ -321,5 +333,6 @@ FIELD_CODES: dict[str, str] = {
     "file": "No file: a data: address, an http(s) address, an address of our media, or the id of an asset is.",
     "media_type": "The file has another type than the field takes.",
     "not_found": "There is no such asset in this workspace, or it has expired.",
+    "taken": "Somebody has this name, or one that looks like it.",
     "repeated": "The same file is named by an earlier entry of the list.",
 }

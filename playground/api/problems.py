@@ -15,8 +15,8 @@ from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing import ledger, limits, pricing, topups
-from marketplace import catalog, keys, outbound, schema
+from billing import ledger, limits, payouts, pricing, topups
+from marketplace import catalog, keys, outbound, publishers, schema
 from playground import assets, examiner, invoices, keyring, predictions, receipts, webhooks
 from playground.api.codes import CODES
 from playground.assets import uploads
@@ -213,9 +213,14 @@ def _plain(code: str, detail: str = "") -> Callable[[Exception], Problem]:
 # The first that fits counts: special ones before general ones.
 _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...] = (
     ((schema.InvalidInput,), _invalid_input),
-    ((keyring.Invalid, limits.Invalid, webhooks.InvalidWebhook), lambda error: invalid(error.errors)),
+    (
+        (keyring.Invalid, limits.Invalid, publishers.Invalid, webhooks.InvalidWebhook),
+        lambda error: invalid(error.errors),
+    ),
     ((catalog.NotFound, predictions.NotFound, keyring.NotFound, webhooks.NotFound), _plain("not_found")),
-    ((limits.NotFound,), _plain("not_found")),
+    ((limits.NotFound, publishers.NotFound), _plain("not_found")),
+    ((publishers.Refused,), _plain("publisher_refused")),
+    ((payouts.Refused,), _plain("payout_refused")),
     ((keyring.NotAllowed, limits.NotAllowed), _plain("forbidden")),
     ((keys.OriginRefused,), _plain("origin_not_allowed")),
     ((predictions.ModelNotAllowed,), _plain("model_not_allowed")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace.keys import SCOPES
-from playground.api import schema_billing, schema_keys, schema_media
+from playground.api import schema_billing, schema_keys, schema_media, schema_publishers
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
 from playground.api.schema_words import (
@@ -317,6 +317,7 @@ SCHEMAS: dict[str, Schema] = {
     **schema_billing.SCHEMAS,
     **schema_keys.SCHEMAS,
     **schema_media.SCHEMAS,
+    **schema_publishers.SCHEMAS,
     "ModelPage": page_of("Model"),
     "PredictionPage": page_of("Prediction"),
     "WebhookPage": page_of("Webhook"),
