@@ -23,6 +23,7 @@ from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import billing as billing_pages
+from playground.pages import books as book_pages
 from playground.pages import console as console_pages
 from playground.pages import earnings as earning_pages
 from playground.pages import invoices as invoice_pages
@@ -235,6 +236,8 @@ urlpatterns = [
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
     path("-/refunds", refund_pages.refunds, name="refunds"),
     path("-/refunds/<str:prediction_id>", refund_pages.refund, name="refund"),
+    path("-/books", book_pages.books, name="books"),
+    path("-/books/run", book_pages.books_run, name="books-run"),
     path("-/metrics", console_pages.metrics, name="metrics"),
     path("-/payouts", payout_pages.console, name="payouts-console"),
     path("-/payouts/act", payout_pages.console_act, name="payouts-console-act"),

@@ -95,6 +95,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "sessions": "/accounts/sessions",
         "docs": "/docs",
         "engines": "/-/engines",
+        "books": "/-/books",
         "refunds": "/-/refunds",
         "payouts-console": "/-/payouts",
         "sandbox": "/-/stripe",

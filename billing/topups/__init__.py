@@ -7,7 +7,7 @@ lead to the same few functions, each of which may run any number of times.
 
 from __future__ import annotations
 
-from billing.credit_rows import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
+from billing.credit_rows import AutoTopUp, Dispute, Reconciliation, StripeCustomer, TopUp, TopUpRefund
 from billing.topups import automatic, coupons, customers, refunds
 from billing.topups.automatic import Plan
 from billing.topups.checkout import attempt, begin, least, most, open_page
@@ -16,7 +16,7 @@ from billing.topups.disputes import follow_dispute
 from billing.topups.errors import Refused, Unavailable
 from billing.topups.find import NotFound, find, find_any, look, look_card, of
 from billing.topups.pausing import resume
-from billing.topups.reconcile import hint_due, reconcile
+from billing.topups.reconcile import hint_due, reconcile, reconcile_soon, reconciliations
 from billing.topups.refunds import follow_refund, refundable, take_refund
 from billing.topups.settling import CREDIT_TASK, Mismatch, Outcome, follow_intent, follow_session
 
@@ -28,6 +28,7 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Plan",
+    "Reconciliation",
     "Refused",
     "StripeCustomer",
     "TopUp",
@@ -56,6 +57,8 @@ __all__ = [
     "open_page",
     "portal",
     "reconcile",
+    "reconcile_soon",
+    "reconciliations",
     "refundable",
     "refunds",
     "resume",

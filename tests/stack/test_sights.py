@@ -33,7 +33,7 @@ ADDRESSES = (
     *(f"/dashboard/{name}" for name in DASHBOARD),
     *(f"/accounts/{name}" for name in ACCOUNT),
     *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
-    *("/-/engines", "/-/refunds", "/-/payouts", "/-/stripe"),
+    *("/-/engines", "/-/books", "/-/refunds", "/-/payouts", "/-/stripe"),
     "/dashboard/history?from=26.11.2026&to=2026-11-26&cost=1",
     "/dashboard/settings/delete",
     "/dashboard/workspaces/new",
@@ -42,7 +42,7 @@ ADDRESSES = (
 MONEY = (
     *("/dashboard/billing", "/dashboard/limits", "/dashboard/invoices"),
     *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
-    *("/-/refunds", "/-/payouts", "/-/stripe"),
+    *("/-/books", "/-/refunds", "/-/payouts", "/-/stripe"),
 )
 SIDEWAYS = """() => {
   const wide = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
@@ -130,7 +130,7 @@ def test_staff_goes_from_one_place_of_the_console_to_each_other(page: Page, stac
     page.click("#who a:has-text('Console')")
     places = page.locator("nav[aria-label=Console] a")
     names = places.all_inner_texts()
-    assert names == ["Engines", "Refunds", "Payouts", "Stripe’s sandbox", "Mails", "Components"]
+    assert names == ["Engines", "Books", "Refunds", "Payouts", "Stripe’s sandbox", "Mails", "Components"]
     for name in names[:-1]:
         page.click(f"nav[aria-label=Console] a:has-text('{name}')")
         assert page.locator("nav[aria-label=Console] [aria-current=page]").inner_text() == name
