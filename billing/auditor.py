@@ -7,7 +7,9 @@ a fault: both are for people.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +20,7 @@ from django.utils import timezone
 from billing import ledger
 from billing.ledger.audit import Problem
 from billing.models import Audit, Seal
-from marketplace import mail
+from marketplace import dispatch, mail
 from marketplace.models import User
 
 EVERY = timedelta(hours=20)  # a day, less what clocks and restarts shift it by
@@ -27,6 +29,9 @@ SEAL_EVERY = timedelta(hours=1)
 MOST_KEPT = 100
 MOST_MAILED = 20
 LOCK = 0xA0D17
+ASK_TASK = "billing.audit_ledger"
+ASK_SECONDS = 60
+BROKEN_OFF = timedelta(hours=6)  # an audit without an end that began longer ago was broken off
 
 log = logging.getLogger(__name__)
 
@@ -54,19 +59,71 @@ def newest(*, now: datetime | None = None) -> Audited | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One audit of the list; `finished_at` is None while it runs, and where it was broken off."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    is_running: bool
+    problem_count: int
+    problems: list[Problem]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
+
+
+def recent(limit: int, *, now: datetime | None = None) -> list[Past]:
+    """The last audits, the newest first, also those that came to no end."""
+    at = now or timezone.now()
+    rows = list(Audit.objects.order_by("-started_at", "-pk")[:limit])
+    return [
+        Past(
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            is_running=place == 0 and row.finished_at is None and at - row.started_at < BROKEN_OFF,
+            problem_count=row.problem_count,
+            problems=[Problem(one["check"], one["detail"]) for one in row.problems],
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def run_soon() -> None:
+    """Have an audit made soon, by control: it reads all of the books. Many who ask at once get one."""
+    dispatch.hint(ASK_TASK, "now", pending_seconds=ASK_SECONDS)
+
+
+@dispatch.follower(ASK_TASK)
+def follow_run(key: str) -> None:
+    """What that asks for."""
+    with _alone() as is_free:
+        if is_free:
+            run()
+
+
 def run_if_due(*, now: datetime | None = None) -> Audit | None:
     """The audit, unless there was one since yesterday or another process is at it."""
     at = now or timezone.now()
+    with _alone() as is_free:
+        if not is_free or Audit.objects.filter(started_at__gt=at - EVERY, finished_at__isnull=False).exists():
+            return None
+        return run(now=at)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether nobody else is at an audit; while inside, nobody begins one."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
-            return None
+        is_free = bool(cursor.fetchone()[0])
         try:
-            if Audit.objects.filter(started_at__gt=at - EVERY, finished_at__isnull=False).exists():
-                return None
-            return run(now=at)
+            yield is_free
         finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            if is_free:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def run(*, now: datetime | None = None) -> Audit:

@@ -47,6 +47,7 @@
 | STRIPE_TAX_CODE | - | what credit is to the tax office, txcd_…; without it Stripe's default |
 | REFUND_DAYS | 14 | days in which a buyer may take unspent credit back; 0: through the operator only |
 | PUBLISHER_SHARE_PERCENT | 80 | what new publishers get of each charge; `manage.py payouts share` changes one's |
+| PUBLISHER_TERMS_URL | - | the operator's own terms for publishers, linked where one becomes one |
 | PAYOUT_METHODS | stripe | how publishers are paid, comma-separated: stripe, manual (the operator pays, and says so) |
 | PAYOUT_DELAY_DAYS | 7 | days until what was earned can be paid out |
 | PAYOUT_DAY | 1 | the day of the month, 1 to 28, of automatic payouts |
@@ -415,6 +416,9 @@ REFUND_DAYS = env_int("REFUND_DAYS", 14)
 PUBLISHER_SHARE_PERCENT = env_int("PUBLISHER_SHARE_PERCENT", 80)
 if PUBLISHER_SHARE_PERCENT > 100:
     raise ImproperlyConfigured("PUBLISHER_SHARE_PERCENT must be 0 to 100")
+PUBLISHER_TERMS_URL = env("PUBLISHER_TERMS_URL")
+if PUBLISHER_TERMS_URL and not PUBLISHER_TERMS_URL.startswith(("https://", "http://", "/")):
+    raise ImproperlyConfigured("PUBLISHER_TERMS_URL must be an http(s) address or a path of this site")
 PAYOUT_METHODS = [one.strip() for one in env("PAYOUT_METHODS", "stripe").split(",") if one.strip()]
 if not set(PAYOUT_METHODS) <= {"stripe", "manual"}:
     raise ImproperlyConfigured("PAYOUT_METHODS must be stripe, manual or both")

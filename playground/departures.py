@@ -14,7 +14,7 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from billing import ledger, payouts
-from marketplace import keys, people
+from marketplace import keys, people, publishers
 from marketplace.ids import encode
 from marketplace.models import ApiKey, Listing, Membership, Publisher, User, Workspace
 from marketplace.people import Act
@@ -40,7 +40,7 @@ class Leaving:
     keys: int
     media: int
     members: int
-    listings: list[str]  # public ones, which forbid it
+    listings: list[str]  # that others can run, which forbid it
     earned_micros: int  # by its publishers, and not paid out yet
     pays_by_itself: bool  # whether all of that goes on to be paid, as far as it is enough for a payout
 
@@ -60,7 +60,7 @@ def preview(workspace: Workspace) -> Leaving:
         keys=ApiKey.objects.filter(workspace=workspace, revoked_at=None).count(),
         media=Asset.objects.of(workspace).live().count(),
         members=workspace.memberships.count(),
-        listings=_public_listings(workspace),
+        listings=_run_by_others(workspace),
         earned_micros=sum(micros for _, micros in owed),
         pays_by_itself=all(
             account.is_connected and account.is_automatic and not account.is_held for account, _ in owed
@@ -71,7 +71,7 @@ def preview(workspace: Workspace) -> Leaving:
 def close_workspace(workspace: Workspace, *, by: User) -> None:
     """Close it for good: runs canceled without a charge, keys revoked, members and invitations gone, media expired.
 
-    Raises CannotGo while it has listings on the public shelf, people.Refused for who may not,
+    Its publishers are closed with it. Raises CannotGo while others can run its models, people.Refused for who may not,
     people.NoSuchMember when it is closed already. Of two at once one closes it.
     """
     for attempt in range(1, ATTEMPTS + 1):
@@ -155,11 +155,13 @@ def _delete_account(user: User) -> None:
 
 def _close(row: Workspace, now: datetime) -> None:
     """The workspace is locked by the present transaction."""
-    listings = _public_listings(row)
+    listings = _run_by_others(row)
     if listings:
         raise CannotGo(
-            f"{row.name} has models on the public shelf: {', '.join(listings)}. Unlist them first."
+            f"Others can run models of {row.name}: {', '.join(listings)}. Pause them or make them private first."
         )
+    for publisher in publishers.of(row):
+        publishers.close(publisher, now=now)
     predictions.end_all(row.pk)
     keys.revoke_all(row)
     people.revoke_all(row)
@@ -172,8 +174,56 @@ def _close(row: Workspace, now: datetime) -> None:
     row.save(update_fields=["closed_at", "slug"])
 
 
-def _public_listings(workspace: Workspace) -> list[str]:
-    rows = Listing.objects.filter(publisher__workspace=workspace, visibility=Listing.Visibility.PUBLIC)
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What closing a publisher would do, as of now. Amounts are micro-dollars; `payable_micros` may be negative."""
+
+    publisher: Publisher
+    listings: list[str]  # that others can run
+    open_runs: int
+    pending_micros: int
+    payable_micros: int
+    in_transit_micros: int
+    least_micros: int  # of a payout
+    delay_days: int
+    is_connected: bool
+    is_held: bool
+    is_automatic: bool
+
+    @property
+    def coming_micros(self) -> int:
+        """What there will be to pay out once everything has matured."""
+        return self.pending_micros + self.payable_micros
+
+    @property
+    def is_too_little(self) -> bool:
+        return 0 < self.coming_micros < self.least_micros
+
+
+def preview_publisher(publisher: Publisher) -> Closing:
+    """What closing the publisher would do."""
+    account = payouts.account_of(publisher)
+    has = ledger.publisher_balance(publisher.pk)
+    rows = Listing.objects.filter(publisher=publisher).run_by_others()
+    return Closing(
+        publisher=publisher,
+        listings=[
+            f"{publisher.name}/{name}" for name in rows.order_by("name").values_list("name", flat=True)
+        ],
+        open_runs=Prediction.objects.open().filter(version__listing__publisher=publisher).count(),
+        pending_micros=has.pending_micros,
+        payable_micros=has.payable_micros,
+        in_transit_micros=has.in_transit_micros,
+        least_micros=payouts.least(account),
+        delay_days=payouts.delay(account).days,
+        is_connected=account.is_connected,
+        is_held=account.is_held,
+        is_automatic=account.is_automatic,
+    )
+
+
+def _run_by_others(workspace: Workspace) -> list[str]:
+    rows = Listing.objects.filter(publisher__workspace=workspace).run_by_others()
     return [row.model_id for row in rows.select_related("publisher").order_by("publisher__name", "name")]
 
 

@@ -31,6 +31,8 @@ ACTS = {
     "assets:write": Act.RUN,
     "webhooks:write": Act.WEBHOOKS,
     "billing:write": Act.BILLING,
+    "publishers:write": Act.PUBLISHER,
+    "payouts:write": Act.BILLING,
     "keys:read": Act.KEYS,
     "keys:write": Act.KEYS,
 }
@@ -44,8 +46,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "billing:read",
     ),
     "read": tuple(scope for scope in keys.SCOPES if scope.endswith(":read")),
-    # Of buying credit few programs have to do, and not every role may let them.
-    "everything": tuple(scope for scope in keys.SCOPES if scope != "billing:write"),
+    # With credit, payouts and publishers few programs have to do, and not every role may let them.
+    "everything": tuple(
+        scope for scope in keys.SCOPES if scope not in {"billing:write", "publishers:write", "payouts:write"}
+    ),
 }
 PERIODS = ("day", "month")
 NAME_MAXIMUM = 80

@@ -17,17 +17,22 @@ from playground.api import invoices as api_invoices
 from playground.api import keys as api_keys
 from playground.api import limits as api_limits
 from playground.api import media as api_media
+from playground.api import payouts as api_payouts
+from playground.api import publishers as api_publishers
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
 from playground.pages import billing as billing_pages
+from playground.pages import books as book_pages
 from playground.pages import console as console_pages
 from playground.pages import earnings as earning_pages
 from playground.pages import invoices as invoice_pages
 from playground.pages import keys as key_pages
 from playground.pages import limits as limit_pages
+from playground.pages import listings as listing_pages
 from playground.pages import payouts as payout_pages
 from playground.pages import prices as price_pages
+from playground.pages import publish as publish_pages
 from playground.pages import refunds as refund_pages
 from playground.pages import sandbox as sandbox_pages
 from playground.pages import stripe as stripe_pages
@@ -90,6 +95,16 @@ urlpatterns = [
     path("dashboard/usage/limits", usage_pages.limits, name="usage-limits"),
     path("dashboard/limits", limit_pages.limits, name="limits"),
     path("dashboard/limits/<str:limit_id>", limit_pages.limit, name="limit"),
+    path("publish", publish_pages.publish, name="publish"),
+    path("publish/settings", publish_pages.publisher_settings, name="publisher-settings"),
+    path("publish/close", publish_pages.publisher_close, name="publisher-close"),
+    path("publish/reopen", publish_pages.publisher_reopen, name="publisher-reopen"),
+    path("publish/models/<slug:publisher>/<slug:name>", listing_pages.listing, name="publish-model"),
+    path(
+        "publish/models/<slug:publisher>/<slug:name>/pause",
+        listing_pages.listing_pause,
+        name="publish-model-pause",
+    ),
     path("publish/prices", price_pages.models, name="publish-prices"),
     path("publish/<slug:publisher>/<slug:name>/prices", price_pages.prices, name="model-prices"),
     path(
@@ -221,6 +236,8 @@ urlpatterns = [
     path("-/engines/<slug:act>/<str:target>", console_pages.engine_act, name="engine-act"),
     path("-/refunds", refund_pages.refunds, name="refunds"),
     path("-/refunds/<str:prediction_id>", refund_pages.refund, name="refund"),
+    path("-/books", book_pages.books, name="books"),
+    path("-/books/run", book_pages.books_run, name="books-run"),
     path("-/metrics", console_pages.metrics, name="metrics"),
     path("-/payouts", payout_pages.console, name="payouts-console"),
     path("-/payouts/act", payout_pages.console_act, name="payouts-console-act"),
@@ -243,6 +260,27 @@ urlpatterns = [
     path("api/v1/billing", api_billing.Billing.as_view(), name="api-billing"),
     path("api/v1/billing/topups", api_billing.TopUps.as_view(), name="api-topups"),
     path("api/v1/billing/topups/<str:topup_id>", api_billing.TopUp.as_view(), name="api-topup"),
+    path("api/v1/publishers", api_publishers.Publishers.as_view(), name="api-publishers"),
+    path("api/v1/publishers/<slug:publisher>", api_publishers.Publisher.as_view(), name="api-publisher"),
+    path(
+        "api/v1/publishers/<slug:publisher>/earnings", api_publishers.Earnings.as_view(), name="api-earnings"
+    ),
+    path(
+        "api/v1/publishers/<slug:publisher>/statements",
+        api_publishers.Statements.as_view(),
+        name="api-statements",
+    ),
+    path(
+        "api/v1/publishers/<slug:publisher>/statements/<str:month>",
+        api_publishers.Statement.as_view(),
+        name="api-statement",
+    ),
+    path("api/v1/publishers/<slug:publisher>/payouts", api_payouts.Payouts.as_view(), name="api-payouts"),
+    path(
+        "api/v1/publishers/<slug:publisher>/payouts/<str:payout_id>",
+        api_payouts.Payout.as_view(),
+        name="api-payout",
+    ),
     path("api/v1/key", api_keys.CallingKey.as_view(), name="api-key"),
     path("api/v1/keys", api_keys.Keys.as_view(), name="api-keys"),
     path("api/v1/keys/<str:key_id>", api_keys.Key.as_view(), name="api-key-one"),

@@ -119,11 +119,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "limits": "/dashboard/limits",
         "invoices": "/dashboard/invoices",
         "invoice": f"/dashboard/invoices/{month}",
-        "earnings": "/publish/earnings",
-        "statement": first(page, f"{url}/publish/earnings", "td a.go"),
-        "payouts": "/publish/payouts",
-        "prices": "/publish/prices",
-        "price": first(page, f"{url}/publish/prices", "td a.go"),
+        "publish": "/publish",
         "keys": "/dashboard/keys",
         "key": first(page, f"{url}/dashboard/keys", "a.go"),
         "key-new": "/dashboard/keys/new",
@@ -139,6 +135,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "sessions": "/accounts/sessions",
         "docs": "/docs",
         "engines": "/-/engines",
+        "books": "/-/books",
         "refunds": "/-/refunds",
         "refund": first(page, f"{url}/-/refunds", "td a"),
         "payouts-console": "/-/payouts",
@@ -149,6 +146,28 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "act": "/dashboard/history/delete",
     }
     yield from ((name, address) for name, address in addresses.items() if address)
+
+
+EARNED = "from tests import earned; earned.earn()"  # for `manage.py shell -c`
+HOUSE = "Vitrine"  # the workspace of what is shipped, where the demo user sells
+SELLING = {
+    "publisher": "/publish",
+    "publisher-model": f"/publish/models/{MODEL.removeprefix('/m/')}",
+    "publisher-settings": "/publish/settings",
+    "publisher-close": "/publish/close",
+    "prices": "/publish/prices",
+    "price": f"/publish/{MODEL.removeprefix('/m/')}/prices",
+    "earnings": "/publish/earnings",
+    "statement": f"/publish/statements/{datetime.now(UTC):%Y-%m}",
+    "payouts": "/publish/payouts",
+}
+
+
+def work_in(page: Page, url: str, workspace: str) -> None:
+    """Switch to another of one's workspaces."""
+    page.goto(f"{url}/dashboard/workspaces")
+    page.click(f"button[aria-label='Work in {workspace}']")
+    page.wait_for_load_state("networkidle")
 
 
 README = {
@@ -179,6 +198,11 @@ def shoot(browser: Browser, *, url: str, email: str, password: str, folder: Path
                 if name == "model":
                     run(page, PROMPTS[0])
                 made.append(_save(page, folder / f"{name}-{size}-{scheme}.png"))
+            work_in(page, url, HOUSE)
+            for name, address in SELLING.items():
+                page.goto(url + address)
+                made.append(_save(page, folder / f"{name}-{size}-{scheme}.png"))
+            work_in(page, url, "Demo")
     visitor = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     for size, (width, height) in SIZES.items():
         visitor.set_viewport_size({"width": width, "height": height})
@@ -234,7 +258,9 @@ def main() -> None:
         else:
             from tests.conftest import run_stack
 
-            with tempfile.TemporaryDirectory() as data, run_stack(Path(data) / "data") as stack:
+            of_both = {"PAYOUT_METHODS": "stripe,manual"}
+            with tempfile.TemporaryDirectory() as data, run_stack(Path(data) / "data", **of_both) as stack:
+                stack.manage("shell", "-v", "0", "-c", EARNED)
                 made = shoot(
                     browser, url=stack.url, email=stack.email, password=stack.password, folder=asked.folder
                 )

@@ -33,7 +33,7 @@ from billing.payouts.accounts import (
 )
 from billing.payouts.comparing import compare
 from billing.payouts.errors import Refused, Unavailable
-from billing.payouts.find import arrivals_of, find, of, open_by_hand
+from billing.payouts.find import arrivals_of, find, of, open_by_hand, rows
 from billing.payouts.sending import (
     CLOSED_TASK,
     follow_arrival,
@@ -86,6 +86,7 @@ __all__ = [
     "open_by_hand",
     "outlook",
     "publishers_of",
+    "rows",
     "run",
     "send",
     "sending",

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+
 from billing.ledger.accounts import current_book
 from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
 from marketplace.ids import parse
 from marketplace.models import Publisher
 
 
+def rows(publisher: Publisher, *, book: str | None = None) -> QuerySet[Payout]:
+    """All payouts of a publisher, in no order."""
+    return Payout.objects.filter(publisher=publisher, book=current_book(book))
+
+
 def of(publisher: Publisher, *, limit: int, book: str | None = None) -> list[Payout]:
     """A publisher's payouts, the newest first."""
-    rows = Payout.objects.filter(publisher=publisher, book=current_book(book)).select_related("by")
-    return list(rows.order_by("-created_at", "-pk")[:limit])
+    found = rows(publisher, book=book).select_related("by")
+    return list(found.order_by("-created_at", "-pk")[:limit])
 
 
 def arrivals_of(publisher: Publisher, *, limit: int, book: str | None = None) -> list[BankArrival]:

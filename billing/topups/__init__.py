@@ -8,7 +8,7 @@ lead to the same few functions, each of which may run any number of times.
 from __future__ import annotations
 
 from billing.gateway.calls import Mismatch
-from billing.models.credit import AutoTopUp, Dispute, StripeCustomer, TopUp, TopUpRefund
+from billing.models.credit import AutoTopUp, Dispute, Reconciliation, StripeCustomer, TopUp, TopUpRefund
 from billing.topups import automatic, coupons, customers, debts, refunds
 from billing.topups.automatic import Plan
 from billing.topups.checkout import attempt, begin, least, most, open_page
@@ -17,7 +17,7 @@ from billing.topups.disputes import follow_dispute
 from billing.topups.errors import Refused, Unavailable
 from billing.topups.find import NotFound, find, find_any, look, look_card, of
 from billing.topups.pausing import resume
-from billing.topups.reconcile import hint_due, reconcile
+from billing.topups.reconcile import hint_due, reconcile, reconcile_soon, reconciliations
 from billing.topups.refunds import follow_refund, refundable, take_refund
 from billing.topups.settling import CREDIT_TASK, Outcome, follow_intent, follow_session
 
@@ -29,6 +29,7 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Plan",
+    "Reconciliation",
     "Refused",
     "StripeCustomer",
     "TopUp",
@@ -58,6 +59,8 @@ __all__ = [
     "open_page",
     "portal",
     "reconcile",
+    "reconcile_soon",
+    "reconciliations",
     "refundable",
     "refunds",
     "resume",

@@ -43,6 +43,7 @@ LAG = timedelta(minutes=10)  # younger things may be on their way
 AT_ONCE = 40
 LOCK = 0x76_73_74_72
 PENDING_SECONDS = 300
+ASK_SECONDS = 30
 # How long after the last look at an attempt of which age: a buyer is waited for, a day later nobody is.
 LOOKS = (
     (timedelta(minutes=15), timedelta(minutes=1)),
@@ -79,6 +80,16 @@ def follow_reconcile(key: str) -> None:
             reconcile()
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+def reconcile_soon() -> None:
+    """Have the comparison made now, by control, and not only at the full hour. Many who ask at once get one."""
+    dispatch.hint(RECONCILE_TASK, "now", pending_seconds=ASK_SECONDS)
+
+
+def reconciliations(limit: int) -> list[Reconciliation]:
+    """The last comparisons, the newest first."""
+    return list(Reconciliation.objects.filter(book=current_book()).order_by("-made_at", "-pk")[:limit])
 
 
 def check_undecided(*, now: datetime | None = None) -> int:

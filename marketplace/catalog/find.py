@@ -56,11 +56,20 @@ class Callable:
         return self.listing.model_id
 
 
-def _visible(workspace: Workspace | None) -> Q:
-    visible = Q(visibility=Listing.Visibility.PUBLIC)
-    if workspace is not None:
-        visible |= Q(publisher__workspace=workspace)
-    return visible & Q(default_version__isnull=False)
+def _known(workspace: Workspace | None) -> Q:
+    """What its address leads to: what is public, what is not on the shelf but for whoever knows it, and one's own."""
+    known = Q(visibility__in=[Listing.Visibility.PUBLIC, Listing.Visibility.UNLISTED])
+    return (known | _own(workspace)) & Q(default_version__isnull=False)
+
+
+def _shown(workspace: Workspace | None) -> Q:
+    """What is on the shelf: what is public and takes runs, and one's own."""
+    shown = Q(visibility=Listing.Visibility.PUBLIC, paused_at=None)
+    return (shown | _own(workspace)) & Q(default_version__isnull=False)
+
+
+def _own(workspace: Workspace | None) -> Q:
+    return Q(publisher__workspace=workspace) if workspace is not None else Q()
 
 
 def _shelf() -> ListingQuerySet:
@@ -69,12 +78,10 @@ def _shelf() -> ListingQuerySet:
 
 
 def listing(model: str, *, workspace: Workspace | None = None) -> Listing:
-    """The listing `publisher/name` if it is public or the workspace's own. Raises NotFound."""
+    """The listing `publisher/name` if it is public, unlisted or the workspace's own. Raises NotFound."""
     match = _MODEL_ID.fullmatch(model)
     found = (
-        _shelf().filter(_visible(workspace), publisher__name=match[1], name=match[2]).first()
-        if match
-        else None
+        _shelf().filter(_known(workspace), publisher__name=match[1], name=match[2]).first() if match else None
     )
     if found is None:
         raise NotFound(f"There is no model {model[:100]!r}. Model names look like publisher/name.")
@@ -89,12 +96,12 @@ def listings(
     takes: str = "",
     workspace: Workspace | None = None,
 ) -> QuerySet[Listing]:
-    """Visible listings in the given order. Unknown tasks find nothing, unknown orders mean featured.
+    """Listings on the shelf in the given order. Unknown tasks find nothing, unknown orders mean featured.
 
     Every word of `search` must begin a word of name, publisher, tagline or task. `takes` is a kind of media that the
     input takes.
     """
-    found = _shelf().filter(_visible(workspace))
+    found = _shelf().filter(_shown(workspace))
     if task:
         found = found.for_task(task)
     if takes:
@@ -118,10 +125,12 @@ def best(found: QuerySet[Listing], search: str) -> QuerySet[Listing]:
 # From one task to the next through the index, whatever number of listings each has.
 _TASKS = """
 WITH RECURSIVE tasks AS (
-    (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+    (SELECT task FROM marketplace_listing
+      WHERE visibility = 'public' AND paused_at IS NULL AND default_version_id IS NOT NULL
       ORDER BY task LIMIT 1)
     UNION ALL
-    SELECT (SELECT task FROM marketplace_listing WHERE visibility = 'public' AND default_version_id IS NOT NULL
+    SELECT (SELECT task FROM marketplace_listing
+             WHERE visibility = 'public' AND paused_at IS NULL AND default_version_id IS NOT NULL
                AND task > tasks.task ORDER BY task LIMIT 1)
       FROM tasks WHERE tasks.task IS NOT NULL
 )
@@ -164,7 +173,7 @@ def _query(search: str) -> _Beginnings | None:
     return _Beginnings(words) if words else None
 
 
-# What was looked up in the last moment, by model name: public listings only, as what the public sees needs no check.
+# What was looked up in the last moment, by model name: no private listings, as what anybody may run needs no check.
 _recent: dict[str, tuple[float, Callable]] = {}
 RECENT_SECONDS = 1.0
 RECENT_SIZE = 1000
@@ -209,7 +218,7 @@ def callable_endpoint(model: str, *, workspace: Workspace | None, now: datetime)
         if ends is None or now < ends:
             return known[1]
     found = _look_up(model, workspace=workspace, now=now)
-    if found.listing.visibility == Listing.Visibility.PUBLIC:
+    if found.listing.visibility != Listing.Visibility.PRIVATE:
         if len(_recent) >= RECENT_SIZE:
             _recent.clear()
         _recent[model] = (time.monotonic() + RECENT_SECONDS, found)

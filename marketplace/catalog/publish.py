@@ -86,27 +86,31 @@ def version_id(manifest: Mapping[str, Any]) -> str:
 def publish(publisher: Publisher, manifest: Manifest) -> Listing:
     """Put a manifest on the shelf: listing, version, endpoint, offer, prices. Publishing it again changes nothing.
 
-    A version is immutable; the rest of the listing follows the manifest. Raises InvalidManifest.
+    A version is immutable; the rest of the listing follows the manifest, but for what a member set by hand. Raises
+    InvalidManifest, also for a publisher that is closed.
     """
     wanted = prices_of(manifest)
+    # Locked, so that none comes onto the shelf of a publisher that is being closed.
+    if Publisher.objects.select_for_update(no_key=True).get(pk=publisher.pk).is_closed:
+        raise InvalidManifest(f"the publisher {publisher.name} is closed")
     try:
         accelerations.check(manifest)
     except accelerations.Refused as error:
         raise InvalidManifest(str(error)) from None
+    said = {
+        "task": manifest["task"],
+        "license": manifest["license"],
+        "examples": examples_of(manifest),
+        "takes": "".join(f" {kind} " for kind in schema.media_taken(manifest["endpoint"]["input"])),
+        "featured": manifest.get("featured", 0),
+        **said_of(manifest),
+    }
+    known = Listing.objects.filter(publisher=publisher, name=manifest["name"]).first()
+    kept = known.edited if known is not None else []
     shelf, _ = Listing.objects.update_or_create(
         publisher=publisher,
         name=manifest["name"],
-        defaults={
-            "tagline": manifest["tagline"],
-            "task": manifest["task"],
-            "license": manifest["license"],
-            "readme": manifest.get("readme", ""),
-            "cover": manifest.get("cover", ""),
-            "examples": examples_of(manifest),
-            "takes": "".join(f" {kind} " for kind in schema.media_taken(manifest["endpoint"]["input"])),
-            "featured": manifest.get("featured", 0),
-            "visibility": manifest.get("visibility", Listing.Visibility.PUBLIC),
-        },
+        defaults={name: value for name, value in said.items() if name not in kept},
     )
     version, is_new = Version.objects.get_or_create(
         listing=shelf, sha256=version_id(manifest), defaults={"manifest": manifest}
@@ -125,6 +129,16 @@ def publish(publisher: Publisher, manifest: Manifest) -> Listing:
     shelf.refresh_from_db(fields=["typical_micros"])
     transaction.on_commit(forget)
     return shelf
+
+
+def said_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of its listing that a member may change by hand, by the names of the listing's fields."""
+    return {
+        "tagline": manifest["tagline"],
+        "readme": manifest.get("readme", ""),
+        "cover": manifest.get("cover", ""),
+        "visibility": manifest.get("visibility", Listing.Visibility.PUBLIC),
+    }
 
 
 def _endpoint(version: Version, manifest: Manifest) -> Endpoint:

@@ -38,6 +38,11 @@ class Publisher(models.Model):
         help_text="of each charge; changed by the operator",
     )
     created_at = models.DateTimeField(default=timezone.now)
+    agreed_at = models.DateTimeField(null=True, blank=True, help_text="when its terms were agreed to")
+    agreed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="it sells nothing any more; what it earned is still paid"
+    )
 
     class Meta:
         constraints = [
@@ -50,12 +55,19 @@ class Publisher(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_at is not None
+
 
 class ListingQuerySet(models.QuerySet["Listing"]):
     """Filters over the shelf."""
 
-    def public(self) -> Self:
-        return self.filter(visibility=Listing.Visibility.PUBLIC, default_version__isnull=False)
+    def run_by_others(self) -> Self:
+        """What people outside of its workspace can run now."""
+        return self.filter(default_version__isnull=False, paused_at=None).exclude(
+            visibility=Listing.Visibility.PRIVATE
+        )
 
     def for_task(self, task: str) -> Self:
         return self.filter(task=task)
@@ -66,6 +78,7 @@ class Listing(models.Model):
 
     class Visibility(models.TextChoices):
         PUBLIC = "public", "Public"
+        UNLISTED = "unlisted", "Unlisted"
         PRIVATE = "private", "Private"
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
@@ -75,8 +88,17 @@ class Listing(models.Model):
     readme = models.TextField(blank=True)
     task = models.CharField(max_length=40)
     license = models.CharField(max_length=40)
-    cover = models.CharField(max_length=200, blank=True, help_text="static path of the cover picture")
+    cover = models.CharField(
+        max_length=200, blank=True, help_text="static path of the cover, or the id of a picture: a_…"
+    )
     visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.PUBLIC)
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="since when it takes no new runs")
+    edited: models.JSONField[Any, Any] = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=[],
+        help_text="fields that a member set by hand: the manifest does not change them",
+    )
     featured = models.PositiveSmallIntegerField(default=0)
     default_version = models.ForeignKey(
         "Version", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -121,6 +143,10 @@ class Listing(models.Model):
     def model_id(self) -> str:
         """`publisher/name`; the publisher must have been selected with the listing."""
         return f"{self.publisher.name}/{self.name}"
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None
 
 
 class Version(models.Model):

@@ -16,7 +16,8 @@ class Act(StrEnum):
     RUN = "run"  # run, cancel, upload, share and delete runs
     KEYS = "keys"
     WEBHOOKS = "webhooks"
-    PUBLISH = "publish"
+    PUBLISH = "publish"  # put models on the shelf, describe, price and pause them
+    PUBLISHER = "publisher"  # open the workspace's publisher, rename and close it
     BILLING = "billing"  # credit and spend limits
     MEMBERS = "members"  # invite, remove, change roles
     SETTINGS = "settings"  # name, retention

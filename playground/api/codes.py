@@ -121,6 +121,18 @@ _ALL = (
         "So much credit cannot be bought at once, or too many payments wait to be paid; `detail` says which.",
     ),
     Code(
+        "publisher_refused",
+        409,
+        "Publisher refused",
+        "The workspace publishes under a name already, or the name has models and stays; `detail` says which.",
+    ),
+    Code(
+        "payout_refused",
+        409,
+        "Payout refused",
+        "Nothing can be paid out now; `detail` says why. Nothing was begun.",
+    ),
+    Code(
         "prediction_open",
         409,
         "Still open",
@@ -322,4 +334,5 @@ FIELD_CODES: dict[str, str] = {
     "media_type": "The file has another type than the field takes.",
     "not_found": "There is no such thing in this workspace, or it has expired.",
     "repeated": "The same is named by an earlier entry of the list.",
+    "taken": "Somebody has this name, or one that looks like it.",
 }

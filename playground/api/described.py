@@ -38,6 +38,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "asset_id": ("an asset: `a_…`", ""),
     "upload_id": ("an upload: `u_…`", ""),
     "topup_id": ("a top-up: `tu_…`", ""),
+    "payout_id": ("a payout: `po_…`", ""),
     "number": ("which part, from 1", ""),
     "month": ("a month of UTC: `2026-11`", "2026-11"),
 }

@@ -233,6 +233,88 @@ INVOICE: dict[str, Any] = {
         "page": "https://vitrine.example/dashboard/invoices/2026-11",
     },
 }
+_PUBLISHER = f"{_API}/publishers/northlight"
+PUBLISHER_REQUEST: dict[str, Any] = {"name": "northlight", "title": "Northlight Studio", "terms": True}
+PUBLISHER: dict[str, Any] = {
+    "id": "northlight",
+    "title": "Northlight Studio",
+    "share_percent": "80",
+    "is_closed": False,
+    "can_be_renamed": True,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "urls": {
+        "get": _PUBLISHER,
+        "earnings": f"{_PUBLISHER}/earnings",
+        "statements": f"{_PUBLISHER}/statements",
+        "payouts": f"{_PUBLISHER}/payouts",
+        "page": "https://vitrine.example/publish?publisher=northlight",
+    },
+}
+_EARNED: dict[str, int] = {
+    "runs": 12,
+    "charged_micros": 48_000,
+    "earned_micros": 38_400,
+    "payable_micros": 35_200,
+}
+EARNINGS: dict[str, Any] = {
+    "publisher": "northlight",
+    "from": "2026-11-26",
+    "to": "2026-11-26",
+    "group_by": "model",
+    "currency": "USD",
+    "balance": {
+        "pending_micros": 35_200,
+        "payable_micros": 41_250_000,
+        "in_transit_micros": 0,
+        "paid_out_micros": 120_000_000,
+        "unpayable_micros": 3_200,
+        "next_payout_on": "2026-12-01",
+        "least_payout_micros": 10_000_000,
+        "obstacle": None,
+        "maturing": [{"on": "2026-12-03", "amount_micros": 35_200}],
+    },
+    "total": _EARNED,
+    "refunded_micros": 0,
+    "results": [{"day": "2026-11-26", "model": "northlight/dusk", **_EARNED}],
+}
+STATEMENT: dict[str, Any] = {
+    "month": "2026-10",
+    "is_final": True,
+    "runs": 10_312,
+    "opening_micros": 20_000_000,
+    "earned_micros": 41_500_000,
+    "refunded_micros": 250_000,
+    "paid_out_micros": 20_000_000,
+    "returned_micros": 0,
+    "closing_micros": 41_250_000,
+    "pending_micros": 9_100_000,
+    "payable_micros": 32_150_000,
+    "in_transit_micros": 0,
+    "unpayable_micros": 1_204_000,
+    "currency": "USD",
+    "urls": {
+        "get": f"{_PUBLISHER}/statements/2026-10",
+        "page": "https://vitrine.example/publish/statements/2026-10?publisher=northlight",
+    },
+}
+PAYOUT: dict[str, Any] = {
+    "id": "po_" + _ID,
+    "publisher": "northlight",
+    "status": "new",
+    "kind": "requested",
+    "method": "stripe",
+    "amount_micros": 41_250_000,
+    "returned_micros": 0,
+    "currency": "USD",
+    "waits_for": None,
+    "failure": None,
+    "created_at": "2026-11-26T10:00:00+00:00",
+    "settled_at": None,
+    "urls": {
+        "get": f"{_PUBLISHER}/payouts/po_{_ID}",
+        "page": "https://vitrine.example/publish/payouts?publisher=northlight",
+    },
+}
 ASSET_REQUEST: dict[str, Any] = {"url": "https://example.com/vase.png"}
 ASSET: dict[str, Any] = {
     "id": "a_" + _ID,

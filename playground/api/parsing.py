@@ -162,7 +162,7 @@ class Text(serializers.CharField):
 
 
 @extend_schema_field({"type": "boolean"})
-class _YesNo(serializers.Field[bool, Any, bool, Any]):
+class YesNo(serializers.Field[bool, Any, bool, Any]):
     """A JSON true or false."""
 
     default_error_messages = {"invalid": "must be true or false"}
@@ -237,7 +237,7 @@ class PredictionRequest(QuoteRequest):
         default=None,
         help_text="refuse the run if its quote is above this",
     )
-    exact = _YesNo(default=False, help_text="run alone, for the same bytes from the same seed")
+    exact = YesNo(default=False, help_text="run alone, for the same bytes from the same seed")
     webhook = _Url(
         max_length=2048,
         required=False,
@@ -261,7 +261,7 @@ class WebhookChange(serializers.Serializer[Any]):
     url = _Url(max_length=2048, required=False, help_text="the address that is told")
     events = _Texts(allowed=Event.values, required=False, allow_empty=False, help_text="what it is told of")
     description = Text(max_length=200, required=False, allow_blank=True, help_text="for people")
-    is_enabled = _YesNo(required=False, help_text="false pauses it: what is on its way waits")
+    is_enabled = YesNo(required=False, help_text="false pauses it: what is on its way waits")
 
 
 class WebhookRequest(serializers.Serializer[Any]):
@@ -372,7 +372,7 @@ def _kind(field: object) -> str | None:
         Whole: "integer",
         Text: "string",
         _Url: "an http or https address",
-        _YesNo: "boolean",
+        YesNo: "boolean",
         _Values: "object",
         _Texts: "array",
         serializers.ListField: "array",

@@ -15,8 +15,8 @@ from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing import ledger, limits, pricing, topups
-from marketplace import catalog, keys, outbound, schema
+from billing import ledger, limits, payouts, pricing, topups
+from marketplace import catalog, keys, outbound, publishers, schema
 from playground import assets, examiner, invoices, keyring, predictions, receipts, webhooks
 from playground.api.codes import CODES
 from playground.assets import uploads
@@ -215,9 +215,11 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((schema.InvalidInput,), _invalid_input),
     ((schema.FieldErrors,), lambda error: invalid(error.errors)),
     ((catalog.NotFound, predictions.NotFound, uploads.NotFound, receipts.NoSuchRun), _plain("not_found")),
-    ((keyring.NotFound, limits.NotFound, webhooks.NotFound), _plain("not_found")),
+    ((keyring.NotFound, limits.NotFound, publishers.NotFound, webhooks.NotFound), _plain("not_found")),
     ((topups.NotFound, invoices.BadMonth), _plain("not_found")),
     ((keyring.TooMany, limits.TooMany, webhooks.TooMany), _plain("too_many")),
+    ((publishers.Refused,), _plain("publisher_refused")),
+    ((payouts.Refused,), _plain("payout_refused")),
     ((keyring.NotAllowed, limits.NotAllowed), _plain("forbidden")),
     ((predictions.WorkspaceClosed, webhooks.WorkspaceClosed), _plain("forbidden")),
     ((keys.OriginRefused,), _plain("origin_not_allowed")),

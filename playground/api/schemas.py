@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace.keys import SCOPES
-from playground.api import schema_billing, schema_keys, schema_media, schema_usage
+from playground.api import schema_billing, schema_keys, schema_media, schema_publishers, schema_usage
 from playground.api import schema_words as w
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.schema_measured import MEASUREMENT
@@ -30,6 +30,7 @@ _MODEL: dict[str, w.Schema] = {
     "license": w.STRING,
     "cover_url": w.maybe(w.ADDRESS),
     "run_count": w.WHOLE,
+    "is_paused": w.said(w.YES_NO, "whether its publisher takes no new runs of it at present"),
     "version": w.maybe(w.said(w.STRING, "the default version: the sha256 of its manifest")),
     "prices": w.said(
         w.array(w.ref("Price")), "those in force; of several for one unit the last that fits counts"
@@ -294,6 +295,7 @@ SCHEMAS: dict[str, w.Schema] = {
     **schema_keys.SCHEMAS,
     **schema_usage.SCHEMAS,
     **schema_media.SCHEMAS,
+    **schema_publishers.SCHEMAS,
     "ModelPage": w.page_of("Model"),
     "PredictionPage": w.page_of("Prediction"),
     "WebhookPage": w.page_of("Webhook"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -12,12 +12,19 @@ from django.urls import reverse
 from marketplace import catalog, schema
 from marketplace.models import Endpoint, Listing, Price
 from marketplace.schema.clean import ordered
+from playground import assets
 
 Json = dict[str, Any]
 
 
-def short(listing: Listing) -> Json:
-    """One entry of the list. The listing must come from `catalog.listings` with its endpoints prefetched."""
+def several(listings: Sequence[Listing]) -> list[Json]:
+    """Entries of the list. They must come from `catalog.listings` with their endpoints prefetched."""
+    pictures = assets.thumbnails(listing.cover for listing in listings)
+    return [short(listing, pictures) for listing in listings]
+
+
+def short(listing: Listing, pictures: Mapping[str, str]) -> Json:
+    """One of them. `pictures` are the addresses of covers that are no static files."""
     return {
         "id": listing.model_id,
         "publisher": listing.publisher.name,
@@ -25,8 +32,9 @@ def short(listing: Listing) -> Json:
         "tagline": listing.tagline,
         "task": listing.task,
         "license": listing.license,
-        "cover_url": _cover(listing),
+        "cover_url": _cover(listing, pictures),
         "run_count": listing.run_count,
+        "is_paused": listing.is_paused,
         "version": listing.default_version.sha256 if listing.default_version else None,
         "prices": prices(catalog.prices_now(listing)),
         "created_at": listing.created_at.isoformat(),
@@ -41,7 +49,7 @@ def whole(called: catalog.Callable) -> Json:
     """Everything a caller needs to know: what goes in, what comes out, at what price, within which limits."""
     listing, endpoint = called.listing, called.endpoint
     return {
-        **short(listing),
+        **short(listing, assets.thumbnails([listing.cover])),
         "readme": listing.readme,
         "endpoint": endpoint.name,
         "input_schema": _in_order(endpoint.input_schema),
@@ -51,7 +59,7 @@ def whole(called: catalog.Callable) -> Json:
         "next_prices": _next_prices(called),
         "limits": _limits(endpoint),
         "typical_ms": endpoint.typical_ms,
-        "is_available": bool(called.offers),
+        "is_available": bool(called.offers) and not listing.is_paused,
         "versions": [
             {
                 "id": version.sha256,
@@ -108,9 +116,12 @@ def _in_order(described: Json) -> Json:
     return {**described, "properties": dict(ordered(described))}
 
 
-def _cover(listing: Listing) -> str | None:
+def _cover(listing: Listing, pictures: Mapping[str, str]) -> str | None:
     if not listing.cover:
         return None
+    if assets.is_picture(listing.cover):
+        address = pictures.get(listing.cover)
+        return settings.PUBLIC_URL + address if address else None
     try:
         path = static(listing.cover)
     except ValueError:  # not among the collected files

@@ -25,7 +25,8 @@ RANGE = (
 )
 
 
-def _range(request: Request) -> statements.Range:
+def range_of(request: Request) -> statements.Range:
+    """The days that `from` and `to` of a request ask for. Raises Problem."""
     query = request.query_params
     try:
         return statements.range_of(query.get("from", ""), query.get("to", ""))
@@ -60,7 +61,7 @@ class Usage(ApiView):
         if text not in set(Group):
             allowed = [group.value for group in Group]
             raise invalid([FieldError("group_by", "not_allowed", "is nothing to group by", allowed)])
-        return Response(statements.usage_json(caller(request).workspace, _range(request), Group(text)))
+        return Response(statements.usage_json(caller(request).workspace, range_of(request), Group(text)))
 
 
 class UsageCsv(ApiView):
@@ -82,7 +83,7 @@ class UsageCsv(ApiView):
     }
 
     def get(self, request: Request) -> HttpResponseBase:
-        workspace, span = caller(request).workspace, _range(request)
+        workspace, span = caller(request).workspace, range_of(request)
         lines = statements.csv_lines(workspace, span)
         name = statements.csv_name(workspace, span)
         return StreamingHttpResponse(

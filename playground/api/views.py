@@ -61,7 +61,9 @@ class Models(ApiView):
             sort=sort,
             workspace=workspace(request),
         ).prefetch_related("default_version__endpoints__prices")
-        return Response(page(request, rows, order=SORTS[sort], show=shelf.short))
+        found = page(request, rows, order=SORTS[sort], show=lambda row: row)
+        found["results"] = shelf.several(found["results"])
+        return Response(found)
 
 
 class Model(ApiView):

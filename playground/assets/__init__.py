@@ -11,7 +11,7 @@ from playground.assets.address import Capability, address, open_address, thumbna
 from playground.assets.archive import archive
 from playground.assets.arrivals import Arrival
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
-from playground.assets.present import AssetJson, as_json
+from playground.assets.present import AssetJson, as_json, is_picture, thumbnails
 from playground.assets.purge import (
     InUse,
     delete,
@@ -38,6 +38,7 @@ __all__ = [
     "discard",
     "expire_all",
     "expire_closed",
+    "is_picture",
     "keep",
     "open_address",
     "purge",
@@ -48,4 +49,5 @@ __all__ = [
     "store",
     "store_all",
     "thumbnail_address",
+    "thumbnails",
 ]

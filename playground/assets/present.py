@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TypedDict
 
 from django.conf import settings
 
-from marketplace.ids import encode
+from marketplace.ids import encode, parse
 from playground.assets.address import address, thumbnail_address
 from playground.models import Asset
+
+_UID = re.compile(r"a_[0-9a-z]{26}")
 
 
 class AssetJson(TypedDict):
@@ -49,3 +53,17 @@ def as_json(asset: Asset) -> AssetJson:
         "created_at": asset.created_at.isoformat(),
         "expires_at": asset.expires_at.isoformat(),
     }
+
+
+def is_picture(cover: str) -> bool:
+    """Whether what a listing has as its cover names an asset, and no static file."""
+    return _UID.fullmatch(cover) is not None
+
+
+def thumbnails(covers: Iterable[str]) -> dict[str, str]:
+    """The addresses of those that name assets which are there, by their names; one statement at most."""
+    numbers = {parse(cover, "a"): cover for cover in covers if is_picture(cover)}
+    if not numbers:
+        return {}
+    rows = Asset.objects.live().filter(public_id__in=[number for number in numbers if number is not None])
+    return {numbers[row.public_id]: thumbnail_address(row) for row in rows}

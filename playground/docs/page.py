@@ -41,7 +41,7 @@ GUIDES = (
     ("browsers", "Browsers"),
     ("webhooks", "Webhooks"),
     ("errors", "Errors"),
-    ("paid", "Being paid"),
+    ("paid", "Publishing and being paid"),
 )
 
 

@@ -25,7 +25,10 @@ GRACES = {"0": "now", "3600": "in 1 hour", "86400": "in 24 hours"}
 PRESET_WORDS = {
     "run": ("Run models", "Run, see results and media, upload, see the balance."),
     "read": ("Read only", "See everything that the workspace has, and change nothing."),
-    "everything": ("Everything", "All of the API but buying credit, also webhooks and keys."),
+    "everything": (
+        "Everything",
+        "All of the API but buying credit, payouts and opening a publisher: also webhooks and keys.",
+    ),
     CUSTOM: ("Choose one by one", ""),
 }
 # What keyring calls a field, by the name that it has in the form.

@@ -112,6 +112,10 @@ def carry(values: Mapping[str, Any], leave_out: Iterable[str] = ("l",)) -> str:
 
 def serving(called: catalog.Callable) -> Serving:
     """Who would serve a run now."""
+    if called.listing.is_paused:
+        return Serving(
+            "expired", "Paused", "Its publisher has paused it: it takes no new runs.", is_possible=False
+        )
     if not called.offers:
         return Serving("expired", "Unavailable", "Nothing serves this model at present.", is_possible=False)
     engines = [

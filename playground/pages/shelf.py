@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -13,7 +13,8 @@ from django.urls import reverse
 
 from marketplace import catalog
 from marketplace.models import Listing, Offer, Price
-from playground import live
+from playground import assets, live
+from playground.models import Prediction
 from playground.pages.tags import unit, unit_price
 from playground.pages.words import Vocabulary, vocabulary
 
@@ -52,6 +53,15 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Cover:
+    """A picture that a listing can have as its cover: what its row keeps, the address, and what it is."""
+
+    value: str
+    address: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled:
     """A card with pictures of what its model makes."""
 
@@ -69,7 +79,8 @@ def cards(listings: Iterable[Listing], query: str = "") -> list[Card]:
         shelf, "default_version__endpoints__prices", Prefetch("default_version__endpoints__offers", _OFFERS)
     )
     warm = _warm({lane for listing in shelf for lane in _lanes(listing)})
-    return [_card(listing, warm, query) for listing in shelf]
+    pictures = assets.thumbnails(listing.cover for listing in shelf)
+    return [_card(listing, warm, pictures, query) for listing in shelf]
 
 
 def first_sampled(cards: Iterable[Card]) -> Sampled | None:
@@ -84,7 +95,7 @@ def first_sampled(cards: Iterable[Card]) -> Sampled | None:
     return None
 
 
-def _card(listing: Listing, warm: dict[str, set[str]], query: str) -> Card:
+def _card(listing: Listing, warm: dict[str, set[str]], pictures: Mapping[str, str], query: str) -> Card:
     version = listing.default_version
     return Card(
         listing=listing,
@@ -92,7 +103,7 @@ def _card(listing: Listing, warm: dict[str, set[str]], query: str) -> Card:
         icon=icon_of(listing.task),
         price=price_text(catalog.prices_now(listing)),
         is_warm=version is not None and any(version.sha256 in warm[lane] for lane in _lanes(listing)),
-        cover=cover_of(listing),
+        cover=pictures.get(listing.cover) or static_of(listing.cover),
     )
 
 
@@ -137,7 +148,26 @@ def icon_of(task: str) -> str:
 
 
 def cover_of(listing: Listing) -> str:
-    return static_of(listing.cover)
+    """The address of its cover; nothing where it has none, or where the example that it showed is gone."""
+    return assets.thumbnails([listing.cover]).get(listing.cover) or static_of(listing.cover)
+
+
+def cover_choices(listing: Listing, examples: Iterable[Prediction]) -> list[Cover]:
+    """The covers that a listing can have: none, those that it ships, and pictures of its pinned examples."""
+    manifest = listing.default_version.manifest if listing.default_version is not None else {}
+    shipped = dict.fromkeys([str(manifest.get("cover", "")), *(one["picture"] for one in listing.examples)])
+    found = [Cover("", "", "None")]
+    found += [Cover(path, static_of(path), "Shipped with it") for path in shipped if static_of(path)]
+    pinned = [
+        asset.uid for row in examples for asset in row.assets.all() if asset.media_type.startswith("image/")
+    ]
+    pictures = assets.thumbnails(pinned)
+    found += [Cover(uid, pictures[uid], "From an example") for uid in pinned if uid in pictures]
+    if listing.cover not in {
+        one.value for one in found
+    }:  # gone since: it may stay as it is, and shows the icon
+        found.append(Cover(listing.cover, cover_of(listing), "As it is"))
+    return found
 
 
 def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
@@ -153,13 +183,15 @@ def samples(listing: Listing, words: Vocabulary | None) -> tuple[Sample, ...]:
 
 
 def _sample_path(listing: Listing, place: int) -> str:
+    if assets.is_picture(listing.cover):
+        return ""
     cover = PurePosixPath(listing.cover)
     return str(cover.with_name(f"{cover.stem}-{place}{cover.suffix}"))
 
 
 def static_of(path: str) -> str:
     """The address of a static file, or nothing if there is none of that name."""
-    if not path:
+    if not path or assets.is_picture(path):
         return ""
     try:
         return str(staticfiles_storage.url(path))

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from marketplace.models import Listing
+from playground import assets
 from playground.pages import shelf
 from playground.pages.media import Medium
 from playground.pages.tags import spaced
@@ -77,7 +78,7 @@ def of_shared(token: str, prompt: str, listing: Listing | None, media: Sequence[
 
 def _cover(listing: Listing) -> Picture | None:
     """The card that is drawn of the cover, or the cover as it is."""
-    if not listing.cover:
+    if not listing.cover or assets.is_picture(listing.cover):  # whose address is another one tomorrow
         return None
     cover = PurePosixPath(listing.cover)
     alt = f"What {listing.model_id} makes"

@@ -42,6 +42,7 @@ STAYS = {
     "webhooks",
     "members",
     "settings",
+    "publish",
 }
 MOST_DAYS = 365
 

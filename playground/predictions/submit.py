@@ -234,6 +234,8 @@ def price_of(
 
 def _choose(called: catalog.Callable) -> Offer:
     """The offer that serves this run; today the first lane of ours."""
+    if called.listing.is_paused:
+        raise CannotRun(f"{called.model_id} is paused by its publisher and takes no new runs at present.")
     if not called.offers:
         raise CannotRun(f"{called.model_id} has no offer that serves it at present.")
     return called.offers[0]

@@ -43,6 +43,8 @@ ROUTES = [
     ("post", "assets", "assets:write", False, 503),  # the edge brings the file, see tests/edge
     ("post", "assets/uploads", "assets:write", False, 201),
     ("get", "workspace", "workspace:read", False, 200),
+    ("get", "publishers", "publishers:read", False, 200),
+    ("post", "publishers", "publishers:write", False, 201),
     ("get", "webhooks", "webhooks:read", False, 200),
     ("post", "webhooks", "webhooks:write", False, 201),
     ("get", "webhooks/request-secret", "webhooks:write", False, 200),
@@ -50,6 +52,7 @@ ROUTES = [
 ]
 BODIES = {
     "limits": {"scope": "workspace", "period": "day", "limit_micros": 5_000_000},
+    "publishers": {"name": "northlight", "terms": True},
     "webhooks": {"url": "https://example.test/"},
     "quotes": {"model": "kiln/vase", "input": {"prompt": "a vase"}},
     "predictions": {"model": "kiln/vase", "input": {"prompt": "a vase"}},

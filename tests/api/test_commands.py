@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing import ledger
-from marketplace import catalog, keys
+from marketplace import catalog, keys, people
 from marketplace.models import ApiKey, Listing, User, Version, Workspace
 from tests.api.programs import Caller
 from tests.predictions import cast
@@ -88,7 +88,8 @@ def test_a_fresh_house(house):
     assert set(way_in) == {"email", "password", "key"}
     user = User.objects.get(email=way_in["email"])
     assert user.check_password(way_in["password"])
-    assert [one.slug for one in user.workspaces.all()] == ["demo"]
+    assert people.workspace_of(user).slug == "demo"
+    assert [one.slug for one in user.workspaces.order_by("memberships__created_at")] == ["demo", "vitrine"]
     balance = Caller(way_in["key"]).get("balance").json()
     assert (balance["workspace"], balance["balance_micros"]) == ("demo", 5_000_000)
     for file in (house / "keys").iterdir():

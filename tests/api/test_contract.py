@@ -80,12 +80,18 @@ def world(transactional_db):
     asset = cast_asset(ada)
     topup = topups.attempt(ada, 25_000_000, by=None)
     limit = limits.put(ada, kind="workspace", period="month", limit_micros=10**9)
+    house, payout = cast_payout(ada)
     yield {
         "key": key,
         "publisher": "kiln",
         "name": model.partition("/")[2],
         "prediction_id": run.uid,
         "receipt_of": charged.uid,  # the other one will be deleted by then
+        "house": {
+            "publisher": house.name,
+            "month": f"{payout.created_at:%Y-%m}",
+        },  # what the caller publishes as
+        "payout_id": payout.uid,
         "webhook_id": hook.uid,
         "delivery_id": delivery.uid,
         "limit_id": limit.uid,
@@ -114,6 +120,39 @@ def cast_asset(workspace):
         storage_name="assets/none.png",
         expires_at=timezone.now() + timedelta(days=1),
     )
+
+
+def cast_payout(workspace):
+    """A publisher of the workspace that has earned, and a payout to it by hand."""
+    from uuid import uuid4
+
+    from billing.payout_rows import Payout
+    from django.utils import timezone
+
+    from billing import ledger
+    from marketplace import catalog, publishers
+    from tests.predictions import cast
+
+    house = publishers.found(workspace, name="northlight", agreed=True, by=None)
+    catalog.publish(house, cast.manifest(name="dusk"))  # so that its name stays
+    payer, reference = cast.payer(), uuid4()
+    ledger.hold(workspace_id=payer.pk, reference=reference, amount_micros=100_000)
+    usage = ledger.Usage(
+        model="northlight/dusk", status="succeeded", quote={"lines": []}, units={}, user_id=None
+    )
+    share = ledger.Share(house.pk, house.share_percent / 100)
+    ledger.capture(reference=reference, amount_micros=100_000, share=share, usage=usage)
+    ledger.mature(house.pk, delay=timedelta(0), now=timezone.now() + timedelta(seconds=1))
+    row = Payout.objects.create(
+        publisher=house,
+        book="test",
+        method="manual",
+        kind="requested",
+        amount_micros=10_000,
+        destination="hush-hush-bank",
+    )
+    ledger.payout_started(row.public_id, house.pk, row.amount_micros)
+    return house, row
 
 
 def without_new_key(answer) -> str:
@@ -168,6 +207,7 @@ def test_every_operation_answers_as_it_says(world, web):
     def ask(case, *, is_known):
         if is_known:
             there = {**world, "prediction_id": world["receipt_of"]} if "/receipts" in case.path else world
+            there = {**there, **world["house"]} if "/publishers" in case.path else there
             known = {name: there[name] for name in case.path_parameters or {} if name in there}
             case.path_parameters = {**(case.path_parameters or {}), **known}
         answer = case.call(headers={"Authorization": f"Bearer {world['key']}"}, timeout=60)
@@ -193,6 +233,9 @@ def test_every_operation_answers_as_it_says(world, web):
         ("get", "/api/v1/receipts"),
         ("get", "/api/v1/receipts/{prediction_id}"),
         ("get", "/api/v1/billing/topups/{topup_id}"),
+        ("get", "/api/v1/publishers/{publisher}/earnings"),
+        ("get", "/api/v1/publishers/{publisher}/statements/{month}"),
+        ("get", "/api/v1/publishers/{publisher}/payouts/{payout_id}"),
         ("get", "/api/v1/assets"),
         ("get", "/api/v1/assets/uploads/{upload_id}"),
     } <= good

@@ -17,6 +17,8 @@ from playground.api.billing import TopUpJson
 from playground.api.codes import CODES
 from playground.api.keys import CallingKeyJson, KeyJson, KeyWithSecretJson
 from playground.api.limits import LimitJson
+from playground.api.payouts import PayoutJson
+from playground.api.publishers import EarnedJson, PublisherJson, StatementJson
 from playground.api.schemas import SCHEMAS
 from playground.assets import AssetJson
 from playground.assets.uploads import PartJson, UploadJson
@@ -135,6 +137,9 @@ def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
         ("Refund", RefundJson),
         ("Invoice", InvoiceJson),
         ("InvoiceInShort", ListedJson),
+        ("Publisher", PublisherJson),
+        ("Statement", StatementJson),
+        ("Payout", PayoutJson),
         ("Asset", AssetJson),
         ("Upload", UploadJson),
         ("Part", PartJson),
@@ -142,6 +147,12 @@ def test_every_code_of_ours_is_a_schema_and_operations_name_what_they_need():
 )
 def test_schemas_are_those_of_the_code(name, shape):
     assert set(SCHEMAS[name]["properties"]) == set(get_type_hints(shape))
+
+
+def test_what_was_earned_is_summed_up_the_same_everywhere():
+    named = set(get_type_hints(EarnedJson))
+    assert set(SCHEMAS["Earnings"]["properties"]["total"]["properties"]) == named
+    assert set(SCHEMAS["EarnedOnDay"]["required"]) == {"day", *named}
 
 
 def test_every_operation_says_what_it_answers():

@@ -15,7 +15,7 @@ from django.utils import timezone
 from billing import ledger, limits, topups
 from marketplace import keys, people
 from marketplace.ids import encode
-from marketplace.models import ApiKey, Invitation, Membership, Price, Publisher, User, Workspace
+from marketplace.models import ApiKey, Invitation, Listing, Membership, Price, Publisher, User, Workspace
 from marketplace.people import Act
 from playground import webhooks
 from playground.models import Delivery, Prediction, Share, Webhook
@@ -57,6 +57,10 @@ LISTS = {
     "usage-books": Act.SEE,
     "usage-limits": Act.BILLING,
     "limits": Act.SEE,
+    "publish": Act.SEE,
+    "publisher-settings": Act.PUBLISHER,
+    "publisher-close": Act.PUBLISHER,
+    "publisher-reopen": Act.PUBLISHER,
     "publish-prices": Act.PUBLISH,
     "billing": Act.BILLING,
     "billing-automatic": Act.BILLING,
@@ -110,6 +114,8 @@ OBJECTS = {
     "prediction-example": Act.PUBLISH,
     "limit": Act.BILLING,
     "model-prices": Act.PUBLISH,
+    "publish-model": Act.PUBLISH,
+    "publish-model-pause": Act.PUBLISH,
     "model-prices-preview": Act.PUBLISH,
     "topup": Act.BILLING,
     "topup-refund": Act.BILLING,
@@ -133,7 +139,7 @@ OBJECTS = {
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
 OPERATORS = (
     *("engines", "engine-act", "payouts-console", "payouts-console-act", "refunds", "refund"),
-    *("sandbox", "sandbox-act"),
+    *("sandbox", "sandbox-act", "books", "books-run"),
 )
 
 TOLD_ON_THE_LIST = (
@@ -164,6 +170,8 @@ class House:
             list(topups.TopUp.objects.order_by("pk").values_list("pk", "status", "refunded_micros")),
             list(Membership.objects.order_by("pk").values_list("pk", "role")),
             list(Price.objects.order_by("pk").values_list("pk", "unit_price", "effective_from")),
+            list(Publisher.objects.order_by("pk").values_list("pk", "name", "title", "closed_at")),
+            list(Listing.objects.order_by("pk").values_list("pk", "tagline", "visibility", "paused_at")),
             [(one.uid, one.limit_micros) for one in limits.of(self.workspace)],
         ]
 

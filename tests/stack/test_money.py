@@ -21,12 +21,11 @@ PASSWORD = "only good enough for a test"
 PEOPLE = f"""
 from billing import ledger
 from marketplace import people
-from marketplace.models import Publisher, User
+from marketplace.models import User
 for name in ("lind", "marsh"):
     user = User.objects.create_user(f"{{name}}@example.test", "{PASSWORD}", name=name.title())
     house = people.make_workspace(name, name=f"{{name.title()}} Studio", owner=user)
     ledger.open_workspace(house.pk)
-Publisher.objects.create(workspace=house, name="marsh", title="Marsh")
 """
 ALERTS = "from billing import limits; limits.find_alerts()"
 MODEL = "/m/marsh/dusk"
@@ -63,15 +62,27 @@ def people(browser: Browser, stack: Stack) -> Iterator[dict[str, Page]]:
         assert old in text
         text = text.replace(old, new, 1)
     manifest.write_text(text)
-    stack.manage("publish", str(manifest), "--publisher", "marsh")
     windows = {}
     for name in ("lind", "marsh"):
         context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
         windows[name] = context.new_page()
         sign_in(windows[name], url=stack.url, email=f"{name}@example.test", password=PASSWORD)
+    start_publishing(windows["marsh"], stack)
+    stack.manage("publish", str(manifest), "--publisher", "marsh")
     yield windows
     for page in windows.values():
         page.context.close()
+
+
+def start_publishing(page: Page, stack: Stack) -> None:
+    page.goto(f"{stack.url}/dashboard/usage")
+    page.click("nav.side a:has-text('Start publishing')")
+    page.fill("#p-name", "marsh")
+    page.fill("#p-title", "Marsh")
+    page.check("[name=terms]")
+    page.click("main button:has-text('Start publishing')")
+    expect(page.locator("h1")).to_have_text("Marsh")
+    expect(page.locator("main")).to_contain_text("--publisher marsh")
 
 
 def give_back(page: Page, usd: str) -> None:
@@ -79,6 +90,13 @@ def give_back(page: Page, usd: str) -> None:
     page.select_option("#reason", index=1)
     page.click("button:has-text('Give back')")
     expect(page.locator("main")).to_contain_text("was given back. The buyer is told.")
+
+
+def look_at_what_is_sold(marsh: Page, stack: Stack, seen: Seen) -> None:
+    """What is sold is described by who sells it."""
+    for address in ("/publish", "/publish/models/marsh/dusk", "/publish/settings", "/publish/close"):
+        marsh.goto(stack.url + address)
+        seen.look(marsh, address)
 
 
 def set_price(marsh: Page, stack: Stack, seen: Seen) -> None:
@@ -133,7 +151,7 @@ def reach_a_limit(lind: Page, staff: Page, stack: Stack, seen: Seen) -> None:
     lind.goto(f"{stack.url}/dashboard/limits")
     lind.fill("#n-amount", "10")
     lind.click("button:has-text('Set limit')")
-    expect(lind.locator(".limit-list")).to_contain_text("$0.0000 of $10 a month")
+    expect(lind.locator(".limit-list")).to_contain_text("$16.0000 of $10 a month")
     seen.look(lind, "the limits")
     lind.goto(f"{stack.url}{MODEL}?prompt=a+teal+jug")
     lind.keyboard.press("Control+Enter")
@@ -205,6 +223,7 @@ def test_from_the_buyers_card_to_the_publishers_bank(
 ) -> None:
     lind, marsh, seen = people["lind"], people["marsh"], Seen()
     staff = browser.new_context(storage_state=signed_in).new_page()
+    look_at_what_is_sold(marsh, stack, seen)
     set_price(marsh, stack, seen)
     buy_and_run(lind, stack, seen)
     uid = read_what_it_cost(lind, stack, seen)

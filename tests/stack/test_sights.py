@@ -32,8 +32,8 @@ ADDRESSES = (
     *(MODEL + tab for tab in ("", "/api", "/examples", "/readme", "/versions")),
     *(f"/dashboard/{name}" for name in DASHBOARD),
     *(f"/accounts/{name}" for name in ACCOUNT),
-    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
-    *("/-/engines", "/-/refunds", "/-/payouts", "/-/stripe"),
+    *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/-/engines", "/-/books", "/-/refunds", "/-/payouts", "/-/stripe"),
     "/dashboard/history?from=26.11.2026&to=2026-11-26&cost=1",
     "/dashboard/settings/delete",
     "/dashboard/workspaces/new",
@@ -41,8 +41,8 @@ ADDRESSES = (
 )
 MONEY = (
     *("/dashboard/billing", "/dashboard/limits", "/dashboard/invoices"),
-    *("/publish/prices", "/publish/earnings", "/publish/payouts"),
-    *("/-/refunds", "/-/payouts", "/-/stripe"),
+    *("/publish", "/publish/prices", "/publish/earnings", "/publish/payouts"),
+    *("/-/books", "/-/refunds", "/-/payouts", "/-/stripe"),
 )
 SIDEWAYS = """() => {
   const wide = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
@@ -130,7 +130,7 @@ def test_staff_goes_from_one_place_of_the_console_to_each_other(page: Page, stac
     page.click("#who a:has-text('Console')")
     places = page.locator("nav[aria-label=Console] a")
     names = places.all_inner_texts()
-    assert names == ["Engines", "Refunds", "Payouts", "Stripe’s sandbox", "Mails", "Components"]
+    assert names == ["Engines", "Books", "Refunds", "Payouts", "Stripe’s sandbox", "Mails", "Components"]
     for name in names[:-1]:
         page.click(f"nav[aria-label=Console] a:has-text('{name}')")
         assert page.locator("nav[aria-label=Console] [aria-current=page]").inner_text() == name
@@ -139,8 +139,14 @@ def test_staff_goes_from_one_place_of_the_console_to_each_other(page: Page, stac
 
 def test_places_of_publishers_are_shown_to_publishers(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.url}/dashboard/usage")
-    assert page.locator("nav.side h2").all_inner_texts()[1:] == ["Money", "Building", "Workspace"]
+    assert page.locator("nav.side h2").all_inner_texts()[1:] == [
+        "Money",
+        "Publishing",
+        "Building",
+        "Workspace",
+    ]
     assert "Invoices" in page.locator("nav.side a").all_inner_texts()
+    assert page.locator("nav.side a:has-text('Start publishing')").count() == 1
     assert page.locator("nav.side a:has-text('Payouts')").count() == 0
 
 

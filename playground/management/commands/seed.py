@@ -39,13 +39,13 @@ class Command(BaseCommand):
         with transaction.atomic():
             with connection.cursor() as cursor:  # two machines that are set up at once
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('vitrine seed'))")
-            self._publish()
-            workspace, password = _demo(places)
+            house = self._publish()
+            workspace, password = _demo(places, house)
             key = _demo_key(workspace, places.keys / KEY_FILE)
         if options["show"]:
             self.stdout.write(json.dumps({"email": DEMO_EMAIL, "password": password, "key": key}))
 
-    def _publish(self) -> None:
+    def _publish(self) -> Workspace:
         """Every manifest that is shipped. One whose weights are not there is passed over with a line."""
         house = _workspace(HOUSE, name="Vitrine")
         publisher, _ = Publisher.objects.get_or_create(
@@ -57,6 +57,7 @@ class Command(BaseCommand):
                 catalog.publish(publisher, manifest)
             except catalog.InvalidManifest as error:
                 self.stderr.write(f"seed: {path.name} is not on the shelf: {error}")
+        return house
 
 
 def _workspace(slug: str, *, name: str, owner: User | None = None) -> Workspace:
@@ -64,8 +65,11 @@ def _workspace(slug: str, *, name: str, owner: User | None = None) -> Workspace:
     return found or people.make_workspace(slug, name=name, owner=owner)
 
 
-def _demo(places: Places) -> tuple[Workspace, str]:
-    """The demo user in the demo workspace, with the starter credit, and the password that is kept for them."""
+def _demo(places: Places, house: Workspace) -> tuple[Workspace, str]:
+    """The demo user in the demo workspace, with the starter credit, and the password that is kept for them.
+
+    They buy there, and sell in the house's workspace, which is theirs as long as nobody else has it.
+    """
     password = places.secret("demo_password")[:DEMO_PASSWORD_LENGTH]
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
@@ -76,6 +80,8 @@ def _demo(places: Places) -> tuple[Workspace, str]:
     people.verify(user)
     workspace = _workspace(DEMO, name="Demo", owner=user)
     user.memberships.get_or_create(workspace=workspace)
+    if not house.memberships.exists():
+        user.memberships.create(workspace=house)
     ledger.open_workspace(workspace.pk)
     if settings.STARTER_CREDIT_MICROS > 0:
         with contextlib.suppress(ledger.KeyReused):  # granted before, when the setting was another

@@ -1,0 +1,112 @@
+"""One's own models: what they say of themselves, who sees them, and pausing them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from marketplace import catalog
+from marketplace.models import Listing, Workspace
+from marketplace.people import Act
+from playground import predictions
+from playground.middleware import VitrineRequest
+from playground.pages import markdown, shelf
+from playground.pages.access import member
+
+# Who sees a model, in the order of how many do.
+WHO = {
+    Listing.Visibility.PUBLIC: "On the shelf, found by everybody.",
+    Listing.Visibility.UNLISTED: "Not on the shelf. Whoever knows its address sees and runs it.",
+    Listing.Visibility.PRIVATE: "Only members of this workspace see and run it.",
+}
+UNFIT = {"null_characters_not_allowed": "has characters that no text can have", "max_length": "is too long"}
+FIELDS = ("tagline", "readme", "cover", "visibility")
+
+
+class SayingForm(forms.Form):
+    """What a model says of itself. Lengths and choices are the catalog's to judge, but for the cover."""
+
+    tagline = forms.CharField(required=False, max_length=1000, error_messages=UNFIT)
+    readme = forms.CharField(
+        required=False, max_length=2 * markdown.MAX_LENGTH, strip=False, error_messages=UNFIT
+    )
+    cover = forms.CharField(required=False, max_length=200, error_messages=UNFIT)
+    visibility = forms.CharField(required=False, max_length=20, error_messages=UNFIT)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member(Act.PUBLISH)
+def listing(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
+    """One model of the workspace, with the form for what it says."""
+    row = _own(request, publisher, name)
+    form = SayingForm(initial={field: getattr(row, field) for field in FIELDS})
+    status = 200
+    if request.method == "POST":
+        form, status = SayingForm(request.POST), 422
+        if form.is_valid() and _save(row, form):
+            messages.success(request, "Saved. It is in force everywhere a second from now.")
+            return redirect("publish-model", publisher, name)
+    context = {
+        "listing": row,
+        "form": form,
+        "covers": shelf.cover_choices(row, predictions.examples(row)),
+        "who": [(value, value.label, words) for value, words in WHO.items()],
+        "price": shelf.price_text(catalog.prices_now(row)),
+        "versions": row.versions.count(),
+        "examples": len(row.examples) + row.pinned.count(),
+        "tagline_length": catalog.shelving.TAGLINE_LENGTH,
+        "readme_length": catalog.shelving.README_LENGTH,
+    }
+    response = render(request, "publish/listing.html", context, status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+@member(Act.PUBLISH)
+def listing_pause(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
+    """Take no new runs, or take them again."""
+    row, act = _own(request, publisher, name), request.POST.get("act", "")
+    if act == "pause":
+        catalog.pause(row)
+        messages.success(request, f"{row.model_id} takes no new runs. Those that were accepted go on.")
+    elif act == "resume":
+        catalog.resume(row)
+        messages.success(request, f"{row.model_id} takes runs again.")
+    else:
+        raise Http404("There is no such act.")
+    if request.POST.get("from") == "list":
+        return redirect("publish")
+    return redirect("publish-model", publisher, name)
+
+
+def _save(row: Listing, form: SayingForm) -> bool:
+    """Whether it was said; what is wrong stands beside its field."""
+    given = form.cleaned_data
+    offered = {one.value for one in shelf.cover_choices(row, predictions.examples(row))}
+    if given["cover"] not in offered:
+        form.add_error("cover", "is none of the pictures that it has")
+        return False
+    try:
+        catalog.describe(
+            row, catalog.Said(given["tagline"], given["readme"], given["cover"], given["visibility"])
+        )
+    except catalog.InvalidListing as error:
+        for one in error.errors:
+            form.add_error(one.field, one.message)
+        return False
+    return True
+
+
+def _own(request: HttpRequest, publisher: str, name: str) -> Listing:
+    """The workspace's own model; for everybody else there is none."""
+    workspace = cast("Workspace", cast("VitrineRequest", request).workspace)
+    try:
+        return catalog.own_listing(workspace, publisher, name)
+    except catalog.NotFound as error:
+        raise Http404(str(error)) from None
