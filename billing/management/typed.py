@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from django.core.management.base import CommandError
 
 MICROS = 1_000_000
+MOST_DOLLARS = 10**9  # far above what anybody types; an exponent can say more than a computer can count
 
 
 def number(text: str) -> Decimal:
@@ -23,10 +24,10 @@ def number(text: str) -> Decimal:
 
 def micros(text: str) -> int:
     """Dollars, of six decimals at most, in micro-dollars."""
-    amount = number(text) * MICROS
-    if amount != int(amount):
+    dollars = number(text)
+    if abs(dollars) > MOST_DOLLARS or dollars * MICROS != int(dollars * MICROS):
         raise CommandError(f"{text!r} is no amount of dollars.")
-    return int(amount)
+    return int(dollars * MICROS)
 
 
 def moment(text: str, at: time = time()) -> datetime:

@@ -86,6 +86,9 @@ def attempt(
     checked(amount_micros)
     at = now or timezone.now()
     with transaction.atomic():
+        # Its row is the lock: of many at once only so many are within the bound, none of a workspace that closes.
+        if Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk).is_closed:
+            raise Refused("This workspace was deleted.")
         rows = TopUp.objects.filter(workspace=workspace, book=current_book(), kind=TopUp.Kind.CHECKOUT)
         if rows.filter(status__in=["new", "open"], expires_at__gt=at).count() >= MOST_OPEN:
             raise Refused(

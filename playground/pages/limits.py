@@ -107,6 +107,8 @@ def limit(request: HttpRequest, limit_id: str) -> HttpResponse:
             spending.change(workspace, row.uid, limit_micros=given["amount"], alert_at=given["alerts"])
         except spending.Invalid as error:
             _complain(form, error, "")
+        except spending.NotFound as error:  # removed at this moment
+            raise Http404(str(error)) from None
         else:
             messages.success(request, f"The {row.period_word} limit of {row.target.said} is changed.")
             return redirect("limits")

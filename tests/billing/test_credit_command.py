@@ -45,6 +45,7 @@ def test_credit_is_granted_with_a_reason_and_perhaps_an_end(capsys):
         (["grant", "{slug}", "-5", "--reason", "x"], "above nothing"),
         (["grant", "{slug}", "10001", "--reason", "x"], "up to"),
         (["grant", "{slug}", "0.0000001", "--reason", "x"], "is no "),
+        (["grant", "{slug}", "1e999999", "--reason", "x"], "is no "),
         (["grant", "{slug}", "NaN", "--reason", "x"], "is no "),
         (["grant", "{slug}", "lots", "--reason", "x"], "is no "),
         (["grant", "{slug}", "5", "--reason", " "], "with a reason"),

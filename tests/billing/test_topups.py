@@ -14,6 +14,7 @@ from billing.models.credit import StripeEvent, TopUp
 from billing.topups import automatic, refunds
 from billing.topups.reconcile import check_undecided
 from marketplace.models import Outbox, Workspace
+from tests.at_once import at_once
 from tests.billing.buyers import (
     CENT,
     USD,
@@ -123,11 +124,20 @@ def test_amounts_that_cannot_be_bought(stripe_sandbox, ada, amount):
     assert not TopUp.objects.exists()
 
 
+def test_a_deleted_workspace_buys_nothing(stripe_sandbox, ada):
+    Workspace.objects.filter(pk=ada.pk).update(closed_at=timezone.now())
+    with pytest.raises(topups.Refused, match="was deleted"):
+        topups.begin(ada, 5 * USD, by=None)
+
+
 def test_pages_are_not_made_by_the_thousand(stripe_sandbox, ada):
     for _ in range(20):
         topups.attempt(ada, 5 * USD, by=None)
     with pytest.raises(topups.Refused, match="wait to be paid"):
         topups.attempt(ada, 5 * USD, by=None)
+    TopUp.objects.first().delete()
+    found = at_once(*[lambda: topups.attempt(ada, 5 * USD, by=None)] * 4)
+    assert sorted(type(one).__name__ for one in found) == ["Refused", "Refused", "Refused", "TopUp"]
     later = timezone.now() + timedelta(days=1)
     assert topups.attempt(ada, 5 * USD, by=None, now=later).status == "new"
 

@@ -107,3 +107,12 @@ def test_without_a_folder_an_engine_is_alone(tmp_path: Path) -> None:
     with another(tmp_path), cores.computing():
         assert cores.others() == 0
         assert torch.get_num_threads() == 2
+
+
+def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cores = Cores(2, tmp_path / "file" / "cores")
+    for _ in range(2):
+        with cores.computing():
+            assert torch.get_num_threads() == 2
+    cores.close()

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+_log = logging.getLogger(__name__)
 SEATS = 16  # engines beyond that are not seen by the others
 
 
@@ -71,11 +73,14 @@ class Cores:
         if self._folder is None:
             return
         if not self._seats:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._seats = [
-                os.open(self._folder / f"{number}.seat", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                for number in range(SEATS)
-            ]
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for number in range(SEATS):
+                    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+                    self._seats.append(os.open(self._folder / f"{number}.seat", flags, 0o600))
+            except OSError as error:
+                _log.warning("engines beside this one are not seen: %s", error)
+                self._folder = None  # no reason not to compute
         for seat in self._seats:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(seat, fcntl.LOCK_EX | fcntl.LOCK_NB)
