@@ -7,10 +7,10 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from billing.payout_rows import Payout
 from django.utils import timezone
 
 from billing import ledger, payouts
+from billing.models.payouts import Payout
 from marketplace import keys, publishers
 from marketplace.models import Membership, Publisher, User
 from playground.api import openapi

@@ -7,12 +7,12 @@ import re
 from datetime import timedelta
 
 import pytest
-from billing.credit_rows import Reconciliation
 from django.test import Client
 from django.utils import timezone
 
 from billing import auditor, topups
 from billing.models import Audit
+from billing.models.credit import Reconciliation
 from marketplace import dispatch
 from marketplace.models import User
 from tests.pages.test_access import INLINE
