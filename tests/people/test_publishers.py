@@ -247,6 +247,30 @@ def test_by_the_operators_hand(team):
     assert Publisher.objects.get().agreed_by is None
     for wrong, said in (
         (("open", "nowhere", "glaze"), "no workspace"),
+def test_a_readme_that_a_form_sends_back_as_it_was_is_not_set_by_hand(team):
+    open_for(team.workspace, "kiln")
+    runs.shelve(readme="# Vase\n\nTall.\n")  # as files end
+    listing = Listing.objects.get()
+    catalog.describe(listing, catalog.Said("Another.", "# Vase\r\n\r\nTall.\r\n", "", "public"))
+    listing.refresh_from_db()
+    assert listing.edited == ["tagline"]
+    runs.shelve(readme="# Vase\n\nTaller.\n", recipe__n=2)
+    listing.refresh_from_db()
+    assert (listing.tagline, listing.readme) == ("Another.", "# Vase\n\nTaller.\n")
+
+
+def test_what_a_version_said_first_can_be_said_by_hand(team):
+    """A version keeps the manifest that it came with, and the same build may be published with other words."""
+    open_for(team.workspace, "kiln")
+    runs.shelve(tagline="A vase.")
+    runs.shelve(tagline="A jug.")
+    listing = Listing.objects.get()
+    catalog.describe(listing, catalog.Said("A vase.", listing.readme, "", "public"))
+    runs.shelve(tagline="A jug.")
+    listing.refresh_from_db()
+    assert (listing.tagline, listing.edited) == ("A vase.", ["tagline"])
+
+
         (("open", slug, "glaze"), "already"),
         (("close", "nobody"), "no publisher"),
         (("rename", "oven", "vitrine"), "keeps for itself"),
