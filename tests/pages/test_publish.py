@@ -175,11 +175,17 @@ def test_who_sees_a_model(world, pia):
         pia.post(MODEL, SAID | {"visibility": visibility})
         catalog.forget()
         assert ("A tall vase." in text_of(world.nobody.get("/"))) is found
-        assert world.nobody.get(world.page).status_code == (404 if visibility == "private" else 200)
+        assert ("kiln/vase" in world.nobody.get("/llms.txt").content.decode()) is found
+        page = world.nobody.get(world.page)
+        assert page.status_code == (404 if visibility == "private" else 200)
+        if visibility != "private":  # and what is not on the shelf is in no search engine
+            assert ('name="robots" content="noindex"' not in page.content.decode()) is found
 
 
 def test_a_paused_model_says_so_and_takes_no_runs(world, pia):
-    assert pia.post(f"{MODEL}/pause", {"act": "pause", "from": "list"})["Location"] == HOME
+    assert (
+        pia.post(f"{MODEL}/pause", {"act": "pause", "from": "list"})["Location"] == f"{HOME}?publisher=kiln"
+    )
     catalog.forget()
     page = world.ada.get(world.page)
     assert "Its publisher has paused it" in text_of(page)
