@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from billing import ledger
-from marketplace import catalog, publishers
+from marketplace import catalog, people, publishers
 from marketplace.models import Listing, Membership, Publisher, User
 from playground import predictions
 from playground.models import Prediction
@@ -128,6 +128,15 @@ def test_names_are_changed_as_long_as_they_can_be(world, pia):
     assert Publisher.objects.get(name="kiln").title == "The Kiln"
     assert world.mal.post(SETTINGS, {"publisher": "kiln", "title": "Mal's"}).status_code == 404
     assert world.ada.get(SETTINGS, {"publisher": "kiln"}).status_code == 404
+
+
+def test_who_agreed_and_has_left_is_not_named(world):
+    world.ada.post(HOME, OPENING)
+    row = Publisher.objects.select_related("agreed_by").get(name="northlight")
+    eve = worlds.person(row.workspace, "eve@example.test")
+    assert f"by {row.agreed_by.get_short_name()}" in text_of(eve.get(SETTINGS))
+    people.forget(row.agreed_by)
+    assert "by somebody who has left" in text_of(eve.get(SETTINGS))
 
 
 def test_closing_says_before_what_becomes_of_models_and_money(world, pia):
