@@ -26,12 +26,14 @@ _PAGES = "close earnings models payouts prices reopen runs settings statements"
 # Words that would speak for the house.
 _OFFICIAL = """
 billing community help house moderator official operator payments publisher publishers replicate root security system
-team trusted verified vitrine
+team trusted verified
 """
-RESERVED = people.workspaces.RESERVED | frozenset(_PAGES.split()) | frozenset(_OFFICIAL.split())
+HOUSE = "vitrine"  # no name has it inside: what is called vitrine-payments would be taken for the house, too
+RESERVED = people.workspaces.RESERVED | frozenset(f"{HOUSE} {_PAGES} {_OFFICIAL}".split())
 # What one reads for the other, in print or at a glance: the hyphen for nothing, digits and letters for one another.
 _ALIKE = ("015i28", "olslzb")
 _PAIRS = (("rn", "m"), ("vv", "w"))
+_DELETED = "This workspace was deleted."
 
 
 class Invalid(FieldErrors):
@@ -103,7 +105,7 @@ def found(
                 workspace=row, name=name, title=title, created_at=at, agreed_at=at, agreed_by=by
             )
     except people.NoSuchMember:
-        raise Refused("This workspace was deleted.") from None
+        raise Refused(_DELETED) from None
     except IntegrityError:  # made past us, by the operator's hand
         raise Invalid([_taken(name)]) from None
 
@@ -151,11 +153,17 @@ def close(publisher: Publisher, *, now: datetime | None = None) -> bool:
 
 
 def reopen(publisher: Publisher) -> bool:
-    """Let it publish again; its models stay private until they are put back. Whether that is news."""
-    is_open = Publisher.objects.filter(
-        pk=publisher.pk, closed_at__isnull=False, workspace__closed_at__isnull=True
-    ).update(closed_at=None)
-    return bool(is_open)
+    """Let it publish again; its models stay private until they are put back. Whether that is news.
+
+    Raises Refused for one whose workspace was deleted, also while this is under way.
+    """
+    try:
+        with transaction.atomic():
+            people.locked(publisher.workspace_id)
+            closed = Publisher.objects.filter(pk=publisher.pk, closed_at__isnull=False)
+            return bool(closed.update(closed_at=None))
+    except people.NoSuchMember:
+        raise Refused(_DELETED) from None
 
 
 def can_be_renamed(publisher: Publisher) -> bool:
@@ -178,7 +186,7 @@ def _wrong(name: str, title: str) -> list[FieldError]:
     if len(name) > NAME_LENGTH or not NAME.fullmatch(name):
         said = f"must be 2 to {NAME_LENGTH} lower-case letters and digits of English, with single hyphens between them"
         errors.append(FieldError("name", "pattern", said))
-    elif likeness(name) in _RESERVED_LIKENESSES:
+    elif (alike := likeness(name)) in _RESERVED_LIKENESSES or likeness(HOUSE) in alike:
         errors.append(
             FieldError("name", "not_allowed", "is, or looks like, a word that this site keeps for itself")
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -17,19 +16,15 @@ from django.utils import timezone
 from marketplace.catalog.find import NotFound, forget
 from marketplace.catalog.publish import said_of
 from marketplace.models import Listing, Publisher, Workspace
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, FieldErrors
 
 TAGLINE_LENGTH = 160
 README_LENGTH = 100_000
 Visibility = Listing.Visibility
 
 
-class InvalidListing(ValueError):
+class InvalidListing(FieldErrors):
     """What a listing should say cannot be; `errors` lists all that is wrong, by field."""
-
-    def __init__(self, errors: list[FieldError]) -> None:
-        self.errors = errors
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +57,7 @@ def own_listing(workspace: Workspace, publisher: str, name: str) -> Listing:
 
 def describe(listing: Listing, said: Said) -> Listing:
     """Say this of the listing from now on. Raises InvalidListing."""
-    tagline = " ".join(said.tagline.split())
-    readme = said.readme.replace("\r\n", "\n").strip("\n")
+    tagline, readme = _tidy("tagline", said.tagline), _tidy("readme", said.readme)
     errors = []
     if not tagline:
         errors.append(FieldError("tagline", "required", "is required"))
@@ -131,9 +125,23 @@ def _locked(listing: Listing) -> Listing:
     return found
 
 
-def _by_hand(row: Listing, values: dict[str, Any]) -> list[str]:
-    """The fields that were set by hand once these values are: what changes now or did before, and is not as the
-    manifest has it."""
+def _by_hand(row: Listing, values: dict[str, str]) -> list[str]:
+    """The fields that were set by hand once these values are.
+
+    One that nobody set says what was published last, so that a change of it is by hand; one that was set before is
+    that no more where it is as the version's manifest has it. How a form spells the ends of lines changes nothing.
+    """
     said = said_of(row.default_version.manifest) if row.default_version is not None else {}
-    touched = {name for name, value in values.items() if name in row.edited or getattr(row, name) != value}
-    return sorted(name for name in touched if said.get(name) != values[name])
+
+    def differs(name: str) -> bool:
+        before = said.get(name) if name in row.edited else getattr(row, name)
+        return before is None or _tidy(name, before) != values[name]
+
+    return sorted(filter(differs, values))
+
+
+def _tidy(field: str, text: str) -> str:
+    """What a listing says in this field as it is kept: a description of one line, a README from its first line on."""
+    if field == "tagline":
+        return " ".join(text.split())
+    return text.replace("\r\n", "\n").strip("\n") if field == "readme" else text

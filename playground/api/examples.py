@@ -284,6 +284,7 @@ STATEMENT: dict[str, Any] = {
     "opening_micros": 20_000_000,
     "earned_micros": 41_500_000,
     "refunded_micros": 250_000,
+    "disputes_micros": 0,
     "paid_out_micros": 20_000_000,
     "returned_micros": 0,
     "closing_micros": 41_250_000,

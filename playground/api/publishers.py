@@ -60,6 +60,7 @@ class StatementJson(TypedDict):
     opening_micros: int
     earned_micros: int
     refunded_micros: int
+    disputes_micros: int
     paid_out_micros: int
     returned_micros: int
     closing_micros: int
@@ -289,8 +290,8 @@ class Statement(ApiView):
     described = {
         "GET": Operation(
             summary="Get a statement",
-            detail="A month, named like `2026-11`, of UTC: opening + earned − refunded − paid out + returned = "
-            "closing. The runs behind it are in the file that the page offers.",
+            detail="A month, named like `2026-11`, of UTC: opening + earned − refunded + disputes − paid out + "
+            "returned = closing. The runs behind it are in the file that the page offers.",
             answers={200: Answer("Statement", "The month.", example=examples.STATEMENT)},
         )
     }
@@ -313,6 +314,7 @@ def _statement(row: PublisherRow, month: date) -> StatementJson:
         "opening_micros": one.opening_micros,
         "earned_micros": one.earned_micros,
         "refunded_micros": one.refunded_micros,
+        "disputes_micros": one.disputes_micros,
         "paid_out_micros": one.paid_out_micros,
         "returned_micros": one.returned_micros,
         "closing_micros": one.closing_micros,

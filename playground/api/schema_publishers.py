@@ -72,13 +72,14 @@ EARNINGS["properties"] = {
 }
 EARNINGS["required"] = list(EARNINGS["properties"])
 STATEMENT = w.record(
-    "A publisher's month: opening + earned − refunded − paid out + returned = closing, to the micro-dollar.",
+    "A publisher's month: opening + earned − refunded + disputes − paid out + returned = closing, to the micro-dollar.",
     month=w.said({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}, "of UTC"),
     is_final=w.said(w.YES_NO, "whether the month is over"),
     runs=w.said(w.WHOLE, "paid runs"),
     opening_micros=w.MICROS,
     earned_micros=w.MICROS,
     refunded_micros=w.MICROS,
+    disputes_micros=w.said(w.MICROS, "below 0: disputes of buyers' payments took it; above 0: gave it back"),
     paid_out_micros=w.MICROS,
     returned_micros=w.said(w.MICROS, "payouts that came back"),
     closing_micros=w.said(w.MICROS, "pending, payable and in transit together, at the end"),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from marketplace import catalog
-from marketplace.models import Listing, Workspace
+from marketplace.models import Listing
 from marketplace.people import Act
 from playground import predictions
-from playground.middleware import VitrineRequest
 from playground.pages import markdown, shelf
-from playground.pages.access import member
+from playground.pages.access import member, own, private
 
 # Who sees a model, in the order of how many do.
 WHO = {
@@ -62,9 +62,7 @@ def listing(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         "tagline_length": catalog.shelving.TAGLINE_LENGTH,
         "readme_length": catalog.shelving.README_LENGTH,
     }
-    response = render(request, "publish/listing.html", context, status=status)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return private(render(request, "publish/listing.html", context, status=status))
 
 
 @require_POST
@@ -81,7 +79,7 @@ def listing_pause(request: HttpRequest, publisher: str, name: str) -> HttpRespon
     else:
         raise Http404("There is no such act.")
     if request.POST.get("from") == "list":
-        return redirect("publish")
+        return redirect(f"{reverse('publish')}?{urlencode({'publisher': publisher})}")
     return redirect("publish-model", publisher, name)
 
 
@@ -105,8 +103,7 @@ def _save(row: Listing, form: SayingForm) -> bool:
 
 def _own(request: HttpRequest, publisher: str, name: str) -> Listing:
     """The workspace's own model; for everybody else there is none."""
-    workspace = cast("Workspace", cast("VitrineRequest", request).workspace)
     try:
-        return catalog.own_listing(workspace, publisher, name)
+        return catalog.own_listing(own(request), publisher, name)
     except catalog.NotFound as error:
         raise Http404(str(error)) from None

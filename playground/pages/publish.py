@@ -16,11 +16,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from billing import ledger, payouts
 from billing.gateway import hosted
 from marketplace import catalog, people, publishers
-from marketplace.models import Publisher, User, Workspace
+from marketplace.models import Publisher, User
 from marketplace.people import Act
 from playground import departures
 from playground.middleware import VitrineRequest
-from playground.pages.access import allows, member
+from playground.pages.access import allows, member, own, private
 from playground.pages.earnings import chosen
 from playground.pages.shelf import price_text
 
@@ -88,7 +88,7 @@ def publisher_settings(request: HttpRequest) -> HttpResponse:
         "name_length": publishers.NAME_LENGTH,
         "title_length": publishers.TITLE_LENGTH,
     }
-    return _private(render(request, "publish/settings.html", context, status=status))
+    return private(render(request, "publish/settings.html", context, status=status))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -106,7 +106,7 @@ def publisher_close(request: HttpRequest) -> HttpResponse:
             return redirect(_address("publish", publisher))
         problem = "Type the name of the publisher exactly as it stands above."
     context = {"publisher": publisher, "closing": departures.preview_publisher(publisher), "problem": problem}
-    return _private(render(request, "publish/close.html", context, status=422 if problem else 200))
+    return private(render(request, "publish/close.html", context, status=422 if problem else 200))
 
 
 @require_POST
@@ -114,8 +114,14 @@ def publisher_close(request: HttpRequest) -> HttpResponse:
 def publisher_reopen(request: HttpRequest) -> HttpResponse:
     """Publish again; the models stay private until they are put back."""
     publisher = _publisher(request)
-    if publishers.reopen(publisher):
-        messages.success(request, f"{publisher.name} is open. Its models are private until you change that.")
+    try:
+        is_news = publishers.reopen(publisher)
+    except publishers.Refused as error:
+        messages.error(request, str(error))
+    else:
+        if is_news:
+            said = f"{publisher.name} is open. Its models are private until you change that."
+            messages.success(request, said)
     return redirect(_address("publish", publisher))
 
 
@@ -124,7 +130,7 @@ def _open(request: HttpRequest) -> HttpResponse:
     try:
         given = _texts(form)
         made = publishers.found(
-            _workspace(request),
+            own(request),
             name=given["name"],
             title=given["title"],
             agreed=bool(form.cleaned_data.get("terms")),
@@ -163,7 +169,7 @@ def _invitation(
         "name_length": publishers.NAME_LENGTH,
         "title_length": publishers.TITLE_LENGTH,
     }
-    return _private(render(request, "publish/invitation.html", context, status=status))
+    return private(render(request, "publish/invitation.html", context, status=status))
 
 
 def _home(
@@ -175,7 +181,7 @@ def _home(
     status: int = 200,
 ) -> HttpResponse:
     rows = (
-        catalog.own_listings(_workspace(request))
+        catalog.own_listings(own(request))
         .filter(publisher=publisher)
         .prefetch_related("default_version__endpoints__prices")
         .defer("search", "readme")
@@ -189,7 +195,7 @@ def _home(
         "fee_percent": 100 - publisher.share_percent,
         "problem": problem,
     }
-    return _private(render(request, "publish/home.html", context, status=status))
+    return private(render(request, "publish/home.html", context, status=status))
 
 
 def _texts(form: NameForm) -> dict[str, str]:
@@ -219,12 +225,3 @@ def _refused(request: HttpRequest) -> HttpResponse:
     membership = cast("VitrineRequest", request).membership
     context = {"membership": membership or None, "roles": people.who_may(Act.PUBLISHER)}
     return render(request, "errors/role.html", context, status=403)
-
-
-def _workspace(request: HttpRequest) -> Workspace:
-    return cast("Workspace", cast("VitrineRequest", request).workspace)
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "no-store"
-    return response

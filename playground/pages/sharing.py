@@ -147,7 +147,7 @@ def _said(value: Any) -> Any:
 
 
 def _model(row: Prediction) -> dict[str, Any]:
-    """The model and a form of it filled with these values, if it is on the public shelf."""
+    """The model and a form of it filled with these values, if others can see that, on the shelf or by its address."""
     try:
         listing = catalog.listing(row.model)
     except catalog.NotFound:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from billing import ledger, payouts
 from billing.models.payouts import Payout
 from marketplace import keys, publishers
-from marketplace.models import Membership, Publisher, User
+from marketplace.models import Membership, Publisher, User, Workspace
 from playground.api import openapi
 from tests.api.programs import Caller
 from tests.api.shapes import assert_problem
@@ -44,7 +44,8 @@ def house(world, settings):
     return made
 
 
-def earn(publisher: Publisher, micros: int, *, ago: timedelta) -> None:
+def earn(publisher: Publisher, micros: int, *, ago: timedelta) -> Workspace:
+    """A run that somebody pays for with all they have bought; who."""
     payer, reference = cast.payer(credit=0), uuid4()
     ledger.credit(payer.pk, micros, source="bought", key=f"x:{reference}")
     ledger.hold(workspace_id=payer.pk, reference=reference, amount_micros=micros)
@@ -63,6 +64,7 @@ def earn(publisher: Publisher, micros: int, *, ago: timedelta) -> None:
         usage=usage,
         now=timezone.now() - ago,
     )
+    return payer
 
 
 def test_a_program_starts_publishing(world):
@@ -123,14 +125,23 @@ def test_statements_add_up(world, house):
     assert listed["results"][0]["closing_micros"] == 92 * USD
     assert listed["results"][0]["is_final"] is False
     for one in listed["results"]:
-        moved = (
-            one["earned_micros"] - one["refunded_micros"] - one["paid_out_micros"] + one["returned_micros"]
-        )
+        moved = one["earned_micros"] - one["refunded_micros"] + one["disputes_micros"]
+        moved += one["returned_micros"] - one["paid_out_micros"]
         assert one["opening_micros"] + moved == one["closing_micros"]
         again = world.ada.get(one["urls"]["get"].partition("/api/v1/")[2])
         assert as_described(again, "publishers/{publisher}/statements/{month}") == one
     for month in ("1999-01", "2026-13", "now"):
         assert_problem(world.ada.get(f"publishers/northlight/statements/{month}"), "not_found")
+
+
+def test_what_a_dispute_took_is_in_the_statement(world, house):
+    payer = earn(house, 10 * USD, ago=timedelta(0))
+    lately = timezone.now() - timedelta(hours=1)
+    assert ledger.dispute_withdrawn("dp_1", payer.pk, 10 * USD, paid_at=lately).shares_micros == 8 * USD
+    path = f"publishers/northlight/statements/{timezone.now():%Y-%m}"
+    one = as_described(world.ada.get(path), "publishers/{publisher}/statements/{month}")
+    assert (one["disputes_micros"], one["closing_micros"]) == (-8 * USD, 92 * USD)
+    test_statements_add_up(world, house)
 
 
 def test_a_payout_is_asked_for_once(world, house):

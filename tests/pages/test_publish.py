@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from billing import ledger
-from marketplace import catalog, publishers
+from marketplace import catalog, people, publishers
 from marketplace.models import Listing, Membership, Publisher, User
 from playground import predictions
 from playground.models import Prediction
@@ -130,6 +130,15 @@ def test_names_are_changed_as_long_as_they_can_be(world, pia):
     assert world.ada.get(SETTINGS, {"publisher": "kiln"}).status_code == 404
 
 
+def test_who_agreed_and_has_left_is_not_named(world):
+    world.ada.post(HOME, OPENING)
+    row = Publisher.objects.select_related("agreed_by").get(name="northlight")
+    eve = worlds.person(row.workspace, "eve@example.test")
+    assert f"by {row.agreed_by.get_short_name()}" in text_of(eve.get(SETTINGS))
+    people.forget(row.agreed_by)
+    assert "by somebody who has left" in text_of(eve.get(SETTINGS))
+
+
 def test_closing_says_before_what_becomes_of_models_and_money(world, pia):
     waiting = world.made()
     assert ledger.publisher_balance(cast.publisher().pk).pending_micros == 3_200
@@ -175,11 +184,17 @@ def test_who_sees_a_model(world, pia):
         pia.post(MODEL, SAID | {"visibility": visibility})
         catalog.forget()
         assert ("A tall vase." in text_of(world.nobody.get("/"))) is found
-        assert world.nobody.get(world.page).status_code == (404 if visibility == "private" else 200)
+        assert ("kiln/vase" in world.nobody.get("/llms.txt").content.decode()) is found
+        page = world.nobody.get(world.page)
+        assert page.status_code == (404 if visibility == "private" else 200)
+        if visibility != "private":  # and what is not on the shelf is in no search engine
+            assert ('name="robots" content="noindex"' not in page.content.decode()) is found
 
 
 def test_a_paused_model_says_so_and_takes_no_runs(world, pia):
-    assert pia.post(f"{MODEL}/pause", {"act": "pause", "from": "list"})["Location"] == HOME
+    assert (
+        pia.post(f"{MODEL}/pause", {"act": "pause", "from": "list"})["Location"] == f"{HOME}?publisher=kiln"
+    )
     catalog.forget()
     page = world.ada.get(world.page)
     assert "Its publisher has paused it" in text_of(page)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.urls import get_resolver
 from django.utils import timezone
 
@@ -16,10 +18,11 @@ from billing import ledger
 from marketplace import catalog, people, publishers
 from marketplace.models import Listing, Publisher, Workspace
 from playground import departures, predictions
+from tests.at_once import at_once
 from tests.billing.cast import new_workspace
 from tests.people import cast
 from tests.predictions import cast as runs
-from tests.predictions.test_races import at_once
+from tests.until import until
 
 
 def open_for(workspace: Workspace, name: str = "northlight", **given) -> Publisher:
@@ -54,7 +57,10 @@ def test_a_workspace_becomes_a_publisher(team, settings):
         ),
         *(
             (name, "not_allowed")
-            for name in ("vitrine", "v1trine", "vit-rine", "ap1", "stripe", "m0dels", "off1cial")
+            for name in (
+                *("vitrine", "v1trine", "vit-rine", "ap1", "stripe", "m0dels", "off1cial"),
+                *("vitrine-payments", "the-v1trine", "vit-rine2"),
+            )
         ),
         *((name, "taken") for name in ("kiln", "ki-ln", "k1ln", "klln")),
     ],
@@ -157,9 +163,34 @@ def test_a_workspace_closes_with_its_publisher(team):
     made.refresh_from_db()
     assert made.is_closed
     assert Listing.objects.get().visibility == "private"
-    assert not publishers.reopen(made)
+    with pytest.raises(publishers.Refused, match="deleted"):
+        publishers.reopen(made)
+    with pytest.raises(CommandError, match="deleted"):
+        run("reopen", "kiln")
     with pytest.raises(publishers.Refused, match="deleted"):
         open_for(team.workspace, "oven")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_publisher_is_not_opened_again_while_its_workspace_closes(team):
+    made = open_for(team.workspace, "kiln")
+    publishers.close(made)
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+            return bool(cursor.fetchone()[0])
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            departures.close_workspace(team.workspace, by=team.users["owner"])
+            asked = pool.submit(at_once, partial(publishers.reopen, made))
+            until(waits, "somebody who opens it waits for the workspace")
+        assert [type(one) for one in asked.result(timeout=60)] == [publishers.Refused]
+    assert Publisher.objects.get().is_closed
 
 
 def test_who_may(team):
@@ -214,6 +245,30 @@ def test_what_was_said_by_hand_outlives_the_next_version(team):
     catalog.describe(listing, catalog.Said("A jug.", "# Another", "", "public"))  # saved as it was
     listing.refresh_from_db()
     assert listing.edited == []
+
+
+def test_a_readme_that_a_form_sends_back_as_it_was_is_not_set_by_hand(team):
+    open_for(team.workspace, "kiln")
+    runs.shelve(readme="# Vase\n\nTall.\n")  # as files end
+    listing = Listing.objects.get()
+    catalog.describe(listing, catalog.Said("Another.", "# Vase\r\n\r\nTall.\r\n", "", "public"))
+    listing.refresh_from_db()
+    assert listing.edited == ["tagline"]
+    runs.shelve(readme="# Vase\n\nTaller.\n", recipe__n=2)
+    listing.refresh_from_db()
+    assert (listing.tagline, listing.readme) == ("Another.", "# Vase\n\nTaller.\n")
+
+
+def test_what_a_version_said_first_can_be_said_by_hand(team):
+    """A version keeps the manifest that it came with, and the same build may be published with other words."""
+    open_for(team.workspace, "kiln")
+    runs.shelve(tagline="A vase.")
+    runs.shelve(tagline="A jug.")
+    listing = Listing.objects.get()
+    catalog.describe(listing, catalog.Said("A vase.", listing.readme, "", "public"))
+    runs.shelve(tagline="A jug.")
+    listing.refresh_from_db()
+    assert (listing.tagline, listing.edited) == ("A vase.", ["tagline"])
 
 
 @pytest.mark.parametrize(
