@@ -33,6 +33,7 @@ KEPT = timedelta(days=90)
 LEASE = timedelta(minutes=2)  # longer than a handler takes: one that died is followed again after it
 BACKOFF_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)  # by tries; the last repeats
 MOST_TRIES = len(BACKOFF_SECONDS)  # of what fails here, and not for want of an answer
+MOST_SILENT = 4  # tries that silence uses up: what fails here after it has the others, and is not hours away
 PENDING_SECONDS = 30
 MAX_HEADER = 2000
 
@@ -135,11 +136,12 @@ def follow(event_id: str, act: Callable[[Hint], None], *, now: datetime | None =
         act(Hint(name, kind, object_id, account, json.loads(payload)))
     except Exception as error:
         log.exception("event %s of Stripe could not be followed", event_id)
-        is_hopeless = isinstance(error, Mismatch) or (
-            tries >= MOST_TRIES and not isinstance(error, Unreachable)
-        )
+        if isinstance(error, Unreachable):
+            tries = min(tries, MOST_SILENT)
+        is_hopeless = isinstance(error, Mismatch) or tries >= MOST_TRIES
         wait = BACKOFF_SECONDS[min(tries - 1, len(BACKOFF_SECONDS) - 1)]
         rows.update(
+            tries=tries,
             due_at=at + timedelta(seconds=wait),
             aside_at=at if is_hopeless else None,
             last_error=f"{type(error).__name__}: {error}"[:2000],

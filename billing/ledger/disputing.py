@@ -131,7 +131,8 @@ def dispute_recovered(
 ) -> int:
     """Takes what is owed for a dispute from bought credit, as far as there is any; how much. Repeated, it takes more.
 
-    It goes to who bore it: publishers in proportion, rounded down, and the platform.
+    It goes to who bore it: publishers in proportion, rounded up, and the platform the rest, which is never more than it
+    bore.
     """
     book = current_book(book)
     with transaction.atomic():
@@ -153,7 +154,9 @@ def dispute_recovered(
         if post(book=book, key=key, kind=kind, legs=legs, note=_note(workspace_id), at=now) is None:
             raise KeyReused(f"dispute {dispute_id} is of another workspace")
         back = {
-            name.owner_id: part * amount // owed for name, part in borne.items() if name.owner_id is not None
+            name.owner_id: -(-part * amount // owed)
+            for name, part in borne.items()
+            if name.owner_id is not None
         }
         _share(dispute_id, back, kind, book=book, at=now)
     return amount

@@ -25,8 +25,12 @@ def owed(workspace_id: int, *, book: str | None = None) -> int:
 
 
 def locked(workspace_id: int, *, book: str) -> list[Dispute]:
-    """The disputes that may have left something owed, locked; before the workspace's credit is, as everywhere."""
-    return list(_lost(workspace_id, book).select_for_update(no_key=True, of=("self",)))
+    """The disputes that may have left something owed, locked; before the workspace's credit is, as everywhere.
+
+    Those that are open are waited for, too: one may be lost at this moment, before there was this credit to take.
+    """
+    rows = _withdrawn(workspace_id, book).select_for_update(no_key=True, of=("self",))
+    return [row for row in rows if row.status == LOST and row.reinstated_at is None]
 
 
 def collect(rows: Iterable[Dispute], workspace_id: int, *, book: str, now: datetime) -> int:
@@ -35,5 +39,9 @@ def collect(rows: Iterable[Dispute], workspace_id: int, *, book: str, now: datet
 
 
 def _lost(workspace_id: int, book: str) -> QuerySet[Dispute]:
-    rows = Dispute.objects.filter(top_up__workspace_id=workspace_id, top_up__book=book, status=LOST)
+    return _withdrawn(workspace_id, book).filter(status=LOST)
+
+
+def _withdrawn(workspace_id: int, book: str) -> QuerySet[Dispute]:
+    rows = Dispute.objects.filter(top_up__workspace_id=workspace_id, top_up__book=book)
     return rows.filter(withdrawn_at__isnull=False, reinstated_at=None).order_by("pk")

@@ -29,7 +29,7 @@ WAIT = timedelta(hours=1)
 def note_failure(top_up: TopUp, *, now: datetime | None = None) -> None:
     """What a failed automatic attempt means, in the transaction that closes it: wait a while, or pause and tell."""
     at = now or timezone.now()
-    row = AutoTopUp.objects.select_for_update(no_key=True).filter(**_of(top_up)).first()
+    row = _locked(top_up)
     if row is None:
         return
     if top_up.failure_code == STOPPED:
@@ -62,14 +62,19 @@ def pause(row: AutoTopUp, reason: str, *, detail: str = "", now: datetime | None
 
 
 def pause_disputed(top_up: TopUp, *, now: datetime | None = None) -> None:
-    """A card whose owner disputes a payment is not charged by itself while that is open."""
-    row = AutoTopUp.objects.filter(**_of(top_up)).first()
+    """A card whose owner disputes a payment is not charged by itself while that is open.
+
+    In the transaction that notes the dispute, after its row.
+    """
+    row = _locked(top_up)
     if row is not None:
         pause(row, Pause.DISPUTED, now=now)
 
 
 def lift_disputed(top_up: TopUp) -> None:
-    """The dispute is closed: go on, unless another one is open."""
+    """The dispute is closed: go on, unless another one is open. In the transaction that notes it, after its row."""
+    if _locked(top_up) is None:
+        return
     disputes = Dispute.objects.filter(
         top_up__workspace_id=top_up.workspace_id, top_up__book=top_up.book
     ).exclude(status__in=["won", "lost", "warning_closed", "prevented"])
@@ -84,6 +89,11 @@ def resume(row: AutoTopUp) -> None:
     AutoTopUp.objects.filter(pk=row.pk).exclude(pause=Pause.DISPUTED).update(
         pause="", pause_detail="", paused_at=None, failures=0, not_before=None
     )
+
+
+def _locked(top_up: TopUp) -> AutoTopUp | None:
+    """Its row, locked until the commit: of two disputes that open or close at once the second sees the first."""
+    return AutoTopUp.objects.select_for_update(no_key=True).filter(**_of(top_up)).first()
 
 
 def _of(top_up: TopUp) -> dict[str, object]:

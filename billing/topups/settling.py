@@ -173,6 +173,8 @@ def _book(
         locked.paid_cents, locked.tax_cents = paid
         locked.invoice_url, locked.failure, locked.failure_code = invoice_url, "", ""
         locked.save()
+        # Before the row of automatic top-ups, as where a dispute is taken.
+        owing = debts.locked(locked.workspace_id, book=locked.book)
         if locked.kind == TopUp.Kind.AUTOMATIC:
             AutoTopUp.objects.filter(workspace_id=row.workspace_id, book=row.book).update(
                 failures=0, not_before=None
@@ -181,7 +183,6 @@ def _book(
         if Workspace.objects.filter(pk=locked.workspace_id, closed_at__isnull=False).exists():
             letters.tell_nobodys(locked)
         dispatch.post(CREDIT_TASK, {"top_up": str(locked.public_id)})
-        owing = debts.locked(locked.workspace_id, book=locked.book)
         # Last, as the credit of the workspace is locked from here until the commit.
         ledger.credit(
             locked.workspace_id,

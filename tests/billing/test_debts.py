@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
+from billing.gateway import calls
 from billing.models.credit import Dispute
 from tests.billing.buyers import (
     USD,
@@ -23,6 +24,7 @@ from tests.billing.buyers import (
     spend,
 )
 from tests.billing.cast import USAGE, new_publisher
+from tests.overtaking import overtaking
 
 LATER = timedelta(days=8)  # everything that is earned now has matured
 
@@ -81,6 +83,19 @@ def test_what_open_runs_held_makes_good_once_it_is_lost(stripe_sandbox, ada):
     in_parallel([lambda: topups.follow_dispute(dispute)] * 3)
     assert (available(ada), topups.debts.owed(ada.pk)) == (0, 0)
     assert Dispute.objects.get().status == "lost"
+    clean_books()
+
+
+def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(stripe_sandbox, ada):
+    row, page = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None)
+    spend(ada, 25 * USD)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    stripe_sandbox.decide(dispute, "lost")
+    assert stripe_sandbox.pay(page.session_id) is None
+    lost, paid = calls.dispute(dispute), calls.session(page.session_id)
+    overtaking(lambda: topups.disputes.take_dispute(lost), lambda: topups.settling.take_session(paid))
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
     clean_books()
 
 

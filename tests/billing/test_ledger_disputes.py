@@ -19,11 +19,13 @@ DAY = timedelta(days=1)
 PAID_AT = timezone.now() - 30 * DAY
 
 
-def run(payer: Workspace, micros: int, publisher: Publisher | None = None, *, day: int = 1) -> UUID:
+def run(
+    payer: Workspace, micros: int, publisher: Publisher | None = None, *, day: int = 1, part: str = "0.8"
+) -> UUID:
     """A run so many days after the payment, of which its publisher gets four fifths."""
     reference, at = uuid4(), PAID_AT + day * DAY
     ledger.hold(workspace_id=payer.pk, reference=reference, amount_micros=micros, now=at)
-    share = ledger.Share(publisher.pk, Decimal("0.8")) if publisher else None
+    share = ledger.Share(publisher.pk, Decimal(part)) if publisher else None
     ledger.capture(reference=reference, amount_micros=micros, share=share, usage=USAGE, now=at)
     return reference
 
@@ -108,7 +110,7 @@ def test_what_is_made_good_goes_to_those_who_bore_it() -> None:
     ledger.credit(payer.pk, 333, source="bought", key="topup:1")
     assert ledger.dispute_recovered("dp_1", payer.pk) == 333
     assert ledger.balance(payer.pk).available_micros == 0
-    assert (ledger.dispute_owed("dp_1"), has(maker)[1], has(other)[1], losses()) == (667, -374, -161, -132)
+    assert (ledger.dispute_owed("dp_1"), has(maker)[1], has(other)[1], losses()) == (667, -373, -160, -134)
     ledger.credit(payer.pk, 1_000, source="bought", key="topup:2")
     assert ledger.dispute_recovered("dp_1", payer.pk) == 667
     assert ledger.dispute_recovered("dp_1", payer.pk) == 0
@@ -120,6 +122,20 @@ def test_what_is_made_good_goes_to_those_who_bore_it() -> None:
     assert (ledger.dispute_owed("dp_1"), has(maker), has(other), losses()) == (0, (560, 0), (240, 0), 0)
     assert ledger.dispute_recovered("dp_1", payer.pk) == 0
     assert ledger.verify() == []
+
+
+def test_the_platform_gets_no_more_back_than_it_bore() -> None:
+    payer, makers = new_workspace(bought=3), [new_publisher() for _ in range(3)]
+    for maker in makers:
+        run(payer, 1, maker, part="1")
+    assert withdraw(payer, 3).lost_micros == 0
+    for number in range(3):
+        ledger.credit(payer.pk, 1, source="bought", key=f"topup:{number}")
+        assert ledger.dispute_recovered("dp_1", payer.pk) == 1
+        assert ledger.dispute_owed("dp_1") == 2 - number
+        assert losses() <= 0
+        assert ledger.verify() == []
+    assert ([has(maker) for maker in makers], losses()) == ([(1, 0)] * 3, 0)
 
 
 def test_a_publisher_does_not_learn_whose_dispute_it_was() -> None:

@@ -157,9 +157,25 @@ def test_what_fails_here_is_put_aside_after_some_tries_and_silence_never_is():
             assert not events.follow(name, act, now=now)
         row = StripeEvent.objects.get(event_id=name)
         assert (row.aside_at is not None) is is_aside
-        assert row.tries == (events.MOST_TRIES if is_aside else events.MOST_TRIES + 3)
+        assert row.tries == (events.MOST_TRIES if is_aside else events.MOST_SILENT)
     assert events.again(StripeEvent.objects.get(aside_at__isnull=False).event_id, now=now)
     assert events.hint_waiting(now=now + timedelta(days=2)) == 2
+
+
+@pytest.mark.django_db
+def test_after_a_long_silence_one_fault_of_ours_is_tried_again():
+    def silent(hint):
+        raise calls.Unreachable("no answer")
+
+    def broken(hint):
+        raise KeyError("amount")
+
+    name, now = put("refund.updated", {"id": "re_1"}), timezone.now()
+    for act in [silent] * 20 + [broken]:
+        now += timedelta(days=2)
+        assert not events.follow(name, act, now=now)
+    assert StripeEvent.objects.get().aside_at is None
+    assert events.follow(name, lambda hint: None, now=now + timedelta(days=2))
 
 
 def paid_in(sandbox, currency, row):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -27,6 +28,7 @@ from tests.billing.buyers import (
     refill,
     spend,
 )
+from tests.overtaking import overtaking
 
 
 def test_unspent_credit_goes_back_once(stripe_sandbox, ada):
@@ -225,6 +227,23 @@ def test_a_disputed_card_is_not_charged_by_itself_until_that_is_over(stripe_sand
     topups.reconcile()
     assert AutoTopUp.objects.get().pause == ""
     assert refill(ada) == 1
+
+
+@pytest.mark.parametrize("is_second_open", [False, True])
+def test_two_disputes_at_once_pause_by_what_both_came_to(stripe_sandbox, ada, is_second_open):
+    rows = [bought(stripe_sandbox, ada, 25, saves_card=True) for _ in range(2)]
+    auto(ada, below=10)
+    first, second = (stripe_sandbox.dispute(charge_of(row)) for row in rows)
+    topups.follow_dispute(first)
+    stripe_sandbox.decide(first, "lost")
+    if not is_second_open:
+        topups.follow_dispute(second)
+        stripe_sandbox.decide(second, "lost")
+    assert AutoTopUp.objects.get().pause == "disputed"
+    told = [calls.dispute(name) for name in (first, second)]
+    overtaking(*[partial(topups.disputes.take_dispute, one) for one in told])
+    assert AutoTopUp.objects.get().pause == ("disputed" if is_second_open else "")
+    clean_books()
 
 
 def test_a_refund_and_a_dispute_at_once(stripe_sandbox, ada):
