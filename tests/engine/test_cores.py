@@ -42,7 +42,7 @@ def _threads() -> Iterator[None]:
 
 
 def test_each_has_its_part_while_others_compute_and_all_when_alone(tmp_path: Path) -> None:
-    cores = Cores(4, tmp_path / "cores")
+    cores = Cores(4, tmp_path / "cores", linger_s=0)
     with cores.computing():
         assert torch.get_num_threads() == 4
         with another(tmp_path / "cores"):
@@ -67,7 +67,7 @@ def test_a_killed_engine_is_missed_at_once(tmp_path: Path) -> None:
 
 
 def test_who_rests_takes_no_part(tmp_path: Path) -> None:
-    mine, other = Cores(2, tmp_path), Cores(2, tmp_path)
+    mine, other = (Cores(2, tmp_path, linger_s=0) for _ in range(2))
     with other.computing():
         pass
     with mine.computing():
@@ -77,8 +77,23 @@ def test_who_rests_takes_no_part(tmp_path: Path) -> None:
     other.close()
 
 
+def test_who_comes_back_in_a_moment_is_still_counted(tmp_path: Path) -> None:
+    mine, other = (Cores(2, tmp_path, linger_s=3600) for _ in range(2))
+    with mine.computing():
+        assert mine.others() == 0  # seats in which nobody sat yet
+        with other.computing():
+            mine.fit()
+            assert torch.get_num_threads() == 1
+        mine.fit()
+        assert torch.get_num_threads() == 1
+    with mine.computing(), other.computing():  # each in the seat that it had
+        assert (mine.others(), other.others()) == (1, 1)
+    mine.close()
+    other.close()
+
+
 def test_an_exact_run_keeps_all_threads(tmp_path: Path) -> None:
-    cores = Cores(2, tmp_path)
+    cores = Cores(2, tmp_path, linger_s=0)
     with another(tmp_path):
         with cores.computing(exact=True):
             cores.fit()
@@ -89,7 +104,7 @@ def test_an_exact_run_keeps_all_threads(tmp_path: Path) -> None:
 
 
 def test_more_engines_than_seats_go_on(tmp_path: Path) -> None:
-    many = [Cores(SEATS * 2, tmp_path) for _ in range(SEATS + 1)]
+    many = [Cores(SEATS * 2, tmp_path, linger_s=0) for _ in range(SEATS + 1)]
     inside = [one.computing() for one in many]
     for one in inside:
         one.__enter__()

@@ -41,8 +41,8 @@ def test_two_engines_share_the_work_and_the_cores(tmp_path: Path) -> None:
         # Who ends last is alone by then; who ends first never was.
         first = min(done, key=lambda one: one["finished_at"])
         assert first["metrics"]["threads"] == max(1, CORES // 2)
-        alone = api.wait(api.submit(num_inference_steps=4)["id"])
-        assert alone["metrics"]["threads"] == CORES
+        while api.wait(api.submit(num_inference_steps=4)["id"])["metrics"]["threads"] != CORES:
+            assert time.monotonic() < deadline  # the other one counts for a moment more
         _assert_children(stack)
 
 
