@@ -17,7 +17,7 @@ from marketplace.host.places import HostProblem
 MOST_ENGINES = 16
 _GPUS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
 _ROOMY_BYTES = 8 * 10**9  # of memory, in which a second engine with its own weights does not crowd the rest
-_SHARE = 0.8  # of the memory for all engines of a lane together, where it has several
+_SHARE = 0.8  # of the memory for all engines together, where there are several
 _LANE = re.compile(r"([a-z0-9][a-z0-9-]{0,30})(?::([1-9][0-9]?))?")
 
 
@@ -42,15 +42,19 @@ def lanes(environ: Mapping[str, str]) -> list[Lane]:
                 f"not one, up to {MOST_ENGINES}, like cpu:2,gpu"
             )
         found.setdefault(named[1], int(named[2] or 1))
-    is_said = bool(environ.get("ENGINE_MEMORY_MB", "").strip())
-    return [
-        Lane(name, engines, {} if is_said or engines == 1 else {"ENGINE_MEMORY_MB": str(_part_mb(engines))})
-        for name, engines in found.items()
-    ]
+    several = sum(found.values()) if sum(found.values()) > 1 else 0
+    # Of a GPU's memory nobody knows here how it is to be divided: it is the operator's to say.
+    is_said = bool(environ.get("ENGINE_MEMORY_MB", "").strip()) or _has_gpu()
+    env = {"ENGINE_MEMORY_MB": str(_part_mb(several))} if several and not is_said else {}
+    return [Lane(name, engines, env) for name, engines in found.items()]
+
+
+def _has_gpu() -> bool:
+    return any(path.exists() for path in _GPUS)
 
 
 def _engines_that_fit() -> int:
-    if any(path.exists() for path in _GPUS):  # one engine has it
+    if _has_gpu():  # one engine has it
         return 1
     return 2 if len(os.sched_getaffinity(0)) > 1 and _memory_bytes() >= _ROOMY_BYTES else 1
 

@@ -118,12 +118,17 @@ def test_lanes_by_environment() -> None:
             lanes({"VITRINE_LANES": wrong})
 
 
-def test_several_engines_share_the_memory() -> None:
+def test_several_engines_share_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(host_lanes, "_GPUS", (tmp_path / "gpu",))
     memory_mb = psutil.virtual_memory().total // 2**20
     (alone,), (several,) = lanes({"VITRINE_LANES": "cpu"}), lanes({"VITRINE_LANES": "cpu:4"})
     assert alone.env == {}
     assert int(several.env["ENGINE_MEMORY_MB"]) == pytest.approx(memory_mb / 5, rel=0.02)
     assert lanes({"VITRINE_LANES": "cpu:4", "ENGINE_MEMORY_MB": "900"})[0].env == {}
+    of_two = lanes({"VITRINE_LANES": "cpu:3,film"})
+    assert [lane.env for lane in of_two] == [several.env, several.env]
+    (tmp_path / "gpu").touch()  # what it has is not what the machine has
+    assert lanes({"VITRINE_LANES": "gpu:2"})[0].env == {}
 
 
 def test_by_default_there_are_as_many_engines_as_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
