@@ -34,7 +34,8 @@ def mixed(folder: Path, seconds: float) -> Iterator[Row]:
         shutil.copytree(SHIPPED, weights / name)
     settings = {
         "WEIGHTS_DIR": str(weights),
-        "ENGINE_MEMORY_MB": str(BUDGET_MB),
+        "ENGINE_MEMORY_MB": str(BUDGET_MB),  # of each engine
+        "VITRINE_LANES": "",  # as many engines as this machine gets by itself
         "API_REQUESTS_PER_MINUTE": "0",
     }
     with run_stack(folder, **settings) as stack:
