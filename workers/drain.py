@@ -105,16 +105,16 @@ def _work_off(me: session.Session, lane: str, ends_at: float, heard: Heard | Non
         pace = _paces.setdefault(lane, Pace(lane))
         jobs = pace.claim(me, heard)
         if jobs:
-            pace.ran(jobs, run_batch(me, jobs))
+            pace.ran(jobs[0]["batch_key"], run_batch(me, jobs))
         elif not _preload(me, lane):
             return True
     return False
 
 
-def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
+def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> list[Outcome]:
     """Run claimed jobs, and settle each beside what the engine does next. Every one of them is answered for.
 
-    Returns the seconds that running took, the loading of weights not counted.
+    Returns what became of them, in any order.
     """
     fences = {job["id"]: job["fence"] for job in claimed}
     logs: dict[str, list[str]] = {job["id"]: [] for job in claimed}
@@ -128,7 +128,6 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
         return telling(reports)
 
     telling = Telling(lambda reports: _progress(me, fences, logs, shown, reports))
-    began_at = time.monotonic()
     with me.at_work(fences, max(job["max_seconds"] for job in claimed)):
         try:
             if any(job["fence"] > 1 for job in claimed):
@@ -141,7 +140,6 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
         outcomes = _for_others(me, claimed[0], outcomes)
         me.keep(fences)
-    ran_s = time.monotonic() - began_at - sum(one.metrics.load_s for one in outcomes[:1] if one.metrics)
 
     def finish() -> None:
         try:
@@ -155,7 +153,7 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> float:
     _finisher.hand(finish)
     if len(claimed) == 1:  # two threads would only be in each other's way: hardly anybody is there yet
         _finisher.wait(BESIDE_SECONDS)
-    return ran_s
+    return outcomes
 
 
 def _for_others(me: session.Session, one: work.Job, outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from playground import live
 from playground.predictions import work
 from playground.predictions.claims import Warmth
+from workers.engine import Outcome
 from workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ Heard = Callable[[float], bool]
 
 @dataclass(slots=True)
 class _Times:
-    """Batches of one kind: seconds by size, how many the last had, how often nobody came who was waited for."""
+    """Batches of one kind: seconds by size in pictures, how many jobs the last was for, how often nobody came who was
+    waited for."""
 
     by_size: dict[int, float] = field(default_factory=dict)
     last: int = 1
@@ -83,19 +85,23 @@ class Pace:
                 jobs = [*jobs, *self._company(me, jobs, heard)]
         return jobs
 
-    def ran(self, jobs: list[work.Job], seconds: float) -> None:
-        """Learns from a batch that took so long to make."""
-        key = jobs[0]["batch_key"]
-        if not key:
+    def ran(self, kind: str, outcomes: Iterable[Outcome]) -> None:
+        """Learns from jobs of one `kind`, their batch key, by what their batches took that ran to their end.
+
+        What failed, was cancelled or handed back says nothing of how long one takes, nor of who comes again.
+        """
+        # Each batch says the same of itself to all of its jobs.
+        batches = Counter((told.batch, told.total_s) for one in outcomes if (told := one.metrics))
+        if not kind or not batches:
             return
-        times = self._times.setdefault(key, _Times())
-        self._times.move_to_end(key)
+        times = self._times.setdefault(kind, _Times())
+        self._times.move_to_end(kind)
         if len(self._times) > _KEYS:
             self._times.popitem(last=False)
-        size = len(jobs)
-        before = times.by_size.get(size)
-        times.by_size[size] = seconds if before is None else 0.7 * before + 0.3 * seconds
-        times.last = size
+        for size, seconds in batches:
+            before = times.by_size.get(size)
+            times.by_size[size] = seconds if before is None else 0.7 * before + 0.3 * seconds
+        times.last = max(batches.values())
 
     def _take(self, me: Session, loaded: set[str], swap_s: float, *, steady: bool = False) -> list[work.Job]:
         head_start_s = min(max(LEAST_HEAD_START_S, TURN * swap_s), MOST_HEAD_START_S)

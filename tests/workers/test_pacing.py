@@ -18,6 +18,7 @@ from tests.predictions import cast
 from tests.predictions.cast import move_back
 from tests.workers.house import CARD, Worker
 from workers import drain, pacing, session
+from workers.engine import EngineError, Metrics, Outcome
 from workers.pacing import Pace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +74,13 @@ def has_run(pace: Pace, me: Worker, payer, size: int, seconds: float) -> None:
         cast.submit(payer, **CARDS)
     jobs = pace.claim(me, None)  # type: ignore[arg-type]
     assert len(jobs) == size
-    pace.ran(jobs, seconds)
+    pace.ran(jobs[0]["batch_key"], made(size, seconds))
+
+
+def made(size: int, seconds: float, *, load_s: float = 0.0) -> list[Outcome]:
+    """What became of a batch that ran to its end."""
+    told = Metrics(load_s=load_s, total_s=seconds, batch=size)
+    return [Outcome(str(number), "succeeded", metrics=told, seed=number) for number in range(size)]
 
 
 def test_one_alone_is_never_made_to_wait(pace, me):
@@ -84,7 +91,7 @@ def test_one_alone_is_never_made_to_wait(pace, me):
         cast.submit(payer, **CARDS)
         jobs = pace.claim(me, never)
         assert len(jobs) == 1
-        pace.ran(jobs, 5.0)
+        pace.ran(jobs[0]["batch_key"], made(1, 5.0))
 
 
 def test_after_a_batch_those_who_come_again_are_waited_for(pace, me):
@@ -144,6 +151,31 @@ def test_where_a_larger_batch_takes_as_much_longer_nobody_is_waited_for(pace, me
     cast.submit(payer, **CARDS)
     assert jobs_of(pace, me, lambda until: heard.append(until - time.monotonic())) == 1
     assert all(wait <= 0 for wait in heard)
+
+
+NONE: list[Outcome] = []
+FAILED = [Outcome(str(n), "failed", error=EngineError("black", code="unusable_output")) for n in range(4)]
+GIVEN_UP = [Outcome("a", "stopped"), Outcome("b", "released"), Outcome("c", "released")]
+
+
+@pytest.mark.parametrize("outcomes", [NONE, FAILED, GIVEN_UP])
+def test_nothing_is_learnt_from_what_did_not_run_to_its_end(pace, outcomes):
+    pace.ran("k", outcomes)
+    assert "k" not in pace._times
+    pace.ran("k", made(2, 4.0))
+    pace.ran("k", outcomes)
+    assert (pace._times["k"].by_size, pace._times["k"].last) == ({2: 4.0}, 2)
+
+
+def test_each_batch_of_what_was_taken_together_is_learnt_from_for_itself(pace):
+    first, second = made(4, 4.0, load_s=30.0), made(2, 3.0)
+    spoilt = Outcome("spoilt", "failed", error=EngineError("black", code="unusable_output"))
+    pace.ran("k", [spoilt, *second, *first[1:]])  # one of the four was cancelled
+    assert pace._times["k"].by_size == {4: 4.0, 2: 3.0}
+    assert pace._times["k"].last == 3
+    assert pace._times["k"].fixed_s() == 2.0
+    pace.ran("", made(1, 1.0))  # what shares its batch with nobody
+    assert list(pace._times) == ["k"]
 
 
 def test_what_is_loaded_is_stayed_with_for_a_moment_before_models_are_changed(pace, me):
@@ -228,6 +260,8 @@ def test_a_batch_is_stored_beside_the_next_one_and_its_leases_are_kept(me, monke
     assert not thread.is_alive()
     assert {cast.again(row).status for row in [*first, *second]} == {"succeeded"}
     assert me.kept == {}
+    (times,) = drain._paces[cast.LANE]._times.values()
+    assert (list(times.by_size), times.last) == ([4], 4)
     cast.money_is_right()
 
 
