@@ -42,6 +42,7 @@ HANG_GRACE_SECONDS = (
 LOCKED_GRACE_SECONDS = 5  # beyond that, where not even the thread that watches gets its turn
 LOCKED_SECONDS = 120.0  # for which code may hold Python's own lock: no library takes so long to load
 KEEP_SECONDS = 600  # in which made results are stored; a disk that hangs longer ends the process
+STORE_SECONDS = 30.0  # for which a process that hangs is left to store what it made before
 LAST_WORDS_SECONDS = 10.0  # in which a process that hangs says so before it ends
 EXIT_HUNG = 70
 # A server that vanishes without a word is noticed by the lock's connection within seconds, not within hours.
@@ -133,6 +134,7 @@ class Session:
         self._kept_until = float("inf")
         self._lost: set[str] = set()
         self._ends_at = float("inf")
+        self._hung_at: float | None = None
         self._busy_since: float | None = None
         self._since = time.time()
         self._guard = threading.Lock()
@@ -200,13 +202,22 @@ class Session:
         self._connection, self.lock = connection, lock
 
     def _watch(self) -> None:
-        """End a process that hangs."""
-        left_s = min(self._ends_at, self._kept_until) - time.monotonic()
-        if left_s < 0:
-            log.error("the engine hangs beyond its limit; ending the process %s", os.getpid())
+        """End a process that hangs, once what it made before is stored."""
+        now = time.monotonic()
+        if now > self._kept_until:
+            log.error("a result hangs as it is stored; ending the process %s", os.getpid())
             os._exit(EXIT_HUNG)
-        _wind_up(left_s + LOCKED_GRACE_SECONDS)
-        if said := self.engine.pulse.hangs():
+        said = self.engine.pulse.hangs()
+        if not said and now <= self._ends_at:
+            self._hung_at = None
+            _wind_up(min(self._ends_at, self._kept_until) - now + LOCKED_GRACE_SECONDS)
+            return
+        if self._hung_at is None:
+            self._hung_at = now
+        left_s = self._hung_at + STORE_SECONDS - now
+        if self._kept and left_s > 0:
+            _wind_up(left_s + LOCKED_GRACE_SECONDS)
+        else:
             self._end_hung(said)
 
     def _keep_lock(self) -> None:
@@ -219,21 +230,19 @@ class Session:
             self._take_lock()
 
     def _end_hung(self, said: str) -> None:
-        """End the process, and say before it of what: its runs need not be missed first, and try elsewhere."""
-        log.error("%s Ending the process %s", said, os.getpid())
+        """End the process, and say before it of what: its runs need not be missed first, and try elsewhere.
+
+        Of a run that took longer than it may nothing is `said`, as it was closed for that.
+        """
+        log.error("%s Ending the process %s", said or "The engine hangs beyond its limit.", os.getpid())
         threading.Timer(LAST_WORDS_SECONDS, os._exit, [EXIT_HUNG]).start()  # where the database says nothing
         with self._guard:
-            jobs = dict(self._jobs)
-        for one, fence in jobs.items():
-            try:
-                seen = live.read(UUID(one))
-                logs = seen["logs"] if seen is not None and seen["attempt"] == fence else ()
-                message = f"{said} Its worker was ended for it, and nothing was charged."
-                work.fail(
-                    id=one, fence=fence, code="hung", message=message, retryable=True, logs=logs, killed=True
-                )
-            except Exception:
-                log.exception("of %s nothing could be told; it comes back by the end of the process", one)
+            made = dict(self._kept)
+            jobs = {one: fence for one, fence in self._jobs.items() if one not in made}
+        if said:
+            _fail(jobs, code="hung", message=f"{said} Its worker was ended for it, and nothing was charged.")
+        message = "Its result could not be stored before its worker was ended. Nothing was charged."
+        _fail(made, code="not_stored", message=message, killed=False)
         os._exit(EXIT_HUNG)
 
     def _renew(self) -> None:
@@ -274,6 +283,19 @@ class Session:
                 }
             )
         note_rest(live.shall_rest(self.worker), lanes=self.lanes)
+
+
+def _fail(fences: Mapping[str, int], *, code: str, message: str, killed: bool = True) -> None:
+    """Say of each of these jobs why its attempt is over, with the log as viewers saw it last."""
+    for one, fence in fences.items():
+        try:
+            seen = live.read(UUID(one))
+            logs = seen["logs"] if seen is not None and seen["attempt"] == fence else ()
+            work.fail(
+                id=one, fence=fence, code=code, message=message, retryable=True, logs=logs, killed=killed
+            )
+        except Exception:
+            log.exception("of %s nothing could be told; it comes back by the end of the process", one)
 
 
 def _wind_up(seconds: float) -> None:

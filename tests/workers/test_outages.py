@@ -148,19 +148,33 @@ if sys.stdin.readline():
 """
 
 HANGS = """
-import django, sys
+import django, sys, threading, time
 django.setup()
 from django.db import connections
 connections["default"].settings_dict["NAME"] = sys.argv[1]
-from workers import session
-from workers.engine import Job, families, pulse
+from tests.predictions import cast
+from workers import drain, session
+from workers.engine import Job, MediaOutput, Outcome, families, pulse
 families.add_folder(session.settings.BASE_DIR / "tests" / "families")
 session.BEAT_SECONDS, session.LOCKED_SECONDS, pulse.LEAST_SECONDS = 0.1, 2.0, 0.3
+session.STORE_SECONDS = 1.0
 me = session.Session(["test"])
 card = {"family": "faulty", "weights": ""}
-asked = {"seed": 1, "num_inference_steps": 9, "fault": sys.argv[4]}
-with me.at_work({sys.argv[2]: int(sys.argv[3])}, 600):
-    me.engine.run([Job(sys.argv[2], card, asked)], lambda reports: [])
+asked = {"seed": 1, "num_inference_steps": 9, "fault": sys.argv[2]}
+hangs, *made = [(id, int(fence)) for id, fence in (one.split(":") for one in sys.argv[3:])]
+
+def store(id, fence):
+    while me._hung_at is None:
+        time.sleep(0.01)
+    picture = MediaOutput(cast.png(), "image/png", 8, 8)
+    drain._settle_safely(Outcome(id, "succeeded", outputs=(picture,), seed=7), fence, [])
+    me.let_go({id: fence})
+
+if made:  # the first is stored as soon as the other run is seen to hang, and the others never are
+    me.keep(dict(made))
+    threading.Thread(target=store, args=made[0]).start()
+with me.at_work(dict([hangs]), 600):
+    me.engine.run([Job(hangs[0], card, asked)], lambda reports: [])
 """
 
 
@@ -186,29 +200,36 @@ def test_a_result_that_hangs_as_it_is_stored_ends_the_process():
             process.kill()
 
 
-def hung(job: work.Job, fault: str) -> subprocess.CompletedProcess[str]:
-    """A process that ran `job` until it hung, which an endpoint with ten minutes allows."""
-    arguments = [connection.settings_dict["NAME"], job["id"], str(job["fence"]), fault]
-    command = [sys.executable, "-c", HANGS, *arguments]
+def hung(fault: str, job: work.Job, *made: work.Job) -> subprocess.CompletedProcess[str]:
+    """A process that ran `job` until it hung, which an endpoint with ten minutes allows, and was storing others."""
+    jobs = [f"{one['id']}:{one['fence']}" for one in (job, *made)]
+    command = [sys.executable, "-c", HANGS, connection.settings_dict["NAME"], fault, *jobs]
     return subprocess.run(
         command, env=os.environ, timeout=120, check=False, stderr=subprocess.PIPE, text=True
     )
 
 
-def test_a_step_that_hangs_ends_the_process_and_says_so_of_its_run():
-    row = cast.submit(cast.payer())
-    (job,) = cast.claim()
-    assert hung(job, "hang").returncode == EXIT_HUNG
-    assert (cast.again(row).status, cast.again(row).faults) == ("queued", 1)
-    (fault,) = Fault.objects.all()
-    assert (fault.code, fault.killed, fault.alone) == ("hung", True, True)
-    assert "after step 2 of 9" in fault.message
+def test_a_step_that_hangs_ends_the_process_once_it_has_stored_what_it_can_and_says_so_of_its_run():
+    payer = cast.payer()
+    rows = [cast.submit(payer) for _ in range(3)]
+    # The third is another's in its row, so that the one that hangs is alone once the second is stored.
+    jobs = [cast.claim(worker=worker)[0] for worker in ("one", "one", "another")]
+    ended = hung("hang", *jobs)
+    assert ended.returncode == EXIT_HUNG, ended.stderr
+    row, stored, not_stored = map(cast.again, rows)
+    assert (row.status, row.faults) == ("queued", 1)
+    assert (stored.status, stored.faults, stored.cost_micros) == ("succeeded", 0, cast.PRICE_MICROS)
+    assert (not_stored.status, not_stored.faults) == ("queued", 1)
+    faults = {fault.prediction_id: fault for fault in Fault.objects.all()}
+    assert (faults[row.pk].code, faults[row.pk].killed, faults[row.pk].alone) == ("hung", True, True)
+    assert "after step 2 of 9" in faults[row.pk].message
+    assert (faults[not_stored.pk].code, faults[not_stored.pk].killed) == ("not_stored", False)
 
 
 def test_what_hangs_with_the_lock_of_python_is_ended_too_and_told():
     cast.submit(cast.payer())
     (job,) = cast.claim()
-    ended = hung(job, "hang_locked")
+    ended = hung("hang_locked", job)
     assert ended.returncode == 1
     assert "in _hang_locked" in ended.stderr
 
