@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import redis
@@ -138,7 +138,7 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> list[Outcome]
             log.exception("the engine broke on a batch of %s", len(claimed))
             error = EngineError("The engine broke on this run. Nothing was charged.", retryable=True)
             outcomes = [Outcome(job["id"], "failed", error=error) for job in claimed]
-        outcomes = _for_others(me, claimed[0], outcomes)
+        left = _left_to_others(me, claimed[0], outcomes)
         me.keep(fences)
 
     def finish() -> None:
@@ -146,7 +146,8 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> list[Outcome]
             telling.finish()
             for outcome in outcomes:
                 _add_lines(logs[outcome.id], outcome.logs)
-                _settle_safely(outcome, fences[outcome.id], logs[outcome.id])
+                elsewhere = outcome.id in left
+                _settle_safely(outcome, fences[outcome.id], logs[outcome.id], elsewhere=elsewhere)
         finally:
             me.let_go(fences)
 
@@ -156,25 +157,17 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> list[Outcome]
     return outcomes
 
 
-def _for_others(me: session.Session, one: work.Job, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """What this machine cannot open goes back into the queue, for another machine of the lane that perhaps can.
+def _left_to_others(me: session.Session, one: work.Job, outcomes: Iterable[Outcome]) -> set[str]:
+    """The ids of what this machine cannot open, and another machine of the lane perhaps can.
 
     `one` is any job of the batch: all of them have the same version.
     """
-    if not any(outcome.error is not None and outcome.error.is_of_machine for outcome in outcomes):
-        return list(outcomes)
+    failed = {outcome.id for outcome in outcomes if outcome.error is not None and outcome.error.is_of_machine}
+    if not failed:
+        return set()
     me.unfit.note(one["version"])
     me.report()  # before the others look
-    if not me.unfit.is_fit_elsewhere(one["version"], one["lane"]):
-        return list(outcomes)
-    return [_tried_again(outcome) for outcome in outcomes]
-
-
-def _tried_again(outcome: Outcome) -> Outcome:
-    error = outcome.error
-    if error is None or not error.is_of_machine:
-        return outcome
-    return dataclasses.replace(outcome, error=EngineError(error.sentence, code=error.code, retryable=True))
+    return failed if me.unfit.is_fit_elsewhere(one["version"], one["lane"]) else set()
 
 
 class _TimeLeft:
@@ -239,18 +232,18 @@ def _add_lines(lines: list[str], new: Sequence[str]) -> None:
     del lines[:-LOG_LINES]
 
 
-def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
+def _settle_safely(outcome: Outcome, fence: int, logs: Sequence[str], *, elsewhere: bool = False) -> None:
     """Settle; what goes wrong (a full disk, a lost database) costs this one an attempt and the others nothing.
 
     A database that is away for a moment costs nothing: the result waits. It is safe to tell it twice, by the fence.
     """
     try:
-        _settle(outcome, fence, logs)
+        _settle(outcome, fence, logs, elsewhere=elsewhere)
     except Exception as error:
         log.exception("the outcome of %s could not be kept", outcome.id)
         try:
             if isinstance(error, OperationalError) and _is_database_back():
-                _settle(outcome, fence, logs)
+                _settle(outcome, fence, logs, elsewhere=elsewhere)
             else:
                 message = "The result could not be stored. Nothing was charged."
                 work.fail(
@@ -275,7 +268,8 @@ def _is_database_back() -> bool:
     return False
 
 
-def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
+def _settle(outcome: Outcome, fence: int, logs: Sequence[str], *, elsewhere: bool) -> None:
+    """Tell what became of a run; `elsewhere`: what failed here goes back into the queue for another machine."""
     if outcome.status == "succeeded":
         media: list[work.Medium] = [
             {"data": one.data, "meta": one.meta, "poster": one.poster} for one in outcome.outputs
@@ -291,8 +285,9 @@ def _settle(outcome: Outcome, fence: int, logs: Sequence[str]) -> None:
             fence=fence,
             code=error.code,
             message=error.sentence,
-            retryable=error.retryable,
+            retryable=error.retryable or elsewhere,
             logs=logs,
+            elsewhere=elsewhere,
         )
 
 

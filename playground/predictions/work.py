@@ -261,10 +261,12 @@ def fail(
     retryable: bool,
     logs: Sequence[str] = (),
     killed: bool = False,
+    elsewhere: bool = False,
 ) -> bool:
     """Close as failed and release the hold; a retryable one goes back to the queue while it has attempts left.
 
-    `message` is for the user; `killed` says that the worker ends with it. False: too late.
+    `message` is for the user; `killed` says that the worker ends with it, and `elsewhere` that it leaves the next try
+    to another machine. False: too late.
     """
     message = storable(message)
     with transaction.atomic():
@@ -275,7 +277,8 @@ def fail(
         if code not in NO_FAULTS:
             faults.note(row, code=code, message=message, killed=killed)
         if retryable and row.faults + 1 < MAX_FAULTS:
-            requeue(row, note=f"{message} Trying again.", code=code)
+            next_try = "It is left to another machine." if elsewhere else "Trying again."
+            requeue(row, note=f"{message} {next_try}", code=code)
         else:
             close_failed(row, code=code, message=message)
     return True

@@ -57,6 +57,9 @@ def test_it_goes_back_for_another_machine_and_is_left_to_it(me):
     assert fared(row) == ("queued", 1)
     assert fared(good) == ("succeeded", 1)
     assert Fault.objects.get().code == "bad_weights"
+    said = live.read(row.public_id)
+    assert said is not None
+    assert said["note"].endswith("It is left to another machine.")
     drain.drain_lane(cast.LANE)
     assert fared(row) == ("queued", 1)
     (job,) = cast.claim(worker="there-2-beef")
