@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import redis
@@ -157,17 +157,23 @@ def run_batch(me: session.Session, claimed: Sequence[work.Job]) -> list[Outcome]
     return outcomes
 
 
-def _left_to_others(me: session.Session, one: work.Job, outcomes: Iterable[Outcome]) -> set[str]:
+def _left_to_others(me: session.Session, one: work.Job, outcomes: Sequence[Outcome]) -> set[str]:
     """The ids of what this machine cannot open, and another machine of the lane perhaps can.
 
     `one` is any job of the batch: all of them have the same version.
     """
-    failed = {outcome.id for outcome in outcomes if outcome.error is not None and outcome.error.is_of_machine}
+    if any(outcome.status == "succeeded" for outcome in outcomes):
+        me.unfit.forget(one["version"])
+    failed = {
+        outcome.id: outcome.error
+        for outcome in outcomes
+        if outcome.error is not None and outcome.error.is_of_machine
+    }
     if not failed:
         return set()
-    me.unfit.note(one["version"])
+    me.unfit.note(one["version"], next(iter(failed.values())))
     me.report()  # before the others look
-    return failed if me.unfit.is_fit_elsewhere(one["version"], one["lane"]) else set()
+    return set(failed) if me.unfit.is_fit_elsewhere(one["version"], one["lane"]) else set()
 
 
 class _TimeLeft:
@@ -318,12 +324,13 @@ def _job(job: work.Job) -> Job:
 
 def _preload(me: session.Session, lane: str) -> bool:
     """Open what the lane's publishers asked to have ready, while there is room. True if something was opened."""
-    loaded = {resident.id for resident in me.engine.loaded()}
+    loaded = [resident.id for resident in me.engine.loaded()]
+    passed_over = {*loaded, *me.unfit.notes(), *_could_not_open}
     wanted = Version.objects.filter(
         endpoints__offers__lane=lane, endpoints__offers__is_enabled=True, manifest__recipe__preload=True
     ).filter(listing__default_version_id__isnull=False)
     for version in sorted(wanted.distinct(), key=lambda one: not one.recipe.get("pin")):
-        if version.sha256 in loaded or version.sha256 in _could_not_open:
+        if version.sha256 in passed_over:
             continue
         me.report()
         if not _may_try(version.sha256, worker=me.worker, lane=lane):
@@ -337,9 +344,10 @@ def _preload(me: session.Session, lane: str) -> bool:
                 opened = me.engine.make_ready(cast("Recipe", {**version.recipe, "id": version.sha256}))
         except EngineError as error:
             opened = False
-            _could_not_open.add(version.sha256)
             if error.is_of_machine:
-                me.unfit.note(version.sha256)
+                me.unfit.note(version.sha256, error)
+            else:
+                _could_not_open.add(version.sha256)
             log.warning("%s could not be made ready: %s", version, error.sentence)
         except Exception:  # what its family did not foresee is no reason to take nothing else
             opened = False

@@ -255,10 +255,13 @@ class Session:
                 self._lost |= {one for one in lost if self._jobs.get(one) == jobs[one]}
 
     def report(self) -> None:
-        """Say to each lane what is loaded and what is being loaded; hear whether this engine shall rest."""
+        """Say to each lane what is loaded and what is being loaded; hear whether this engine shall rest, or try again
+        what it could not open."""
         loading = self.engine.loading()
         residents = self.engine.loaded()
         used_bytes, budget_bytes = self.engine.memory()
+        is_asked_to_try = self.unfit.heed()
+        unfit = self.unfit.notes()
         for lane in self.lanes:
             live.report_engine(
                 {
@@ -279,9 +282,13 @@ class Session:
                     "budget_bytes": budget_bytes,
                     "loads": self.engine.residents.loads,
                     "evictions": self.engine.residents.evictions,
-                    "unfit": self.unfit.names(),
+                    "unfit": list(unfit),
+                    "unfit_notes": unfit,
                 }
             )
+        if is_asked_to_try:
+            for lane in self.lanes:
+                dispatch.wake_now(lane)
         note_rest(live.shall_rest(self.worker), lanes=self.lanes)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from marketplace.ids import parse
-from marketplace.models import User
+from marketplace.models import User, Version
 from playground import live
 from playground.models import Prediction
 from playground.predictions import attach_model, faults, work
@@ -79,12 +79,28 @@ def _quarantine(pk: str) -> str:
     return found.version.listing.model_id
 
 
+def _unfit(target: str) -> str:
+    """The model and the machine, of a version and a machine with an @ between them."""
+    version, _, machine = target.partition("@")
+    for lane in live.lanes():
+        for engine in live.engines(lane):
+            if live.machine_of(engine["worker"]) == machine and version in engine.get("unfit", ()):
+                row = Version.objects.select_related("listing__publisher").filter(sha256=version).first()
+                return f"{row.listing.model_id if row else version[:12]} on {machine}"
+    raise Gone("This model is not left to other machines any more.")
+
+
 def _rest(worker: str, by: User) -> None:
     live.ask_to_rest(worker, rests=True)
 
 
 def _work(worker: str, by: User) -> None:
     live.ask_to_rest(worker, rests=False)
+
+
+def _try(target: str, by: User) -> None:
+    version, _, machine = target.partition("@")
+    live.ask_to_try(machine, version)
 
 
 def _requeue(uid: str, by: User) -> None:
@@ -122,6 +138,15 @@ ACTS: dict[str, Act] = {
         "{name} works again.",
         _work,
         _engine,
+    ),
+    "try": Act(
+        "Try {name} again?",
+        "The engines of the machine open it for the next run that wants it, as after you have put its weights in "
+        "order. Where they still cannot, it is left to other machines as before.",
+        "Try it again",
+        "{name} is tried again.",
+        _try,
+        _unfit,
     ),
     "requeue": Act(
         "Give {name} back to the queue?",

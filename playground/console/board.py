@@ -33,6 +33,23 @@ class Loaded:
     load_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """One model that the machine of an engine cannot open, and leaves to others for a while."""
+
+    model: str
+    version: str
+    machine: str
+    code: str
+    why: str
+    since: datetime | None
+
+    @property
+    def target(self) -> str:
+        """What the act `try` is for."""
+        return f"{self.version}@{self.machine}"
+
+
 @dataclass(slots=True)
 class EngineLine:
     """One engine: what it has loaded, what it does, since when. `is_gone`: its runs are there, it is silent."""
@@ -44,6 +61,7 @@ class EngineLine:
     is_stopping: bool = False
     rests: bool = False
     loaded: list[Loaded] = field(default_factory=list)
+    unfit: list[Unfit] = field(default_factory=list)
     loading: str = ""
     loading_ms: float = 0.0
     used_bytes: int = 0
@@ -148,6 +166,7 @@ def _line(engine: live.Engine, names: dict[str, str], runs: list[Prediction]) ->
             Loaded(names.get(one, ""), one, sizes.get(one, 0), 1000 * times.get(one, 0.0))
             for one in engine["loaded"]
         ],
+        unfit=[_unfit(engine, version, names) for version in engine.get("unfit", ())],
         loading=(names.get(loading) or loading[:12]) if loading else "",
         loading_ms=1000 * (engine["loading_elapsed_s"] or 0.0),
         used_bytes=engine.get("used_bytes", 0),
@@ -160,8 +179,21 @@ def _line(engine: live.Engine, names: dict[str, str], runs: list[Prediction]) ->
     )
 
 
+def _unfit(engine: live.Engine, version: str, names: dict[str, str]) -> Unfit:
+    said = engine.get("unfit_notes", {}).get(version)
+    return Unfit(
+        model=names.get(version, ""),
+        version=version,
+        machine=live.machine_of(engine["worker"]),
+        code=said["code"] if said else "",
+        why=said["why"] if said else "",
+        since=_moment(said["since"]) if said else None,
+    )
+
+
 def _versions(engine: live.Engine) -> list[str]:
-    return [*engine["loaded"], *([engine["loading"]] if engine["loading"] else [])]
+    loading = [engine["loading"]] if engine["loading"] else []
+    return [*engine["loaded"], *loading, *engine.get("unfit", ())]
 
 
 def _names(versions: Iterable[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ So every web process answers with the same figures, whichever is asked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from django.db.models import Count, Min, Q
 from django.utils import timezone
@@ -80,6 +81,10 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
 
 
+def _age_s(since: datetime | None) -> float:
+    return max(0.0, (timezone.now() - since).total_seconds()) if since else 0.0
+
+
 def _lanes_and_engines() -> Iterator[Metric]:
     now = board()
     queued = _gauge("queue_length", "Runs that wait.", "lane")
@@ -87,9 +92,8 @@ def _lanes_and_engines() -> Iterator[Metric]:
     running = _gauge("running", "Runs that engines are at.", "lane")
     engines = _gauge("engines", "Engines that are there.", "lane")
     for lane in now.lanes:
-        waits = (timezone.now() - lane.oldest_at).total_seconds() if lane.oldest_at else 0.0
         queued.add_metric([lane.name], lane.queued)
-        oldest.add_metric([lane.name], max(waits, 0.0))
+        oldest.add_metric([lane.name], _age_s(lane.oldest_at))
         running.add_metric([lane.name], lane.running)
         engines.add_metric([lane.name], lane.engines)
     yield from (queued, oldest, running, engines)
@@ -105,6 +109,11 @@ def _lanes_and_engines() -> Iterator[Metric]:
     evictions = CounterMetricFamily(
         f"{PREFIX}_engine_evictions", "Models let go since its start.", labels=per
     )
+    unfit = _gauge(
+        "engine_unfit_seconds",
+        "For how long a model has not been opened here, as the machine of the engine cannot.",
+        *(*per, "model", "version", "code"),
+    )
     for engine in now.engines:
         if engine.is_gone:
             continue
@@ -118,7 +127,9 @@ def _lanes_and_engines() -> Iterator[Metric]:
             budget.add_metric(labels, engine.budget_bytes)
             loads.add_metric(labels, engine.loads)
             evictions.add_metric(labels, engine.evictions)
-    yield from (busy, drained, models, resident, used, budget, loads, evictions)
+            for one in engine.unfit:
+                unfit.add_metric([*labels, one.model, one.version[:12], one.code], _age_s(one.since))
+    yield from (busy, drained, models, resident, used, budget, loads, evictions, unfit)
 
     paused = _gauge("quarantines", "Versions that are paused, as they ended engines.")
     paused.add_metric([], len(now.quarantines))
@@ -138,8 +149,7 @@ def _control() -> Iterator[Metric]:
     pending = _gauge("deliveries_pending", "Webhook deliveries on their way.")
     pending.add_metric([], found["all"])
     late = _gauge("deliveries_late_seconds", "How long the oldest delivery is overdue.")
-    overdue = (timezone.now() - found["oldest"]).total_seconds() if found["oldest"] else 0.0
-    late.add_metric([], max(overdue, 0.0))
+    late.add_metric([], _age_s(found["oldest"]))
     outbox = _gauge("outbox_pending", "Messages whose handler has not finished.")
     outbox.add_metric([], Outbox.objects.count())
     yield from (pending, late, outbox)

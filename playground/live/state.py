@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 from uuid import UUID
 
@@ -21,6 +22,7 @@ KEEP_SECONDS = 3600
 MAX_LOG_LINES = 200
 FORGET_SECONDS = 60
 REST_SECONDS = 7 * 24 * 3600  # an engine's name is never used again, so a wish about it may be forgotten
+TRY_SECONDS = 3600  # long after every engine has heard of such a wish
 
 
 class State(TypedDict):
@@ -55,6 +57,14 @@ class State(TypedDict):
     seq: NotRequired[int]
 
 
+class UnfitNote(TypedDict):
+    """Why the machine of an engine cannot open a version, as it found at `since`, in Unix seconds by its own clock."""
+
+    code: str
+    why: str
+    since: float
+
+
 class Engine(TypedDict):
     """What one engine says of itself every second. Times are Unix seconds by its own clock.
 
@@ -79,6 +89,7 @@ class Engine(TypedDict):
     loads: NotRequired[int]  # since its start
     evictions: NotRequired[int]
     unfit: NotRequired[list[str]]  # versions that its machine cannot open, which others may
+    unfit_notes: NotRequired[dict[str, UnfitNote]]  # of each of them
     at: NotRequired[float]  # when it said so, by the clock of Redis
 
 
@@ -191,6 +202,34 @@ def shall_rest(worker: str) -> bool:
         return bool(redis_client().exists(_rest_key(worker)))
     except redis.RedisError:
         return False
+
+
+def machine_of(worker: str) -> str:
+    """The host of an engine, whose name is made of host, process and chance."""
+    return worker.rsplit("-", 2)[0]
+
+
+def ask_to_try(machine: str, version: str) -> None:
+    """Ask the engines of a machine to try again what it could not open; they hear it within a second.
+
+    Raises redis.RedisError.
+    """
+    redis_client().set(_try_key(machine, version), secrets.token_hex(8), ex=TRY_SECONDS)
+
+
+def wishes_to_try(machine: str, versions: Sequence[str]) -> list[bytes | None]:
+    """The last wish that `machine` tries each of `versions` again; each wish differs from those before. Never raises:
+    who cannot know was not asked."""
+    try:
+        return cast(
+            "list[bytes | None]", redis_client().mget([_try_key(machine, version) for version in versions])
+        )
+    except redis.RedisError:
+        return [None] * len(versions)
+
+
+def _try_key(machine: str, version: str) -> str:
+    return f"try:{machine}:{version}"
 
 
 def _rest_key(worker: str) -> str:

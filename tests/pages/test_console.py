@@ -165,6 +165,28 @@ def test_an_engine_is_drained_and_works_again(world, staff, caplog):
     assert not live.shall_rest("kiln-7-beef")
 
 
+def test_what_a_machine_cannot_open_is_told_with_the_reason_and_tried_again(world, staff):
+    version = cast.Publisher.objects.get(name="kiln").listings.get().default_version.sha256
+    assert "Cannot open" not in seen(staff)
+    why = "The weights of this model are <damaged>."
+    note: live.UnfitNote = {"code": "bad_weights", "why": why, "since": time.time() - 150}
+    engine(world, worker="node-1-7-beef", loaded=[], unfit=[version], unfit_notes={version: note})
+    page = seen(staff)
+    for said in ("Cannot open", "kiln/vase", "are &lt;damaged&gt;.", "2 min ago", f"/try/{version}@node-1"):
+        assert said in page, said
+    figure = (
+        f"('code', 'bad_weights'), ('lane', 'test'), ('model', 'kiln/vase'), ('version', '{version[:12]}')"
+    )
+    found = collected(staff)[f"vitrine_engine_unfit_seconds[{figure}, ('worker', 'node-1-7-beef')]"]
+    assert 150 <= found < 250
+    assert live.wishes_to_try("node-1", [version]) == [None]
+    assert "kiln/vase on node-1 is tried again." in act(staff, "try", f"{version}@node-1")
+    assert live.wishes_to_try("node-1", [version]) != [None]
+    assert live.wishes_to_try("node-2", [version]) == [None]
+    engine(world, worker="older-1-beef", unfit=[version])  # which gave no reason yet
+    assert f"/try/{version}@older" in seen(staff)
+
+
 def test_a_running_run_is_given_back_as_no_fault(world, staff):
     row = cast.again(world.run())
     (job,) = cast.claim()
@@ -202,6 +224,7 @@ def test_a_paused_version_is_let_go(world, staff):
         "requeue/p_00000000000000000000000000",
         "requeue/nonsense",
         "end/x",
+        "try/nothing@nowhere",
         "release/9",
         "release/x",
     ],

@@ -95,12 +95,62 @@ def test_what_an_engine_of_the_same_machine_says_holds_for_all_of_it(me):
     assert fared(row) == ("queued", 0)
 
 
+DAMAGED = EngineError("The weights are damaged.", code="bad_weights")
+
+
 def test_after_a_while_it_is_tried_again(me, monkeypatch):
-    me.unfit.note("v")
-    assert me.unfit.names() == ["v"]
+    me.unfit.note("v", DAMAGED)
+    (said,) = me.unfit.notes().values()
+    assert (said["code"], said["why"]) == ("bad_weights", "The weights are damaged.")
+    me.unfit.note("v", EngineError("It is too large.", code="out_of_memory"))
+    assert me.unfit.notes() == {
+        "v": {"code": "out_of_memory", "why": "It is too large.", "since": said["since"]}
+    }
     monkeypatch.setattr(unfit, "UNFIT_SECONDS", -1.0)
-    me.unfit.note("v")
-    assert me.unfit.names() == Unfit("here-3-beef").left(cast.LANE) == []
+    me.unfit.note("v", DAMAGED)
+    assert me.unfit.notes() == {}
+    assert Unfit("here-3-beef").left(cast.LANE) == []
+
+
+def test_what_is_opened_after_all_is_not_said_to_be_unfit(me):
+    row = cast.submit(cast.payer(), model="kiln/card")
+    me.unfit.note(cast.again(row).version.sha256, DAMAGED)
+    drain.drain_lane(cast.LANE)
+    assert fared(row) == ("succeeded", 1)
+    assert me.unfit.notes() == {}
+
+
+def test_it_is_tried_again_when_the_operator_asks_for_it(me):
+    assert not me.unfit.heed()
+    live.ask_to_try("here", "v")
+    me.unfit.note("v", DAMAGED)
+    me.unfit.note("other", DAMAGED)
+    live.ask_to_try("there", "v")
+    assert not me.unfit.heed()  # what was asked before, or of another machine
+    for _ in range(2):
+        live.ask_to_try("here", "v")
+        assert me.unfit.heed()
+        assert list(me.unfit.notes()) == ["other"]
+        me.unfit.note("v", DAMAGED)  # in vain
+        assert not me.unfit.heed()
+
+
+def test_what_could_not_be_made_ready_is_not_tried_with_every_look(me, monkeypatch):
+    made: list[str] = []
+
+    def make_ready(recipe):
+        made.append(recipe["id"])
+        raise DAMAGED
+
+    monkeypatch.setattr(me.engine, "make_ready", make_ready)
+    cast.shelve(name="eager", recipe={**CARD, "preload": True})
+    for _ in range(2):
+        drain.drain_lane(cast.LANE)
+    assert len(made) == 1
+    live.ask_to_try("here", made[0])
+    assert me.unfit.heed()
+    drain.drain_lane(cast.LANE)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize(
