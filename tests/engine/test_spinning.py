@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -19,27 +20,32 @@ pytestmark = pytest.mark.skipif(CORES < 2, reason="threads on one core have nobo
 class Machine:
     """A clock, and how long threads waited for a core, both as the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int, cores: int) -> None:
         self.now = 0.0
         self.waited = 0.0
-        self.spinning = Spinning(2, clock=lambda: self.now, waited=lambda: self.waited)
+        self.threads = threads
+        self.spinning = Spinning(cores=cores, clock=lambda: self.now, waited=lambda: self.waited)
 
     def lives(self, seconds: float, *, waiting: float) -> bool:
         """So many seconds, of which threads wait for a core this share. Returns whether it is crowded then."""
         for _ in range(round(seconds / 0.2)):
             self.now += 0.2
             self.waited += 0.2 * waiting
-            self.spinning.look()
+            self.spinning.look(self.threads)
         return self.spinning.is_crowded
 
 
 @contextlib.contextmanager
-def machine() -> Iterator[Machine]:
-    found = Machine()
+def machine(threads: int = 2, cores: int | None = None) -> Iterator[Machine]:
+    found = Machine(threads, cores or threads)
     try:
         yield found
     finally:
         found.spinning.close()
+
+
+def idle_teams() -> int:
+    return [thread.name for thread in threading.enumerate()].count("idle team")
 
 
 def test_threads_sleep_at_once_while_others_want_the_cores() -> None:
@@ -52,20 +58,72 @@ def test_threads_sleep_at_once_while_others_want_the_cores() -> None:
         assert not one.lives(3, waiting=0.3)
 
 
-def test_idle_teams_go_when_the_cores_are_free_again() -> None:
-    with machine() as one:
-        one.lives(2, waiting=1)
-        names = [thread.name for thread in threading.enumerate()]
-        assert names.count("idle team") == CORES - 1
+@pytest.mark.parametrize(
+    ("threads", "awake", "asleep"), [(2, 0.35, 0.45), (8, 0.77, 0.87), (16, 0.86, 0.96), (64, 0.93, 1.0)]
+)
+def test_the_more_threads_are_to_be_woken_the_longer_they_stay_awake(
+    threads: int, awake: float, asleep: float
+) -> None:
+    with machine(threads) as one:
+        assert not one.lives(20, waiting=awake)
+        assert one.lives(20, waiting=asleep)
+        assert idle_teams() == 1
+
+
+def test_of_many_that_wait_at_once_an_operation_does_not_stand_still_the_longer() -> None:
+    with machine(64) as one:
+        for _ in range(20):
+            assert not one.lives(0.2, waiting=64.0)
+            assert not one.lives(0.8, waiting=0.1)
+
+
+def test_they_stay_awake_now_and_then_to_see_and_the_more_seldom_the_more_often_in_vain() -> None:
+    with machine(16) as one:
+        awake_at: list[float] = []
+        while one.now < 400:  # so many of them that even their waking adds up to all of the time
+            if not one.lives(0.2, waiting=1.5):
+                awake_at.append(one.now)
+        stays = [
+            round(later - earlier) for earlier, later in itertools.pairwise(awake_at) if later - earlier > 5
+        ]
+        assert stays == [30, 60, 120]
+        assert not one.lives(300, waiting=0.5)  # awake they wait no more
+        one.lives(3, waiting=0.0)
+        begun = one.now + 2
+        assert one.lives(2, waiting=1.0)
+        while one.lives(0.2, waiting=1.0):
+            assert one.now < begun + 40  # as seldom as at first
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "teams"), [(2, 2, 1), (2, 3, 2), (3, 8, 3), (8, 8, 1), (5, 16, 3)]
+)
+def test_idle_teams_make_more_threads_than_cores_and_go_when_they_are_free_again(
+    threads: int, cores: int, teams: int
+) -> None:
+    with machine(threads, cores) as one:
+        one.lives(6, waiting=1)
+        assert idle_teams() == teams
+        assert threads + teams * (threads - 1) > cores >= threads + (teams - 1) * (threads - 1)
         one.lives(3, waiting=0)
-        assert "idle team" not in [thread.name for thread in threading.enumerate()]
+        assert idle_teams() == 0
+
+
+def test_an_engine_that_gets_fewer_threads_keeps_as_many_teams_as_it_needs_then() -> None:
+    with machine(3, 8) as one:
+        one.lives(6, waiting=1)
+        assert idle_teams() == 3
+        one.threads = 2
+        one.lives(0.2, waiting=1)
+        assert idle_teams() == 4
+        one.threads = 1  # which wait for nobody
+        assert one.lives(3, waiting=0)
 
 
 @pytest.mark.parametrize("threads", [1, CORES + 1])
 def test_nothing_is_done_where_nothing_would_be_gained(threads: int) -> None:
-    found = Spinning(threads, clock=iter(range(10)).__next__, waited=iter(range(10)).__next__)
-    found.look()
-    assert not found.is_crowded
+    with machine(threads, CORES) as one:
+        assert not one.lives(20, waiting=1.0)
 
 
 @pytest.mark.skipif(not can_tell(), reason="this kernel does not tell how long threads wait")
@@ -73,14 +131,14 @@ def test_a_crowd_is_seen() -> None:
     import torch
 
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * CORES)]
-    found = Spinning(2)
+    found = Spinning()
     numbers = torch.ones(1 << 21)
 
     deadline = time.monotonic() + 60
     try:
         while not found.is_crowded and time.monotonic() < deadline:
             numbers.mul_(1.0)
-            found.look()
+            found.look(2)
         assert found.is_crowded
     finally:
         found.close()

@@ -62,8 +62,8 @@ class Machine:
 
     def look_around(self) -> None:
         """Fits how the threads of an operation wait for each other to what else runs here. Costs next to nothing."""
-        if _spinning is not None and self.threads_now > 1:
-            _spinning.look()
+        if _spinning is not None:
+            _spinning.look(self.threads_now)
 
     @property
     def threads_now(self) -> int:
@@ -137,7 +137,7 @@ def _bring_up(device: str, threads: int) -> Machine:
         memory = int(torch.cuda.get_device_properties(chosen).total_memory)
     else:
         global _spinning
-        _spinning = spinning.Spinning(threads) if spinning.can_tell() else None
+        _spinning = spinning.Spinning() if spinning.can_tell() else None
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(device=chosen, threads=threads, memory_bytes=memory)
 
