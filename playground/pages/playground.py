@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -29,8 +30,10 @@ from playground.pages.key_forms import Dollars
 from playground.pages.model import called_of, name_of, page, url_of
 from playground.pages.model import quote as quote_of
 from playground.pages.tags import dollars
+from playground.predictions import idempotency
 
 STRIP = 12
+IN_FLIGHT_SECONDS = 5.0  # for which a second click waits for what the first one makes
 SINCE_LENGTH = 40
 NO_AMOUNT = "The most that it may cost must be an amount like 0.05. Nothing was held or charged."
 
@@ -42,7 +45,7 @@ class NotAsShown(Exception):
 REFUSALS = (
     *(ledger.InsufficientCredit, ledger.LimitReached, ledger.TooManyOpen, pricing.CannotPrice),
     *(predictions.CannotRun, predictions.CostAboveCap, NotAsShown),
-    *(examiner.Busy, uploads.QuotaReached, uploads.TooManyUploads),
+    *(examiner.Busy, uploads.QuotaReached, uploads.TooManyUploads, predictions.IdempotencyInFlight),
 )
 
 
@@ -120,7 +123,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     if unusable := files_refused(request):
         return _refused(request, called, given, status=422, errors=unusable)
     try:
-        row = predictions.submit(caller, _wanted(request, called, given))
+        row = _submitted_once(request, caller, _wanted(request, called, given))
     except schema.InvalidInput as error:
         return _refused(request, called, given, status=422, errors=error.errors)
     except ledger.InsufficientCredit as error:
@@ -132,7 +135,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
         return _refused(request, called, given, status=status, notice=reason_of(error), at_limit=at_limit)
     if not request.headers.get("HX-Request"):
         return redirect("prediction", row.uid)
-    return live_answer(request, row)
+    return live_answer(request, row, of_form=True)
 
 
 def _wanted(request: HttpRequest, called: catalog.Callable, given: Given) -> predictions.Request:
@@ -146,6 +149,31 @@ def _wanted(request: HttpRequest, called: catalog.Callable, given: Given) -> pre
     return predictions.Request(
         model=name_of(called), input=given.values, via=Prediction.Via.PAGE, max_cost_micros=most
     )
+
+
+def _submitted_once(
+    request: HttpRequest, caller: predictions.Caller, wanted: predictions.Request
+) -> Prediction:
+    """The run; the one that the same form made with the same input a moment ago, where it is sent twice.
+
+    Raises what `predictions.submit` does.
+    """
+    once = form.once_of(request)
+    if once is None:
+        return predictions.submit(caller, wanted)
+    named = replace(wanted, idempotency_key=f"form {once} {idempotency.digest(wanted.body())}")
+    until = time.monotonic() + IN_FLIGHT_SECONDS
+    while True:
+        try:
+            return predictions.submit(caller, named)
+        except predictions.IdempotencyInFlight:  # the first click is being handled
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        except (
+            predictions.IdempotencyConflict
+        ):  # its run was deleted since: whoever presses Run now wants another
+            return predictions.submit(caller, wanted)
 
 
 def _risen(request: HttpRequest, called: catalog.Callable, given: Given) -> str:
@@ -193,6 +221,8 @@ def reason_of(error: Exception) -> str:
             f"{error.most:,} runs of this workspace are queued or running, which is as many as may be at once."
             " Nothing was held or charged."
         )
+    if isinstance(error, predictions.IdempotencyInFlight):
+        return "The same form is being taken in right now. Press Run again in a second."
     if isinstance(error, predictions.CostAboveCap):
         return (
             f"This run costs {dollars(error.quote_micros)}, above the {dollars(error.cap_micros)} that you set as the"
@@ -201,11 +231,14 @@ def reason_of(error: Exception) -> str:
     return str(error)
 
 
-def live_answer(request: HttpRequest, row: Prediction) -> HttpResponse:
-    """The live card of a run that was just accepted, for htmx."""
+def live_answer(request: HttpRequest, row: Prediction, *, of_form: bool = False) -> HttpResponse:
+    """The live card of a run that was just accepted, for htmx. Of one that the form made: the form stays, and is known
+    by another name from now on."""
     row = predictions.find(row.workspace, row.public_id)
     context = {"live": results.live_of(row, links=True), **acts.context(request, row)}
-    response = render(request, "playground/_live.html", context)
+    if of_form:
+        context |= {"once": form.new_once(), "is_update": True}
+    response = render(request, "playground/_ran.html" if of_form else "playground/_live.html", context)
     version = "" if row.version_id == row.version.listing.default_version_id else row.version.sha256[:12]
     query = {"run": row.uid} | ({"version": version} if version else {})
     response.headers["HX-Push-Url"] = f"{results.model_url(row.model)}?{urlencode(query)}"

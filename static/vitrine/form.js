@@ -3,7 +3,7 @@
 
 const form = () => document.getElementById("input");
 const runButton = () => document.getElementById("run");
-const OURS = new Set(["csrfmiddlewaretoken", "form-act", "form-was", "form-version"]);
+const OURS = new Set(["csrfmiddlewaretoken", "form-act", "form-was", "form-version", "form-since", "form-once"]);
 const MAX_CARRIED = 4000;
 
 function fill(range) {

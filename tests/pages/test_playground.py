@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from billing import ledger
 from marketplace import people
 from marketplace.models import Membership, User
 from playground.models import Prediction
+from playground.predictions import delete as deletion
 from tests.predictions import cast
 
 HTMX = {"HX-Request": "true"}
@@ -67,6 +69,42 @@ def test_htmx_gets_the_card_in_place(world):
     assert "<html" not in body
     assert answer["HX-Push-Url"] == f"{world.page}?run={row.uid}"
     assert world.ada.get(answer["HX-Push-Url"]).status_code == 200
+
+
+def once(page: str) -> str:
+    """What the form on a page is known by."""
+    (found,) = re.findall(r'name="form-once" value="([0-9a-f]{32})" id="form-once"', page)
+    return found
+
+
+def test_a_form_that_is_sent_twice_is_one_run_and_a_changed_one_another(world):
+    known = once(world.ada.get(world.page).content.decode())
+    assert known != once(world.ada.get(world.page).content.decode())
+    values = {"prompt": "a teal vase", "form-once": known}
+    first, second = post(world, values), post(world, values)
+    (row,) = Prediction.objects.all()
+    assert first["Location"] == second["Location"] == f"/p/{row.uid}"
+    changed = {**values, "prompt": "a cobalt jug"}
+    assert {post(world, changed)["Location"] for _ in range(2)}.isdisjoint({first["Location"]})
+    assert Prediction.objects.count() == 2
+    cast.succeed(cast.claim()[0])
+    assert post(world, values)["Location"] == first["Location"]
+    deletion.delete(world.workspace, [row.public_id], by=User.objects.get(email="ada@example.test"))
+    assert post(world, values)["Location"] not in {first["Location"], post(world, changed)["Location"]}
+
+
+def test_a_form_that_stays_on_its_page_is_known_by_another_name_once_it_has_run(world):
+    values = {"prompt": "a teal vase", "form-once": once(world.ada.get(world.page).content.decode())}
+    answer = post(world, values, **HTMX).content.decode()
+    assert 'id="form-once" hx-swap-oob="true"' in answer
+    assert once(answer) != values["form-once"]
+    post(world, values, **HTMX)  # its answer was lost
+    assert Prediction.objects.count() == 1
+    post(world, {**values, "form-once": once(answer)}, **HTMX)
+    assert Prediction.objects.count() == 2
+    for nonsense in ("", "x" * 5000, "é" * 32, "0" * 31 + "G"):
+        assert post(world, {**values, "form-once": nonsense}).status_code == 302
+    assert Prediction.objects.count() == 6
 
 
 def test_a_visitor_is_sent_to_sign_in_and_back_to_the_form(world):

@@ -16,8 +16,10 @@ from django.db import connection
 from billing import ledger
 from playground import keyring, predictions
 from playground.models import Asset, Prediction
+from playground.pages import playground
 from playground.predictions import work
 from tests.at_once import at_once
+from tests.pages import world as places
 from tests.predictions import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,6 +138,16 @@ def test_the_same_key_at_once_is_one_run():
         assert len({row.pk for row in rows}) == 1
         assert sum(not row.is_replay for row in rows) == 1
     assert Prediction.objects.count() == 5
+
+
+def test_a_form_that_is_sent_twice_at_once_is_one_run(monkeypatch):
+    monkeypatch.setattr(playground, "IN_FLIGHT_SECONDS", 60.0)
+    world = places.build()
+    people = [world.ada, *(places.person(world.workspace, f"{n}@example.test") for n in range(3))]
+    values = {"prompt": "a teal vase", "form-once": "0" * 32}
+    answers = at_once(*[lambda one=one: one.post(f"{world.page}/run", values) for one in people])
+    row = Prediction.objects.get()
+    assert [(one.status_code, one["Location"]) for one in answers] == [(302, f"/p/{row.uid}")] * 4
 
 
 def test_the_free_cancels_of_a_day_are_not_multiplied(settings):
