@@ -54,6 +54,21 @@ def _variable(key: str) -> str | None:
     return named[1] if named else KEY_VARIABLE[1:]
 
 
+def missing(variable: str) -> str:
+    """What a program says that finds no key, and nothing more."""
+    return f"Set {variable} to your API key first."
+
+
+def in_shell(variable: str) -> str:
+    """The key for a command that is not run without one: the shell says why, with the variable's name before it."""
+    return f"${{{variable}:?Set it to your API key first.}}"
+
+
+def in_python(variable: str) -> str:
+    """The key, or the end of the program; it needs `os` and `sys`."""
+    return f"os.environ.get({_python_text(variable)}) or sys.exit({_python_text(missing(variable))})"
+
+
 def _note(key: str, comment: str) -> str:
     """What to do before the code runs, as a comment; nothing where the key is in it."""
     variable = _variable(key)
@@ -80,9 +95,8 @@ done
 
 def _curl(address: str, body: Mapping[str, Any], key: str) -> str:
     variable = _variable(key)
-    header = (
-        f'"Authorization: Bearer ${variable}"' if variable else shlex.quote(f"Authorization: Bearer {key}")
-    )
+    bearer = "Authorization: Bearer "
+    header = f'"{bearer}{in_shell(variable)}"' if variable else shlex.quote(f"{bearer}{key}")
     return _CURL.format(
         note=_note(key, "#"),
         address=_shell(address),
@@ -99,7 +113,7 @@ def _shell(text: str) -> str:
 
 _PYTHON = """\
 {note}import json
-{import_os}import time
+{import_os}{import_sys}import time
 import urllib.error
 import urllib.request
 
@@ -148,7 +162,8 @@ def _python(address: str, body: Mapping[str, Any], key: str) -> str:
     return _PYTHON.format(
         note=_note(key, "#"),
         import_os="import os\n" if variable else "",
-        key=f"os.environ[{_python_text(variable)}]" if variable else _python_text(key),
+        import_sys="import sys\n" if variable else "",
+        key=in_python(variable) if variable else _python_text(key),
         wait=WAIT_SECONDS,
         address=_python_text(address),
         body=_python_value(body, 0),
@@ -193,7 +208,7 @@ function files(output) {{
 }}
 
 async function main() {{
-  const {{ writeFile }} = await import("node:fs/promises");
+{check}  const {{ writeFile }} = await import("node:fs/promises");
   let prediction = await call("POST", {address}, {body});
   while (["queued", "running"].includes(prediction.status)) {{
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -226,6 +241,7 @@ def _javascript(address: str, body: Mapping[str, Any], key: str) -> str:
     return _JAVASCRIPT.format(
         note=_note(key, "//"),
         key=f"process.env.{variable}" if variable else json.dumps(key),
+        check=f"  if (!KEY) throw new Error({json.dumps(missing(variable))});\n" if variable else "",
         wait=WAIT_SECONDS,
         address=json.dumps(address),
         body=json.dumps(body, indent=2).replace("\n", "\n  "),

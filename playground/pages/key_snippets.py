@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 
-from playground.snippets import KEY_VARIABLE, Snippet
+from playground.snippets import KEY_VARIABLE, Snippet, in_python, in_shell, missing
 
 _PYTHON = """\
 import json
-{import_os}import urllib.error
+{imports}import urllib.error
 import urllib.request
 
-headers = {{"Authorization": {header}{origin}}}
+KEY = {key}
+
+headers = {{"Authorization": f"Bearer {{KEY}}"{origin}}}
 request = urllib.request.Request({address}, headers=headers)
 try:
     with urllib.request.urlopen(request) as answer:
@@ -21,9 +23,15 @@ except urllib.error.HTTPError as error:
     raise SystemExit(error.read().decode())
 """
 _JAVASCRIPT = """\
-fetch({address}, {{ headers: {{ Authorization: {header} }} }})
+{check}fetch({address}, {{ headers: {{ Authorization: {header} }} }})
   .then((answer) => answer.text())
   .then((text) => console.log(text));
+"""
+_CHECK = """\
+if (!process.env.{variable}) {{
+  console.error({missing});
+  process.exit(1);
+}}
 """
 
 
@@ -36,15 +44,18 @@ def check_snippets(base_url: str, *, text: str = "", origin: str = "") -> list[S
     variable = KEY_VARIABLE[1:]
     header = f"Bearer {text}"
     curl = f"curl -sS {shlex.quote(address)} -H " + (
-        shlex.quote(f"Authorization: {header}") if text else f'"Authorization: Bearer ${variable}"'
+        shlex.quote(f"Authorization: {header}") if text else f'"Authorization: Bearer {in_shell(variable)}"'
     )
     python = _PYTHON.format(
-        import_os="" if text else "import os\n",
-        header=json.dumps(header) if text else f'f"Bearer {{os.environ[{variable!r}]}}"',
+        imports="" if text else "import os\nimport sys\n",
+        key=json.dumps(text) if text else in_python(variable),
         origin=f', "Origin": {json.dumps(origin)}' if origin else "",
         address=json.dumps(address),
     )
     script = _JAVASCRIPT.format(
+        check=""
+        if text or origin
+        else _CHECK.format(variable=variable, missing=json.dumps(missing(variable))),
         address=json.dumps(address),
         header=json.dumps(header) if text else f"`Bearer ${{process.env.{variable}}}`",
     )

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from playground.pages.key_snippets import check_snippets
 from playground.snippets import snippets
 from tests.predictions.cast import SHELVE_CARD
 
@@ -112,11 +113,17 @@ def _program(language: str) -> list[str]:
 
 
 def _execute(language: str, code: str, folder, env: dict[str, str]) -> str:
-    """Run the code as a file of its language."""
+    """What the code prints that is run as a file of its language."""
+    done = _run(language, code, folder, env)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def _run(language: str, code: str, folder, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     suffix = {"curl": "sh", "python": "py", "javascript": "js"}[language]
     file = folder / f"snippet.{suffix}"
     file.write_text(code, encoding="ascii")
-    done = subprocess.run(
+    return subprocess.run(
         [*_program(language), str(file)],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), **env},
@@ -125,8 +132,6 @@ def _execute(language: str, code: str, folder, env: dict[str, str]) -> str:
         check=False,
         timeout=180,
     )
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
 
 
 def _code(language: str, *args: object, **named: object) -> str:
@@ -208,6 +213,21 @@ def test_a_whole_key_is_written_in_and_a_hint_is_not(language, recorder, tmp_pat
         _execute(language, code, tmp_path, {"VITRINE_API_KEY": KEY})
     assert [headers["Authorization"] for _, headers, _ in recorder.asked] == [f"Bearer {KEY}"] * 3
     assert "MY_KEY" in _code(language, recorder.url, "a/b", {}, key="$MY_KEY")
+
+
+NOWHERE = "http://127.0.0.1:1"  # where nothing answers, in other words than those asked for
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("made", [snippets(NOWHERE, "a/b", {}), check_snippets(NOWHERE)], ids=["run", "key"])
+def test_without_a_key_each_program_says_what_to_set_and_nothing_else(language, made, tmp_path):
+    code = next(one["code"] for one in made if one["language"] == language)
+    done = _run(language, code, tmp_path, {"VITRINE_API_KEY": ""})
+    assert done.stdout == ""
+    if language == "curl":
+        assert re.fullmatch(r"\S+: line \d+: VITRINE_API_KEY: Set it to your API key first\.\n", done.stderr)
+    else:
+        assert (done.stderr, done.returncode) == ("Set VITRINE_API_KEY to your API key first.\n", 1)
 
 
 @pytest.fixture(scope="module")
