@@ -236,6 +236,7 @@ class Session:
         """
         log.error("%s Ending the process %s", said or "The engine hangs beyond its limit.", os.getpid())
         threading.Timer(LAST_WORDS_SECONDS, os._exit, [EXIT_HUNG]).start()  # where the database says nothing
+        _wind_up(LAST_WORDS_SECONDS + LOCKED_GRACE_SECONDS)
         with self._guard:
             made = dict(self._kept)
             jobs = {one: fence for one, fence in self._jobs.items() if one not in made}

@@ -95,7 +95,7 @@ def workers(address: Address, found: Sequence[Lane]) -> list[Child]:
         return Child(name=name, command=command, env={**env, **more}, cwd=PROJECT)
 
     def engine(lane: Lane, number: int) -> Child:
-        suffix = f"-{number}" if number > 1 else ""
+        suffix = f".{number}" if number > 1 else ""  # which no lane's name has in it
         name = "engine" if lane.name == "cpu" else f"engine-{lane.name}"
         command = [*celery, "-P", "prefork", "-c", "1", "-Q", f"lane.{lane.name}"]
         return child(f"{name}{suffix}", [*command, "-n", f"engine-{lane.name}{suffix}@%h"], lane.env)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,15 @@ def test_who_comes_back_in_a_moment_is_still_counted(tmp_path: Path) -> None:
         assert (mine.others(), other.others()) == (1, 1)
     mine.close()
     other.close()
+
+
+def test_a_clock_that_is_set_back_makes_nobody_count(tmp_path: Path) -> None:
+    cores = Cores(2, tmp_path, linger_s=60)
+    with cores.computing():
+        for seat in tmp_path.iterdir():
+            os.utime(seat, (time.time() + 3600,) * 2)
+        assert cores.others() == 0
+    cores.close()
 
 
 def test_an_exact_run_keeps_all_threads(tmp_path: Path) -> None:

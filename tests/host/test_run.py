@@ -100,12 +100,20 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_children_are_the_documented_commands() -> None:
     children = workers(Address(host="127.0.0.1", port=8000), lanes({"VITRINE_LANES": "cpu:2,gpu"}))
-    names = ["web", "control", "engine", "engine-gpu", "engine-2"]
+    names = ["web", "control", "engine", "engine-gpu", "engine.2"]
     assert [child.name for child in children] == names
     commands = [" ".join(child.command) for child in children]
     assert "-P threads" in commands[1]
     assert "-P prefork -c 1 -Q lane.gpu" in commands[3]
     assert not any(" -B" in command or "--beat" in command for command in commands)
+
+
+def test_no_two_engines_have_one_name() -> None:
+    found = lanes({"VITRINE_LANES": "cpu:2,2,gpu:3,gpu-2,gpu-3"})
+    children = workers(Address(host="127.0.0.1", port=8000), found)
+    assert len({child.name for child in children}) == len(children) == 10
+    nodes = {child.command[child.command.index("-n") + 1] for child in children[1:]}
+    assert len(nodes) == 9
 
 
 def test_lanes_by_environment() -> None:

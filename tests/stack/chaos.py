@@ -79,7 +79,7 @@ LOADS = {
     "too-large": {"out_of_memory"},
     "hangs": {"timeout"},
 }
-ENGINES = ("engine", "engine-2")
+ENGINES = ("engine", "engine.2")
 PROCESSES = ("web", "control", "redis", "postgres", *ENGINES)
 RANK = {"running": 0, "queued": 1}  # within an attempt: it runs, it is given back, it ends
 

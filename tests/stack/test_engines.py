@@ -47,5 +47,5 @@ def test_two_engines_share_the_work_and_the_cores(tmp_path: Path) -> None:
 
 
 def _assert_children(stack: Stack) -> None:
-    assert stack.pid_of("engine") != stack.pid_of("engine-2")
+    assert stack.pid_of("engine") != stack.pid_of("engine.2")
     stack.manage("ledger", "verify")

@@ -67,9 +67,12 @@ class Cores:
 
     def others(self) -> int:
         """How many other engines compute now, or did a moment ago."""
-        since = time.time() - self._linger_s
+        now = time.time()
+        # Left in the future is left before the clock was set back, and no moment ago.
         return sum(
-            os.fstat(seat).st_mtime > since or _is_taken(seat) for seat in self._seats if seat != self._mine
+            abs(now - os.fstat(seat).st_mtime) < self._linger_s or _is_taken(seat)
+            for seat in self._seats
+            if seat != self._mine
         )
 
     def close(self) -> None:
