@@ -49,9 +49,11 @@ def test_a_caption_becomes_a_picture_step_by_step_and_costs_its_price(page: Page
     page.fill(
         "input[name=num_inference_steps]:not([type=range])", "40"
     )  # long enough to be watched on a busy machine
+    known_by = page.input_value("#form-once")
     run(page, PROMPTS[0])
     page.wait_for_selector("[data-status=running]", timeout=60_000)  # an earlier run may be shown until then
     page.wait_for_selector("[data-status=succeeded] .made img", timeout=120_000)
+    assert page.input_value("#form-once") != known_by  # whoever presses Run now wants another one
     painted = page.evaluate("window.seen")
     assert len(received) >= 5, f"{len(received)} different previews over the socket"
     assert len(painted) >= 3, f"{len(painted)} of them painted"  # a busy browser skips some
