@@ -6,8 +6,6 @@ Names with a hyphen are ours and none of the model's: fields are identifiers. Wh
 from __future__ import annotations
 
 import json
-import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,16 +16,14 @@ from marketplace import catalog, schema
 from marketplace.schema import FieldError
 from playground import predictions
 from playground.models import Asset, Prediction
-from playground.pages import model
+from playground.pages import model, once
 from playground.pages.context import workspace_of
 from playground.pages.words import MAX_UNKNOWN_SHOWN, Vocabulary, vocabulary
 
 VIEW, JSON, ACT, VERSION, WAS = "form-view", "form-json", "form-act", "form-version", "form-was"
 MOST = "form-most"  # the most that the run may cost
 SINCE = "form-since"  # since when the prices held that were shown
-ONCE = "form-once"  # of the page that the form is on, so that a second click on Run is no second run
 MOST_LENGTH = 20
-_ONCE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +187,7 @@ def context(
         "quote": quote,
         "prices_since": since(called),
         "most": most_text(request),
-        "once": new_once(),
+        "once": once.new(),
         "problem": problem or (str(given.trouble) if given.trouble else ""),
         **unknown(called, complete),
     }
@@ -206,17 +202,6 @@ def most_text(request: HttpRequest) -> str:
     """The cap of a run as it was typed, or is in the address."""
     sent = request.POST if request.method == "POST" else request.GET
     return sent.get(MOST, "")[:MOST_LENGTH].replace("\0", "").strip()
-
-
-def new_once() -> str:
-    """What a form that is shown now is known by."""
-    return uuid.uuid4().hex
-
-
-def once_of(request: HttpRequest) -> str | None:
-    """What the posted form is known by; None where it does not say so as ours do."""
-    sent = request.POST.get(ONCE, "")
-    return sent if _ONCE.fullmatch(sent) else None
 
 
 def _holds(name: str, path: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +20,7 @@ from marketplace.people import Act
 from playground import examiner, predictions
 from playground.assets import uploads
 from playground.models import Prediction
-from playground.pages import acts, billing, form, results
+from playground.pages import acts, billing, form, once, results
 from playground.pages.access import allows
 from playground.pages.context import caller_of, workspace_of
 from playground.pages.files import files_refused, with_files
@@ -30,10 +29,8 @@ from playground.pages.key_forms import Dollars
 from playground.pages.model import called_of, name_of, page, url_of
 from playground.pages.model import quote as quote_of
 from playground.pages.tags import dollars
-from playground.predictions import idempotency
 
 STRIP = 12
-IN_FLIGHT_SECONDS = 5.0  # for which a second click waits for what the first one makes
 SINCE_LENGTH = 40
 NO_AMOUNT = "The most that it may cost must be an amount like 0.05. Nothing was held or charged."
 
@@ -123,7 +120,7 @@ def run(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     if unusable := files_refused(request):
         return _refused(request, called, given, status=422, errors=unusable)
     try:
-        row = _submitted_once(request, caller, _wanted(request, called, given))
+        row = once.submit(request, caller, _wanted(request, called, given))
     except schema.InvalidInput as error:
         return _refused(request, called, given, status=422, errors=error.errors)
     except ledger.InsufficientCredit as error:
@@ -149,31 +146,6 @@ def _wanted(request: HttpRequest, called: catalog.Callable, given: Given) -> pre
     return predictions.Request(
         model=name_of(called), input=given.values, via=Prediction.Via.PAGE, max_cost_micros=most
     )
-
-
-def _submitted_once(
-    request: HttpRequest, caller: predictions.Caller, wanted: predictions.Request
-) -> Prediction:
-    """The run; the one that the same form made with the same input a moment ago, where it is sent twice.
-
-    Raises what `predictions.submit` does.
-    """
-    once = form.once_of(request)
-    if once is None:
-        return predictions.submit(caller, wanted)
-    named = replace(wanted, idempotency_key=f"form {once} {idempotency.digest(wanted.body())}")
-    until = time.monotonic() + IN_FLIGHT_SECONDS
-    while True:
-        try:
-            return predictions.submit(caller, named)
-        except predictions.IdempotencyInFlight:  # the first click is being handled
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        except (
-            predictions.IdempotencyConflict
-        ):  # its run was deleted since: whoever presses Run now wants another
-            return predictions.submit(caller, wanted)
 
 
 def _risen(request: HttpRequest, called: catalog.Callable, given: Given) -> str:
@@ -237,7 +209,7 @@ def live_answer(request: HttpRequest, row: Prediction, *, of_form: bool = False)
     row = predictions.find(row.workspace, row.public_id)
     context = {"live": results.live_of(row, links=True), **acts.context(request, row)}
     if of_form:
-        context |= {"once": form.new_once(), "is_update": True}
+        context |= {"once": once.new(), "is_update": True}
     response = render(request, "playground/_ran.html" if of_form else "playground/_live.html", context)
     version = "" if row.version_id == row.version.listing.default_version_id else row.version.sha256[:12]
     query = {"run": row.uid} | ({"version": version} if version else {})

@@ -17,7 +17,7 @@ from marketplace import schema
 from marketplace.models import Workspace
 from playground import live
 from playground.models import Asset, Prediction
-from playground.pages import card
+from playground.pages import card, once
 from playground.pages.media import icon_of, picture_of
 from playground.predictions import adapters, queue_position, state_of, waiting
 from playground.predictions.find import Place
@@ -32,6 +32,7 @@ class Live:
     card: SafeString
     model_url: str
     links: bool
+    once: str  # what running it again from here is known by
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def live_of(row: Prediction, *, links: bool = False) -> Live:
         card=card_of(row),
         model_url=model_url(row.model),
         links=links,
+        once=once.new(),
     )
 
 

@@ -21,7 +21,7 @@ from marketplace.models import User
 from marketplace.people import Act
 from playground import predictions, receipts, webhooks
 from playground.models import Prediction
-from playground.pages import playground, results
+from playground.pages import once, playground, results
 from playground.pages.access import allows, member
 from playground.pages.context import workspace_of
 from playground.pages.media import icon_of, picture_of
@@ -132,7 +132,7 @@ def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
     try:
         if _has_secrets(row):
             raise predictions.CannotRun("Its secret is not kept. Give it again, then run.")
-        made = predictions.submit(caller, wanted)
+        made = once.submit(request, caller, wanted)
     except (catalog.NotFound, schema.InvalidInput, *playground.REFUSALS) as error:
         messages.error(request, f"It was not run. {playground.reason_of(error)}")
         form = f"{results.model_url(row.model)}?from={row.uid}"

@@ -224,6 +224,11 @@ def test_running_again_is_the_same_input(world):
     assert made.input == row.input
     card = world.ada.post(f"/p/{row.uid}/again", headers=HTMX).content.decode()
     assert f'id="live-{Prediction.objects.latest("id").uid}"' in card
+    page = world.ada.get(f"/p/{row.uid}").content.decode()
+    (known,) = set(re.findall(r'name="form-once" value="([0-9a-f]{32})"', page))
+    clicks = [world.ada.post(f"/p/{row.uid}/again", {"form-once": known}) for _ in range(2)]
+    assert {one["Location"] for one in clicks} == {f"/p/{Prediction.objects.latest('id').uid}"}
+    assert Prediction.objects.count() == 4
 
 
 def test_running_again_what_was_secret_asks_for_it(world):

@@ -16,7 +16,7 @@ from django.db import connection
 from billing import ledger
 from playground import keyring, predictions
 from playground.models import Asset, Prediction
-from playground.pages import playground
+from playground.pages import once
 from playground.predictions import work
 from tests.at_once import at_once
 from tests.pages import world as places
@@ -141,7 +141,7 @@ def test_the_same_key_at_once_is_one_run():
 
 
 def test_a_form_that_is_sent_twice_at_once_is_one_run(monkeypatch):
-    monkeypatch.setattr(playground, "IN_FLIGHT_SECONDS", 60.0)
+    monkeypatch.setattr(once, "IN_FLIGHT_SECONDS", 60.0)
     world = places.build()
     people = [world.ada, *(places.person(world.workspace, f"{n}@example.test") for n in range(3))]
     values = {"prompt": "a teal vase", "form-once": "0" * 32}
