@@ -277,7 +277,9 @@ def console_act(request: HttpRequest) -> HttpResponse:
 
 
 def _act(request: HttpRequest) -> str:
-    given = {name: request.POST.get(name, "")[:500] for name in ("act", "payout", "publisher", "text")}
+    # The database has no room for a null character, and no name or reason has one.
+    names = ("act", "payout", "publisher", "text")
+    given = {name: request.POST.get(name, "")[:500].replace("\0", "") for name in names}
     by = cast("User", request.user)
     if given["act"] in {"paid", "failed"}:
         row = paying.find(given["payout"])

@@ -176,6 +176,14 @@ def test_a_payout_is_asked_for_made_and_shown(pia):
     assert ledger.verify() == []
 
 
+def test_null_characters_in_the_console_are_left_out(pia):
+    boss = staff()
+    given = {"act": "hold\0", "publisher": "p\0ia", "text": "Asked \0the bank"}
+    assert boss.post("/-/payouts/act", given).status_code == 302
+    assert payouts.account_of(pia).hold_reason == "Asked the bank"
+    assert boss.post("/-/payouts/act", {"act": "paid", "payout": "po_\0", "text": "\0"}).status_code == 404
+
+
 def test_the_next_payout_is_today_only_where_one_can_be(pia):
     following = (timezone.now().date().replace(day=1) + timedelta(days=32)).replace(day=1)
     assert "Next payout –" in text_of(pia.browser.get(EARNINGS))
