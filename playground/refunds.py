@@ -195,7 +195,7 @@ def _tell(
         f"that a run of {charge.model} was charged.\n\n"
         f"Why: {dict(REASONS)[reason]}\n"
         f"Given back of this charge so far: {dollars(done.total_micros)}\n\n"
-        "It is credit again and can be spent at once.\n"
+        f"{_becomes(done)}\n"
         f"The receipt: {settings.PUBLIC_URL}{reverse('prediction-receipt', args=[uid])}\n"
     )
     if mails == MAILS_AN_HOUR:
@@ -206,3 +206,11 @@ def _tell(
         if people.may(member.role, Act.BILLING):
             subject = f"{workspace.name}: {dollars(done.amount_micros)} was given back"
             mail.post(member.user.email, subject=subject, body=text)
+
+
+def _becomes(done: ledger.Refunded) -> str:
+    made_good, left = done.made_good_micros, done.amount_micros - done.made_good_micros
+    if not made_good:
+        return "It is credit again and can be spent at once."
+    said = f"{dollars(made_good)} of it made good for a payment that is disputed with the card's bank"
+    return f"{said}; {dollars(left)} is credit again and can be spent at once." if left else f"{said}."

@@ -6,6 +6,9 @@ paid out, and the platform. Credit is one pot, so nothing says which runs one pa
 payment count as those. What the workspace makes good goes back to who bore it, in proportion; a dispute that is won
 gives everybody back what it took.
 
+A run whose charge is given back after its share was taken costs its publisher that share once: what the buyer gets back
+of it makes good for the dispute first, as the payment is back with the buyer already.
+
 What a publisher loses or gets back is a movement of its own, between it and the platform: in its export stands nothing
 of the buyer.
 """
@@ -15,13 +18,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from itertools import count
-from typing import Any
+from math import ceil
+from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from billing.ledger import bearing
 from billing.ledger.accounts import (
     AccountName,
     KeyReused,
@@ -85,7 +91,7 @@ def dispute_withdrawn(
     book, key = current_book(book), f"dispute:{dispute_id}:withdrawn"
     with transaction.atomic():
         open_workspace(workspace_id, book=book)
-        earners = _earners(workspace_id, paid_at, book) if paid_at is not None else []
+        earners = bearing.earners(workspace_id, paid_at, book) if paid_at is not None else []
         for publisher_id in earners:  # before the credit, as everywhere, and in one order
             lock_maturity(publisher_id, book=book)
         granted, bought = lock_credit(workspace_id, book=book)
@@ -94,7 +100,9 @@ def dispute_withdrawn(
             from_bought = min(bought, amount_micros)
             from_granted = min(granted, amount_micros - from_bought)
             owed = amount_micros - from_bought - from_granted
-            shares = _shares(workspace_id, owed, paid_at, earners, book) if paid_at is not None else {}
+            shares = (
+                _shares(dispute_id, workspace_id, owed, paid_at, earners, book) if paid_at is not None else {}
+            )
             legs = {
                 AccountName(Kind.WORKSPACE_BOUGHT, workspace_id): -from_bought,
                 AccountName(Kind.WORKSPACE_GRANTED, workspace_id): -from_granted,
@@ -143,23 +151,47 @@ def dispute_recovered(
         amount = min(bought, owed)
         if amount <= 0:
             return 0
-        legs = {
-            AccountName(Kind.PLATFORM_LOSSES): amount,
-            AccountName(Kind.WORKSPACE_BOUGHT, workspace_id): -amount,
-        }
-        kind, key = (
-            LedgerTransaction.Kind.DISPUTE,
-            f"{_recovered(dispute_id)}{len(_run(_recovered(dispute_id), book)) + 1}",
-        )
-        if post(book=book, key=key, kind=kind, legs=legs, note=_note(workspace_id), at=now) is None:
-            raise KeyReused(f"dispute {dispute_id} is of another workspace")
+        kind = LedgerTransaction.Kind.DISPUTE
+        _recover(dispute_id, workspace_id, amount, book=book, at=now)
         back = {
             name.owner_id: -(-part * amount // owed)
             for name, part in borne.items()
             if name.owner_id is not None
         }
-        _share(dispute_id, back, kind, book=book, at=now)
+        _give_back(dispute_id, back, kind, book=book, at=now)
     return amount
+
+
+def refunded_of_disputed(
+    reference: UUID,
+    publisher_id: int,
+    workspace_id: int,
+    *,
+    share_left: int,
+    price: Fraction,
+    most: int,
+    book: str,
+    now: datetime | None = None,
+) -> int:
+    """Makes good with what was just given back of a run for what disputes have of its share beyond what is left of
+    that: the publisher has lost it by the refund, and the buyer has the payment back already. How much, `most` at most.
+
+    `price` is what of the charge goes with a micro-dollar of the share. Under the locks of a refund.
+    """
+    kept = bearing.kept(reference, book=book)
+    too_much, total = sum(kept.values()) - share_left, 0
+    for dispute_id, has in kept.items():
+        share = min(has, too_much)
+        if share <= 0:
+            break
+        too_much -= share
+        lost = -_left(_movements(dispute_id, book)).get(AccountName(Kind.PLATFORM_LOSSES), 0)
+        amount = min(ceil(share * price), share + lost, most - total - too_much)
+        _recover(dispute_id, workspace_id, amount, book=book, at=now)
+        bearing.give_back_of(dispute_id, reference, share, book=book)
+        _share(dispute_id, {publisher_id: share}, LedgerTransaction.Kind.DISPUTE, book=book, at=now)
+        total += amount
+    return total
 
 
 def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetime | None = None) -> bool:
@@ -188,7 +220,7 @@ def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetim
         )
         posted = post(book=book, key=key, kind=kind, legs=legs, note=withdrawn.note, at=at)
         back = {one: -total for one, total in shares.items() if one is not None}
-        _share(dispute_id, back, kind, book=book, at=at)
+        _give_back(dispute_id, back, kind, book=book, at=at)
         granted = -taken.get(AccountName(Kind.WORKSPACE_GRANTED, workspace.pk), 0)
         if posted is not None and granted:
             give_back(
@@ -201,6 +233,34 @@ def dispute_reinstated(dispute_id: str, *, book: str | None = None, now: datetim
                 at=at,
             )
     return posted is not None
+
+
+def _recover(
+    dispute_id: str, workspace_id: int, amount_micros: int, *, book: str, at: datetime | None
+) -> None:
+    """Move so much from bought credit to the platform, which bears the dispute with others."""
+    legs = {
+        AccountName(Kind.PLATFORM_LOSSES): amount_micros,
+        AccountName(Kind.WORKSPACE_BOUGHT, workspace_id): -amount_micros,
+    }
+    beginning, kind = _recovered(dispute_id), LedgerTransaction.Kind.DISPUTE
+    key, note = f"{beginning}{len(_run(beginning, book)) + 1}", _note(workspace_id)
+    if post(book=book, key=key, kind=kind, legs=legs, note=note, at=at) is None:
+        raise KeyReused(f"dispute {dispute_id} is of another workspace")
+
+
+def _give_back(
+    dispute_id: str,
+    parts: Mapping[int, int],
+    kind: LedgerTransaction.Kind,
+    *,
+    book: str,
+    at: datetime | None,
+) -> None:
+    """Give publishers parts of their shares back, whichever runs they are of."""
+    for publisher_id, part in parts.items():
+        bearing.give_back(dispute_id, publisher_id, part, book=book)
+    _share(dispute_id, parts, kind, book=book, at=at)
 
 
 def _share(
@@ -270,76 +330,32 @@ def _left(movements: list[int]) -> dict[AccountName, int]:
     return {AccountName(Kind(kind), ours or theirs): total for kind, ours, theirs, total in sums if total}
 
 
-# What was paid from bought credit since a moment, less refunds, the newest first; `share` is what could be paid out.
-_CHARGES = """
-charges AS (
-    SELECT h.id, h.closed_at, a.publisher_id,
-           h.captured_micros - least(h.granted_micros, h.captured_micros)
-           - coalesce((SELECT sum(f.amount_micros - f.granted_micros) FROM billing_refund f
-                        WHERE f.reference = h.reference), 0) AS bought,
-           coalesce(e.amount_micros, 0)
-           - coalesce((SELECT sum(f.pending_micros + f.payable_micros) FROM billing_refund f
-                        WHERE f.reference = h.reference), 0) AS share
-      FROM billing_usagerecord u
-      JOIN billing_hold h ON h.reference = u.reference
-      JOIN billing_ledgertransaction t ON t.book = h.book AND t.key = 'settle:' || h.reference
-      LEFT JOIN (billing_ledgerentry e JOIN billing_ledgeraccount a
-                     ON a.id = e.account_id AND a.kind = 'publisher_pending') ON e.transaction_id = t.id
-     WHERE u.workspace_id = %(workspace)s AND u.book = %(book)s AND u.occurred_at >= %(since)s
-       AND h.state = 'captured'
-)
-"""
-_EARNERS = f"""
-WITH {_CHARGES}
-SELECT DISTINCT publisher_id FROM charges WHERE share > 0 AND bought > 0 ORDER BY 1
-"""  # noqa: S608 - words of our own
-_SHARES = f"""
-WITH {_CHARGES}, counted AS (
-    SELECT *, sum(bought) OVER (ORDER BY closed_at DESC, id DESC) - bought AS newer FROM charges WHERE bought > 0
-)
-SELECT publisher_id, sum(floor(share * least(bought, %(spent)s - newer) / bought))::bigint
-  FROM counted WHERE newer < %(spent)s AND publisher_id = ANY(%(earners)s) GROUP BY 1 ORDER BY 1
-"""  # noqa: S608 - words of our own
-
-
-def _earners(workspace_id: int, since: datetime, book: str) -> list[int]:
-    """Who earned from bought credit of the workspace since then."""
-    with connection.cursor() as cursor:
-        cursor.execute(_EARNERS, {"workspace": workspace_id, "book": book, "since": since})
-        return [publisher_id for (publisher_id,) in cursor.fetchall()]
-
-
-def _shares(workspace_id: int, owed: int, since: datetime, earners: list[int], book: str) -> dict[int, int]:
-    """What each publisher loses of its shares; never more than it has, so that what was paid out stays paid.
+def _shares(
+    dispute_id: str, workspace_id: int, owed: int, since: datetime, earners: list[int], book: str
+) -> dict[int, int]:
+    """What each publisher loses of its shares, noted by run; never more than it has, so that what was paid out stays
+    paid.
 
     Counted together with what other disputes of the workspace took, so that no run is taken for two of them.
     """
     if not owed or not earners:
         return {}
     earlier: dict[int | None, int] = {}
-    for dispute_id in _disputes_of(workspace_id, book):
-        for name, total in _left(_movements(dispute_id, book)).items():
+    for other in _disputes_of(workspace_id, book):
+        for name, total in _left(_movements(other, book)).items():
             if name.kind in BEARERS:
                 earlier[name.owner_id] = earlier.get(name.owner_id, 0) + total
-    spent = owed - sum(earlier.values())
-    given: dict[str, Any] = {
-        "workspace": workspace_id,
-        "book": book,
-        "since": since,
-        "spent": spent,
-        "earners": earners,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_SHARES, given)
-        wanted = cursor.fetchall()
+    counted = bearing.Counted(workspace_id, since, owed - sum(earlier.values()), earners, book)
     found = {}
     left = owed
-    for publisher_id, share in wanted:
+    for publisher_id, share in counted.shares():
         has = publisher_balance(publisher_id, book=book)
         mine = min(share + earlier.get(publisher_id, 0), has.pending_micros + has.payable_micros, left)
         if mine > 0:
             found[publisher_id] = mine
             left -= mine
+    if found:
+        counted.take(dispute_id, found)
     return found
 
 

@@ -6,13 +6,17 @@ was given back, of the unpayable one that of the granted part (of all, where non
 run). Fractions are of all refunds together and rounded down, so that many small refunds come to what one large one
 does, and a whole one leaves nothing behind.
 
+A publisher loses the share of a run once: where a dispute of the buyer's payment has it already, what is given back of
+the run makes good for that dispute, and the publisher has back from it what the refund takes.
+
 Limits on spending do not get the amount back: they bound what is run, and it was run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from fractions import Fraction
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -21,6 +25,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, KeyReused, Kind, lock_credit, post
+from billing.ledger.disputing import refunded_of_disputed
 from billing.ledger.earning import lock_maturity
 from billing.ledger.granting import give_back
 from billing.ledger.settling import NoSuchHold
@@ -43,6 +48,7 @@ class Refunded:
     """One refund. amount = share + fee = granted + bought; `total` is everything refunded of this charge so far.
 
     `payable_share` is the part of the share that would have been, or was, paid out. `is_new`: this call did it.
+    `made_good` is what of the bought part went on at once to a dispute of the payment; zero where it is not new.
     """
 
     reference: UUID
@@ -56,6 +62,7 @@ class Refunded:
     total_micros: int
     charged_micros: int
     is_new: bool
+    made_good_micros: int = 0
 
 
 class _Parts(NamedTuple):
@@ -113,7 +120,7 @@ def refund(
         row = done.post(f"refund:{key}", at=at)
         row.reason, row.side, row.note, row.by_user_id = reason, side, note[:500], by
         row.save(force_insert=True)
-        return _told(row, hold, is_new=True)
+        return replace(_told(row, hold, is_new=True), made_good_micros=done.make_good(at=at))
 
 
 class _Refunding:
@@ -130,6 +137,7 @@ class _Refunding:
         granted = amount_micros - bought
         after = _undone(self.charge, before.granted + granted, before.bought + bought)
         self.part = after.minus(before)
+        self.left = self.charge.minus(after)
 
     def post(self, key: str, *, at: datetime) -> Refund:
         """Posts the movement; the row of the refund, not stored yet."""
@@ -173,6 +181,21 @@ class _Refunding:
             unpayable_micros=part.unpayable,
             earned_at=self.earned_at,
             occurred_at=at,
+        )
+
+    def make_good(self, *, at: datetime) -> int:
+        """What of it goes on to disputes that have the share already."""
+        if self.publisher_id is None or not self.part.payable:
+            return 0
+        return refunded_of_disputed(
+            self.hold.reference,
+            self.publisher_id,
+            self.hold.workspace_id,
+            share_left=self.left.payable,
+            price=Fraction(self.charge.bought, self.charge.payable),
+            most=self.part.bought,
+            book=self.hold.book,
+            now=at,
         )
 
 

@@ -71,6 +71,38 @@ class Refund(models.Model):
         return f"refund of {self.amount_micros} for {self.reference}"
 
 
+class DisputedShare(models.Model):
+    """What a dispute took of the share of one run, and what of that it still keeps: the rest was made good for, or went
+    back with it. The disputes themselves are known to the ledger by their ids only."""
+
+    dispute_id = models.CharField(max_length=150)
+    book = models.CharField(max_length=4, choices=Book.choices)
+    reference = models.UUIDField()
+    publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")
+    taken_micros = models.BigIntegerField()
+    left_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["book", "dispute_id", "reference"], name="disputed_share_once"),
+            models.CheckConstraint(
+                name="disputed_share_amounts",
+                condition=Q(taken_micros__gt=0, left_micros__gte=0, left_micros__lte=F("taken_micros")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["reference"], name="disputed_share_run", condition=Q(left_micros__gt=0)),
+            models.Index(
+                fields=["dispute_id", "publisher"],
+                name="disputed_share_left",
+                condition=Q(left_micros__gt=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.taken_micros} of {self.reference} for {self.dispute_id}"
+
+
 class Grant(models.Model):
     """Credit that was given and not bought: where it came from, and until when it can be spent.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from billing import ledger
+from billing.models import DisputedShare
 from marketplace.models import Publisher, Workspace
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
@@ -122,6 +125,80 @@ def test_what_is_made_good_goes_to_those_who_bore_it() -> None:
     assert (ledger.dispute_owed("dp_1"), has(maker), has(other), losses()) == (0, (560, 0), (240, 0), 0)
     assert ledger.dispute_recovered("dp_1", payer.pk) == 0
     assert ledger.verify() == []
+
+
+def give_back(reference: UUID, micros: int, key: str = "all") -> ledger.Refunded:
+    return ledger.refund(reference, micros, key=key, reason=ledger.RefundReason.FAULT)
+
+
+def test_a_run_that_is_given_back_after_a_dispute_took_its_share_costs_its_publisher_once() -> None:
+    payer, maker, other = new_workspace(bought=1_000), new_publisher(), new_publisher()
+    run(payer, 700, maker, day=1)
+    bad = run(payer, 300, other, day=2)
+    withdraw(payer, 1_000)
+    # The bank gave the payment back already: what is given back of the run makes good for it, and is no credit.
+    done = give_back(bad, 100, "part")
+    assert (done.payable_share_micros, done.made_good_micros) == (80, 100)
+    assert (has(other), ledger.dispute_owed("dp_1")) == ((160, -160), 900)
+    assert give_back(bad, 100, "part") == replace(done, is_new=False, made_good_micros=0)
+    assert give_back(bad, 200, "rest").made_good_micros == 200
+    assert (has(other), has(maker), losses()) == ((0, 0), (560, -560), -140)
+    assert (ledger.balance(payer.pk).available_micros, ledger.dispute_owed("dp_1")) == (0, 700)
+    assert ledger.verify() == []
+    # Won after all, everything is as if there had been the refund alone.
+    assert ledger.dispute_reinstated("dp_1")
+    assert (has(other), has(maker), losses()) == ((0, 0), (560, 0), 0)
+    assert ledger.balance(payer.pk).bought_micros == 300
+    assert ledger.verify() == []
+
+
+def test_a_run_that_was_given_back_before_a_dispute_came_costs_its_publisher_once() -> None:
+    payer, maker, other = new_workspace(bought=1_000), new_publisher(), new_publisher()
+    run(payer, 700, maker, day=1)
+    bad = run(payer, 300, other, day=2)
+    give_back(bad, 200, "part")
+    # Of what is there 200 goes first; of 800 that were spent the newest run has 100 left, the other one the rest.
+    assert withdraw(payer, 1_000) == ledger.Withdrawn(200, 0, 160, is_new=True, shares_micros=640)
+    assert (has(other), has(maker)) == ((80, -80), (560, -560))
+    assert give_back(bad, 100, "rest").made_good_micros == 100
+    assert (has(other), has(maker), losses()) == ((0, 0), (560, -560), -140)
+    assert ledger.verify() == []
+    assert ledger.dispute_reinstated("dp_1")
+    assert (has(other), has(maker), losses()) == ((0, 0), (560, 0), 0)
+    assert ledger.balance(payer.pk).bought_micros == 300
+    assert ledger.verify() == []
+
+
+def test_what_was_made_good_of_a_run_is_not_made_good_by_its_refund_again() -> None:
+    payer, maker = new_workspace(bought=1_000), new_publisher()
+    bad = run(payer, 1_000, maker)
+    withdraw(payer, 1_000)
+    ledger.credit(payer.pk, 500, source="bought", key="topup:1")
+    assert ledger.dispute_recovered("dp_1", payer.pk) == 500
+    done = give_back(bad, 1_000)
+    assert (done.made_good_micros, ledger.dispute_owed("dp_1")) == (500, 0)
+    assert (has(maker), losses(), ledger.balance(payer.pk).bought_micros) == ((0, 0), 0, 500)
+    assert ledger.verify() == []
+    assert ledger.dispute_reinstated("dp_1")
+    assert (has(maker), losses(), ledger.balance(payer.pk).bought_micros) == ((0, 0), 0, 1_500)
+    assert ledger.verify() == []
+
+
+def test_of_two_disputes_that_have_parts_of_a_run_the_older_is_made_good_first() -> None:
+    payer, maker = new_workspace(bought=1_000), new_publisher()
+    bad = run(payer, 1_000, maker)
+    withdraw(payer, 300)
+    withdraw(payer, 500, "dp_2")
+    assert give_back(bad, 500, "part").made_good_micros == 300
+    assert (has(maker), ledger.dispute_owed("dp_1"), ledger.dispute_owed("dp_2")) == ((400, -400), 0, 500)
+    assert ledger.balance(payer.pk).bought_micros == 200
+    assert give_back(bad, 500, "rest").made_good_micros == 500
+    assert (has(maker), losses()) == ((0, 0), 0)
+    assert ledger.verify() == []
+    with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
+        DisputedShare.objects.update(left_micros=1)
+    with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
+        DisputedShare.objects.all().delete()
 
 
 def test_the_platform_gets_no_more_back_than_it_bore() -> None:

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
+from django.db.models import Sum
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from billing import ledger
 from billing.ledger.granting import AT_LEAST
 from billing.ledger.limits import window_start
-from billing.models import Grant
+from billing.models import DisputedShare, Grant
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
 amounts = st.one_of(st.integers(0, 60), st.integers(0, 2000))
@@ -326,6 +327,7 @@ class Runs(RuleBasedStateMachine):
             with pytest.raises(ledger.RefundExceedsCharge):
                 attempt(amount)
             return
+        before = self.kept()
         done = attempt(amount)
         hold.refunds[name] = done
         assert (done.amount_micros, done.is_new) == (amount, True)
@@ -344,6 +346,32 @@ class Runs(RuleBasedStateMachine):
             maker = self.makers[hold.maker]
             if hold.at <= maker.matured_until:
                 maker.payable -= done.payable_share_micros
+            self.make_good(hold, done, before)
+
+    def kept(self) -> dict[str, int]:
+        """What disputes keep of shares."""
+        rows = DisputedShare.objects.order_by("dispute_id").values_list("dispute_id")
+        return dict(rows.annotate(Sum("left_micros")))
+
+    def make_good(self, hold: ModelHold, done: ledger.Refunded, before: dict[str, int]) -> None:
+        """What of a refund went on to disputes that had the share: which of them is the ledger's to work out."""
+        assert 0 <= done.made_good_micros <= done.bought_micros
+        after, total = self.kept(), 0
+        assert hold.maker is not None
+        for name, kept in before.items():
+            known, share = self.disputes[name], kept - after[name]
+            amount = known.owed - ledger.dispute_owed(name)
+            assert known.payer == hold.payer or not share
+            assert 0 <= share <= amount
+            known.recovered += amount
+            known.lost -= amount - share
+            known.borne[hold.maker] -= share
+            assert known.lost >= 0
+            assert min(known.borne) >= 0
+            self.makers[hold.maker].payable += share
+            total += amount
+        self.payers[hold.payer].bought -= done.made_good_micros
+        assert total == done.made_good_micros
 
     def take_back(self, payer: ModelPayer, key: str, amount: int) -> None:
         """Granted credit that comes back ends with a grant that there was, or in a week where that is later."""

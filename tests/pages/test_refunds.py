@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from uuid import uuid4
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from billing import ledger, receipts, usage
 from marketplace.ids import encode, uuid7
@@ -333,4 +335,17 @@ def test_a_share_of_nothing(world, kiln, boss):
     give(row, PRICE, by=boss)
     assert ledger.publisher_balance(kiln.pk).pending_micros == 0
     assert "All of it was given back" in text_of(client(boss).get(f"/-/refunds/{row.uid}"))
+    cast.money_is_right()
+
+
+def test_what_is_given_back_of_a_disputed_payment_makes_good_for_it(world, boss, kiln):
+    row, there = world.made(), ledger.balance(world.workspace.pk).available_micros
+    long_ago = timezone.now() - timedelta(days=1)
+    ledger.dispute_withdrawn("dp_1", world.workspace.pk, there + PRICE, paid_at=long_ago)
+    assert give(row, 3_000, by=boss).made_good_micros == 3_000
+    (mail,) = mails()
+    assert "$0.0030 of it made good for a payment that is disputed with the card's bank.\n" in mail["body"]
+    assert ledger.dispute_owed("dp_1") == 1_000
+    found = ledger.publisher_balance(kiln.pk)
+    assert found.pending_micros + found.payable_micros == 0
     cast.money_is_right()
