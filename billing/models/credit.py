@@ -190,7 +190,10 @@ class TopUp(Attempt):
 
 
 class AutoTopUp(models.Model):
-    """A workspace's wish to have credit bought by itself, and why that rests at present, if it does."""
+    """A workspace's wish to have credit bought by itself, and what is wrong with the card at present, if anything is.
+
+    That a payment is disputed is a pause too, which no row keeps: it lasts as long as a dispute is open.
+    """
 
     class Pause(models.TextChoices):
         NONE = "", "Running"
@@ -233,10 +236,6 @@ class AutoTopUp(models.Model):
 
     def __str__(self) -> str:
         return f"automatic top-up of workspace {self.workspace_id}"
-
-    @property
-    def is_running(self) -> bool:
-        return self.is_on and not self.pause
 
 
 class TopUpRefund(Attempt):
@@ -284,6 +283,8 @@ class TopUpRefund(Attempt):
 
 class Dispute(models.Model):
     """A payment that its card's owner disputes: what the bank took back of the credit, and whether it gave it again."""
+
+    CLOSED = ("won", "lost", "warning_closed", "prevented")  # of Stripe's words for its status
 
     dispute_id = models.CharField(max_length=255, unique=True)
     top_up = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="disputes")

@@ -16,7 +16,7 @@ from billing.topups.customers import begin_card, follow_detached, forget_card, p
 from billing.topups.disputes import follow_dispute
 from billing.topups.errors import Refused, Unavailable
 from billing.topups.find import NotFound, find, find_any, look, look_card, of
-from billing.topups.pausing import resume
+from billing.topups.pausing import reasons, resume
 from billing.topups.reconcile import hint_due, reconcile, reconcile_soon, reconciliations
 from billing.topups.refunds import follow_refund, refundable, take_refund
 from billing.topups.settling import CREDIT_TASK, Outcome, follow_intent, follow_session
@@ -58,6 +58,7 @@ __all__ = [
     "of",
     "open_page",
     "portal",
+    "reasons",
     "reconcile",
     "reconcile_soon",
     "reconciliations",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -19,7 +20,7 @@ from billing.gateway import calls
 from billing.gateway.client import client, is_configured
 from billing.ledger.accounts import balance, current_book
 from billing.letters import dollars
-from billing.models.credit import AutoTopUp, StripeCustomer, TopUp
+from billing.models.credit import AutoTopUp, Dispute, StripeCustomer, TopUp
 from billing.topups import checkout, letters, pausing, settling
 from billing.topups.errors import Refused
 from marketplace import dispatch
@@ -55,7 +56,7 @@ def known(workspace: Workspace) -> AutoTopUp | None:
 
 
 def turn_on(workspace: Workspace, plan: Plan, *, by: User | None, now: datetime | None = None) -> AutoTopUp:
-    """Agree to a plan; a pause that was there ends. Raises Refused for what cannot be."""
+    """Agree to a plan; a pause that the card was the reason of ends. Raises Refused for what cannot be."""
     at = now or timezone.now()
     if not is_possible():
         raise Refused("Automatic top-ups are not possible here.")
@@ -113,6 +114,8 @@ SELECT a.id FROM billing_autotopup a JOIN marketplace_workspace w ON w.id = a.wo
    AND NOT EXISTS (SELECT 1 FROM billing_topup t
                     WHERE t.workspace_id = a.workspace_id AND t.book = a.book AND t.kind = 'automatic'
                       AND t.status IN ('new', 'open', 'processing'))
+   AND NOT EXISTS (SELECT 1 FROM billing_topup t JOIN billing_dispute d ON d.top_up_id = t.id
+                    WHERE t.workspace_id = a.workspace_id AND t.book = a.book AND d.status <> ALL(%(closed)s))
    AND a.below_micros > (SELECT coalesce(sum(l.balance_micros), 0) FROM billing_ledgeraccount l
                           WHERE l.workspace_id = a.workspace_id AND l.book = a.book
                             AND l.kind IN ('workspace_granted', 'workspace_bought'))
@@ -125,7 +128,12 @@ def find_low(*, now: datetime | None = None) -> int:
     if not is_possible():
         return 0
     at = now or timezone.now()
-    wanted: dict[str, str | int | datetime] = {"book": current_book(), "limit": AT_ONCE, "now": at}
+    wanted: dict[str, Any] = {
+        "book": current_book(),
+        "limit": AT_ONCE,
+        "now": at,
+        "closed": list(Dispute.CLOSED),
+    }
     with connection.cursor() as cursor:
         cursor.execute(_LOW, wanted)
         found = [row for (row,) in cursor.fetchall()]
@@ -138,7 +146,7 @@ def _begin(auto_id: int, at: datetime) -> bool:
         row = AutoTopUp.objects.select_for_update(skip_locked=True, of=("self",)).filter(pk=auto_id).first()
         if (
             row is None
-            or not row.is_running
+            or not pausing.is_running(row)
             or balance(row.workspace_id).available_micros >= row.below_micros
         ):
             return False
@@ -249,7 +257,7 @@ def charge(uid: str, *, now: datetime | None = None) -> bool:
 def _is_wanted(row: TopUp) -> bool:
     """Whether it is still agreed to: not turned off, not paused, as by a dispute, and somebody is there to spend it."""
     known = AutoTopUp.objects.filter(workspace_id=row.workspace_id, book=row.book).first()
-    return known is not None and known.is_running and row.workspace.closed_at is None
+    return known is not None and pausing.is_running(known) and row.workspace.closed_at is None
 
 
 def _ask(row: TopUp, customer: StripeCustomer) -> calls.Json:

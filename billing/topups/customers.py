@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -123,14 +123,16 @@ def save_card(
 ) -> bool:
     """Keep a payment method that Stripe holds for this workspace as the one to charge, and lift a pause of automatic
     top-ups that a card was the reason of. False for what is no card, has no customer of ours, or is from a page that
-    opened (`from_at`, in whole seconds) before the card of now was saved, or the last one was taken away."""
+    opened (`from_at`, in whole seconds) before the card of now was saved, or the last one was taken away. The same card
+    once more ends a pause from before its page opened."""
     card, at = calls.whole(method.get("card")), now or timezone.now()
     row = StripeCustomer.objects.filter(workspace_id=workspace_id, book=book).first()
     if not card or row is None or calls.id_of(method.get("customer")) != row.customer_id:
         return False
-    if row.card_id == calls.id_of(method):
-        return True
     from_at = from_at or at.replace(microsecond=0)
+    if row.card_id == calls.id_of(method):
+        _lift(workspace_id, book, until=from_at + timedelta(seconds=1))  # it did what it refused before
+        return True
     known = StripeCustomer.objects.filter(Q(card_from_at=None) | Q(card_from_at__lte=from_at), pk=row.pk)
     kept = known.update(
         card_id=calls.id_of(method),
@@ -142,11 +144,15 @@ def save_card(
         card_from_at=from_at,
     )
     if kept:
-        reasons = (AutoTopUp.Pause.DECLINED, AutoTopUp.Pause.AUTHENTICATION, AutoTopUp.Pause.NO_CARD)
-        AutoTopUp.objects.filter(workspace_id=workspace_id, book=book, pause__in=reasons).update(
-            pause="", pause_detail="", paused_at=None, failures=0, not_before=None
-        )
+        _lift(workspace_id, book, until=at)
     return bool(kept)
+
+
+def _lift(workspace_id: int, book: str, *, until: datetime) -> None:
+    """End a pause from before then, whatever was wrong with the card."""
+    AutoTopUp.objects.filter(workspace_id=workspace_id, book=book, paused_at__lte=until).update(
+        pause="", pause_detail="", paused_at=None, failures=0, not_before=None
+    )
 
 
 def forget_card(workspace: Workspace) -> bool:

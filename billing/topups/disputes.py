@@ -18,8 +18,6 @@ from billing.models.credit import Dispute, TopUp, TopUpRefund
 from billing.topups import debts, letters, pausing, refunds
 from billing.topups.settling import Outcome, top_up_of
 
-CLOSED = frozenset({"won", "lost", "warning_closed", "prevented"})
-
 
 def follow_dispute(dispute_id: str, *, now: datetime | None = None) -> Outcome:
     """Bring our rows up to what a dispute is now. Raises calls.Unreachable, calls.Rejected."""
@@ -66,10 +64,8 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         is_changed = is_new or row.status != status
         row.status = status
         row.save(update_fields=["status"])
-        if status in CLOSED:
-            pausing.lift_disputed(locked)
-        elif is_new:
-            pausing.pause_disputed(locked, now=at)
+        if is_new and status not in Dispute.CLOSED:
+            pausing.tell_disputed(row)
         if is_withdrawn and row.withdrawn_at is None:
             _withdraw(row, locked, at)
             is_changed = True

@@ -41,14 +41,15 @@ def tell_refilled(top_up: TopUp) -> None:
     )
 
 
-def tell_paused(row: AutoTopUp) -> None:
+def tell_paused(row: AutoTopUp, why: AutoTopUp.Pause) -> None:
     """Automatic top-ups rest, and runs may be refused soon."""
     name = row.workspace.name
-    said = f'\nThe bank said: "{row.pause_detail}"\n' if row.pause_detail else ""
+    detail = row.pause_detail if why == row.pause else ""
+    said = f'\nThe bank said: "{detail}"\n' if detail else ""
     to_payers(
         row.workspace,
         f"{name}: automatic top-ups are paused",
-        f"Automatic top-ups of {name} are paused.\n\n{WHY[AutoTopUp.Pause(row.pause)]}\n{said}\n"
+        f"Automatic top-ups of {name} are paused.\n\n{WHY[why]}\n{said}\n"
         "Runs go on until the credit ends; then new ones are refused. Those that were accepted are not affected.\n\n"
         f"Credit and card: {_page()}\n",
     )

@@ -27,7 +27,7 @@ from billing.ledger.accounts import current_book
 from billing.models.attempts import CENT_MICROS
 from billing.models.credit import Dispute, Reconciliation, TopUp, TopUpRefund
 from billing.topups import letters, settling
-from billing.topups.disputes import CLOSED, follow_dispute, take_dispute
+from billing.topups.disputes import follow_dispute, take_dispute
 from billing.topups.refunds import follow_refund, take_refund
 from billing.topups.settling import Outcome
 from marketplace import dispatch
@@ -233,7 +233,7 @@ class _Report:
             self.counts["disputes"] += 1
             self._mend("disputes", id_of(dispute), partial(take_dispute, dispute, now=self.at))
         old = Dispute.objects.filter(top_up__book=current_book(), created_at__lt=self.since)
-        for name in old.exclude(status__in=CLOSED).values_list("dispute_id", flat=True):
+        for name in old.exclude(status__in=Dispute.CLOSED).values_list("dispute_id", flat=True):
             if name not in seen:
                 self._mend("disputes", name, partial(follow_dispute, name, now=self.at))
 

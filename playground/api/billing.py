@@ -122,7 +122,7 @@ class Billing(ApiView):
                 "amount_micros": auto.amount_micros,
                 "month_micros": auto.month_micros,
                 "bought_this_month_micros": topups.automatic.month_micros(workspace.pk),
-                "paused": auto.pause or None,
+                "paused": next(iter(topups.reasons(auto)), None),
             }
         return Response(told)
 

@@ -211,7 +211,10 @@ def automatic(request: HttpRequest) -> HttpResponse:
         return redirect("billing")
     if act == "resume" and row is not None:
         topups.resume(row)
-        messages.success(request, "It tries again when credit runs low.")
+        if topups.reasons(row):
+            messages.warning(request, "It goes on when the dispute is closed.")
+        else:
+            messages.success(request, "It tries again when credit runs low.")
         return redirect("billing")
     form = Automatic(request.POST)
     if not form.is_valid():
@@ -293,6 +296,7 @@ def _page(
         "problem": problem,
         "customer": customer if customer and customer.customer_id else None,
         "auto": row,
+        "pauses": topups.reasons(row) if row and row.is_on else [],
         "auto_form": automatic or Automatic(initial=_initial(row)),
         "auto_is_possible": topups.automatic.is_possible(),
         "month": ledger.Limit(row.month_micros, month, None) if row else None,

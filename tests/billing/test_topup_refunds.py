@@ -220,12 +220,12 @@ def test_a_disputed_card_is_not_charged_by_itself_until_that_is_over(stripe_sand
     auto(ada, below=10)
     dispute = stripe_sandbox.dispute(charge_of(row))
     topups.follow_dispute(dispute)
-    assert AutoTopUp.objects.get().pause == "disputed"
+    assert topups.reasons(AutoTopUp.objects.get()) == ["disputed"]
     topups.resume(AutoTopUp.objects.get())  # which is not for them to end
     assert refill(ada) == 0
     stripe_sandbox.decide(dispute, "lost")
     topups.reconcile()
-    assert AutoTopUp.objects.get().pause == ""
+    assert topups.reasons(AutoTopUp.objects.get()) == []
     assert refill(ada) == 1
 
 
@@ -239,10 +239,11 @@ def test_two_disputes_at_once_pause_by_what_both_came_to(stripe_sandbox, ada, is
     if not is_second_open:
         topups.follow_dispute(second)
         stripe_sandbox.decide(second, "lost")
-    assert AutoTopUp.objects.get().pause == "disputed"
+    assert topups.reasons(AutoTopUp.objects.get()) == ["disputed"]
     told = [calls.dispute(name) for name in (first, second)]
     overtaking(*[partial(topups.disputes.take_dispute, one) for one in told])
-    assert AutoTopUp.objects.get().pause == ("disputed" if is_second_open else "")
+    assert topups.reasons(AutoTopUp.objects.get()) == (["disputed"] if is_second_open else [])
+    assert sum("paused" in one for one in mails()) == 1
     clean_books()
 
 
