@@ -6,7 +6,6 @@ the transaction that books it; so does what is there when the dispute is lost, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -24,24 +23,19 @@ def owed(workspace_id: int, *, book: str | None = None) -> int:
     return sum(ledger.dispute_owed(row.dispute_id, book=book) for row in _lost(workspace_id, book))
 
 
-def locked(workspace_id: int, *, book: str) -> list[Dispute]:
-    """The disputes that may have left something owed, locked; before the workspace's credit is, as everywhere.
+def collect(workspace_id: int, *, book: str, now: datetime) -> int:
+    """Take what is owed from bought credit, for the oldest dispute first, as far as there is any; how much.
 
-    Those that are open are waited for, too: one may be lost at this moment, before there was this credit to take.
+    Only in a transaction that has the workspace's credit locked by now, and that books what there is of it. Whoever
+    loses a dispute asks for that lock after its row is written: either the row is seen here, even one that was made and
+    lost at once, or this credit is seen there.
     """
-    rows = _withdrawn(workspace_id, book).select_for_update(no_key=True, of=("self",))
-    return [row for row in rows if row.status == LOST and row.reinstated_at is None]
-
-
-def collect(rows: Iterable[Dispute], workspace_id: int, *, book: str, now: datetime) -> int:
-    """Take what is owed for these from bought credit, the oldest first, as far as there is any; how much."""
-    return sum(ledger.dispute_recovered(row.dispute_id, workspace_id, book=book, now=now) for row in rows)
+    return sum(
+        ledger.dispute_recovered(row.dispute_id, workspace_id, book=book, now=now)
+        for row in _lost(workspace_id, book)
+    )
 
 
 def _lost(workspace_id: int, book: str) -> QuerySet[Dispute]:
-    return _withdrawn(workspace_id, book).filter(status=LOST)
-
-
-def _withdrawn(workspace_id: int, book: str) -> QuerySet[Dispute]:
-    rows = Dispute.objects.filter(top_up__workspace_id=workspace_id, top_up__book=book)
+    rows = Dispute.objects.filter(top_up__workspace_id=workspace_id, top_up__book=book, status=LOST)
     return rows.filter(withdrawn_at__isnull=False, reinstated_at=None).order_by("pk")

@@ -73,7 +73,7 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
             _reinstate(row, locked, at)
             is_changed = True
         if row.status == debts.LOST and row.withdrawn_at and not row.reinstated_at:
-            taken = debts.collect([row], locked.workspace_id, book=locked.book, now=at)
+            taken = debts.collect(locked.workspace_id, book=locked.book, now=at)
             is_changed = is_changed or taken > 0
             letters.tell_made_good(locked.workspace, taken)
     return Outcome.BOOKED if is_changed else Outcome.NOTHING

@@ -173,8 +173,6 @@ def _book(
         locked.paid_cents, locked.tax_cents = paid
         locked.invoice_url, locked.failure, locked.failure_code = invoice_url, "", ""
         locked.save()
-        # Before the row of automatic top-ups, as where a dispute is taken.
-        owing = debts.locked(locked.workspace_id, book=locked.book)
         if locked.kind == TopUp.Kind.AUTOMATIC:
             AutoTopUp.objects.filter(workspace_id=row.workspace_id, book=row.book).update(
                 failures=0, not_before=None
@@ -183,7 +181,7 @@ def _book(
         if Workspace.objects.filter(pk=locked.workspace_id, closed_at__isnull=False).exists():
             letters.tell_nobodys(locked)
         dispatch.post(CREDIT_TASK, {"top_up": str(locked.public_id)})
-        # Last, as the credit of the workspace is locked from here until the commit.
+        # As late as can be: the credit of the workspace is locked from here until the commit.
         ledger.credit(
             locked.workspace_id,
             locked.amount_micros,
@@ -193,9 +191,7 @@ def _book(
             book=locked.book,
             now=at,
         )
-        if owing:
-            taken = debts.collect(owing, locked.workspace_id, book=locked.book, now=at)
-            letters.tell_made_good(row.workspace, taken)
+        letters.tell_made_good(row.workspace, debts.collect(locked.workspace_id, book=locked.book, now=at))
     log.info("%s was paid", row)
     return Outcome.BOOKED
 

@@ -86,15 +86,22 @@ def test_what_open_runs_held_makes_good_once_it_is_lost(stripe_sandbox, ada):
     clean_books()
 
 
-def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(stripe_sandbox, ada):
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("is_paid_first", [True, False])
+def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(
+    stripe_sandbox, ada, is_known, is_paid_first
+):
+    """Whichever is booked first, and also where the dispute is seen for the first time when it is lost already."""
     row, page = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None)
     spend(ada, 25 * USD)
     dispute = stripe_sandbox.dispute(charge_of(row))
-    topups.follow_dispute(dispute)
+    if is_known:
+        topups.follow_dispute(dispute)
     stripe_sandbox.decide(dispute, "lost")
     assert stripe_sandbox.pay(page.session_id) is None
     lost, paid = calls.dispute(dispute), calls.session(page.session_id)
-    overtaking(lambda: topups.disputes.take_dispute(lost), lambda: topups.settling.take_session(paid))
+    acts = [lambda: topups.disputes.take_dispute(lost), lambda: topups.settling.take_session(paid)]
+    overtaking(*(acts[::-1] if is_paid_first else acts))
     assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
     clean_books()
 
