@@ -238,6 +238,7 @@ urlpatterns = [
     path("-/refunds/<str:prediction_id>", refund_pages.refund, name="refund"),
     path("-/books", book_pages.books, name="books"),
     path("-/books/run", book_pages.books_run, name="books-run"),
+    path("-/books/event", book_pages.books_event, name="books-event"),
     path("-/metrics", console_pages.metrics, name="metrics"),
     path("-/payouts", payout_pages.console, name="payouts-console"),
     path("-/payouts/act", payout_pages.console_act, name="payouts-console-act"),

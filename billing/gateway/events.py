@@ -175,6 +175,12 @@ def stuck(*, before: datetime) -> list[tuple[str, str, str]]:
     return list(rows.order_by("received_at").values_list("event_id", "type", "last_error")[:100])
 
 
+def aside(limit: int) -> list[StripeEvent]:
+    """Events that were put aside, those of the longest ago first."""
+    rows = StripeEvent.objects.filter(aside_at__isnull=False, handled_at=None, book=settings.LEDGER_BOOK)
+    return list(rows.defer("payload").order_by("received_at", "pk")[:limit])
+
+
 def tidy(*, now: datetime | None = None) -> int:
     """Forget events that were followed long ago; returns how many."""
     until = (now or timezone.now()) - KEPT

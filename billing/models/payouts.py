@@ -131,6 +131,13 @@ class Payout(Attempt):
         help_text="who said what became of it, where Stripe did not",
     )
     transfer_id = models.CharField(max_length=255, blank=True, help_text="Stripe's, or the bank's reference")
+    stray_id = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="a transfer that paid it although it had failed",
+    )
     wait = models.CharField(max_length=8, choices=Wait.choices, default=Wait.NONE, blank=True)
     failure = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(default=1)
@@ -163,6 +170,7 @@ class Payout(Attempt):
         indexes = [
             models.Index(fields=["publisher", "book", "-created_at"], name="payout_publisher"),
             models.Index(fields=["due_at"], name="payout_due", condition=Q(status="new")),
+            models.Index(fields=["book"], name="payout_stray", condition=~Q(stray_id="")),
         ]
 
     def __str__(self) -> str:

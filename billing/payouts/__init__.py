@@ -33,7 +33,7 @@ from billing.payouts.accounts import (
 )
 from billing.payouts.comparing import compare
 from billing.payouts.errors import Refused, Unavailable
-from billing.payouts.find import arrivals_of, find, of, open_by_hand, rows
+from billing.payouts.find import arrivals_of, find, of, of_nobody, open_by_hand, rows, strays
 from billing.payouts.sending import (
     CLOSED_TASK,
     follow_arrival,
@@ -83,6 +83,7 @@ __all__ = [
     "methods",
     "next_on",
     "of",
+    "of_nobody",
     "open_by_hand",
     "outlook",
     "publishers_of",
@@ -95,4 +96,5 @@ __all__ = [
     "set_share",
     "set_wishes",
     "start",
+    "strays",
 ]

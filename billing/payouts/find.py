@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from billing.ledger.accounts import current_book
 from billing.models.payouts import BankArrival, Method, Payout, PayoutAccount
@@ -44,6 +44,30 @@ def under_way(*, book: str | None = None) -> list[Payout]:
     """All payouts that are not decided, the oldest first."""
     rows = Payout.objects.filter(status=Payout.Status.NEW, book=current_book(book))
     return list(rows.select_related("publisher__workspace").order_by("created_at"))
+
+
+def of_nobody(*, limit: int, book: str | None = None) -> list[Payout]:
+    """Payouts that failed or came back after their publisher's workspace was deleted, of publishers to whom nothing was
+    paid or begun since: nobody but the operator hears of them. The newest first."""
+    since = Payout.objects.filter(
+        publisher=OuterRef("publisher"),
+        book=OuterRef("book"),
+        status__in=[Payout.Status.NEW, Payout.Status.PAID],
+        pk__gt=OuterRef("pk"),
+    )
+    rows = Payout.objects.filter(
+        ~Exists(since),
+        book=current_book(book),
+        status__in=[Payout.Status.FAILED, Payout.Status.RETURNED],
+        publisher__workspace__closed_at__isnull=False,
+    )
+    return list(rows.select_related("publisher__workspace").order_by("-settled_at", "-pk")[:limit])
+
+
+def strays(*, book: str | None = None) -> list[Payout]:
+    """Payouts that failed here and were paid at Stripe nevertheless, and not reversed since, the oldest first."""
+    rows = Payout.objects.filter(book=current_book(book)).exclude(stray_id="")
+    return list(rows.select_related("publisher").order_by("pk"))
 
 
 def held(*, book: str | None = None) -> list[PayoutAccount]:

@@ -28,7 +28,7 @@ def tell_paid(row: Payout) -> None:
 def tell_failed(row: Payout) -> None:
     """A payout was not made."""
     amount = dollars(row.amount_micros)
-    _mail(
+    _mail_or_staff(
         row.publisher,
         f"{row.publisher.name}: a payout of {amount} failed",
         f"{amount} could not be paid out: {row.failure}\n\n"
@@ -39,7 +39,7 @@ def tell_failed(row: Payout) -> None:
 def tell_returned(row: Payout, amount_micros: int) -> None:
     """Money that had been paid out came back."""
     amount = dollars(amount_micros)
-    _mail(
+    _mail_or_staff(
         row.publisher,
         f"{row.publisher.name}: {amount} of a payout came back",
         f"Of the payout of {dollars(row.amount_micros)} on {row.created_at:%-d %B %Y}, {amount} came back. It counts "
@@ -49,7 +49,7 @@ def tell_returned(row: Payout, amount_micros: int) -> None:
 
 def tell_bank_failed(row: BankArrival) -> None:
     """The publisher's bank sent money back, which waits at Stripe."""
-    _mail(
+    _mail_or_staff(
         row.publisher,
         f"{row.publisher.name}: your bank sent money back to Stripe",
         f"Stripe sent {row.amount / 100:,.2f} {row.currency.upper()} to your bank, which sent it back"
@@ -137,6 +137,31 @@ def tell_manual(row: Payout) -> None:
     )
 
 
+def tell_stray(row: Payout) -> None:
+    """To staff: Stripe has paid what counts as not paid here."""
+    amount = dollars(row.amount_micros)
+    to_staff(
+        f"A payout of {amount} that had failed was paid at Stripe",
+        f"{row.uid} to {row.publisher.name} had failed here, and its amount can be paid out again; transfer "
+        f"{row.stray_id} paid it nevertheless. So that it is not paid twice, hold the payouts of {row.publisher.name} "
+        "back and reverse the transfer at Stripe.\n\n"
+        f"What to do: {settings.PUBLIC_URL}{reverse('books')}\n",
+    )
+
+
 def _mail(publisher: Publisher, subject: str, text: str) -> None:
     page = f"\nPayouts: {settings.PUBLIC_URL}{reverse('payouts')}?publisher={publisher.name}\n"
     to_payers(publisher.workspace, subject, text + page)
+
+
+def _mail_or_staff(publisher: Publisher, subject: str, text: str) -> None:
+    """The same; where the workspace was deleted, and nobody is left in it, to staff."""
+    closed_at = publisher.workspace.closed_at
+    if closed_at is None:
+        _mail(publisher, subject, text)
+        return
+    to_staff(
+        f"{subject}, and its workspace is deleted",
+        f"The workspace of {publisher.name} was deleted on {closed_at:%-d %B %Y}, so nobody there is told this:\n\n"
+        f"{text}\nPayouts: {settings.PUBLIC_URL}{reverse('payouts-console')}\n",
+    )

@@ -189,11 +189,28 @@ def take_transfer(transfer: Json, *, now: datetime | None = None) -> bool:
     )
     if row.method != Method.STRIPE or asked != made:
         raise Mismatch(f"{row.uid}: transfer {id_of(transfer)} is not the one that was asked for")
+    if row.status == Status.FAILED:
+        return _strayed(row, transfer)
     is_new = _done(row, id_of(transfer), at)
     if transfer.get("amount_reversed"):
         for back in _reversals(id_of(transfer)):
             is_new |= _came_back(row, id_of(back), int(back.get("amount") or 0) * CENT_MICROS, at)
     return is_new
+
+
+def _strayed(row: Payout, transfer: Json) -> bool:
+    """It had failed here, and was paid: noted and told until the whole of it is reversed at Stripe. Raises Mismatch."""
+    is_reversed = int(transfer.get("amount_reversed") or 0) >= row.cents
+    with transaction.atomic():
+        locked = _locked(row)
+        was = locked.stray_id
+        locked.stray_id = "" if is_reversed else id_of(transfer)[:255]
+        locked.save(update_fields=["stray_id"])
+        if locked.stray_id and not was:
+            letters.tell_stray(locked)
+    if not is_reversed:
+        raise Mismatch(f"{row.uid}: it had failed, and {id_of(transfer)} was paid nevertheless")
+    return bool(was)
 
 
 def payout_of(transfer: Json) -> Payout | None:

@@ -1,8 +1,10 @@
-"""The operator's look at the books: the audits of the ledger, and the comparisons with Stripe's lists."""
+"""The operator's look at the books: the audits of the ledger, the comparisons with Stripe's lists, and what neither of
+them can mend by itself."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, cast
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,14 +12,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from billing import auditor, topups
-from billing.gateway import hosted
+from billing import auditor, payouts, topups
+from billing.gateway import events, hosted
 from billing.gateway.client import is_configured
 from billing.topups import Reconciliation
+from marketplace.models import User
 from playground.pages.access import operators
 from playground.pages.tags import dollars, thousands
 
+log = logging.getLogger(__name__)
+
 SHOWN = 20
+ASIDE_SHOWN = 50
 FOUND_SHOWN = 20  # of what one audit or comparison found
 CENT_MICROS = 10_000
 # What a comparison counts, in the order in which it is read; others are shown by their own names.
@@ -48,9 +54,13 @@ WORDS = {
 @never_cache
 @operators
 def books(request: HttpRequest) -> HttpResponse:
-    """The last audits and comparisons, with what they found."""
+    """The last audits and comparisons, with what they found, events that were put aside, and payouts that strayed."""
     reports = topups.reconciliations(SHOWN)
+    aside = events.aside(ASIDE_SHOWN + 1)
     context = {
+        "aside": aside[:ASIDE_SHOWN],
+        "has_more_aside": len(aside) > ASIDE_SHOWN,
+        "strays": payouts.strays(),
         "audits": auditor.recent(SHOWN),
         "newest": auditor.newest(),
         "reports": [(one, one.differences[:FOUND_SHOWN]) for one in reports],
@@ -75,6 +85,28 @@ def books_run(request: HttpRequest) -> HttpResponse:
     else:
         raise Http404("There is no such act.")
     messages.success(request, "Asked for. What it finds is shown here as soon as it is done.")
+    return redirect("books")
+
+
+@require_POST
+@never_cache
+@operators
+def books_event(request: HttpRequest) -> HttpResponse:
+    """Have an event that was put aside followed once more, or be done with it."""
+    act, name = request.POST.get("act", ""), request.POST.get("event", "")[:255].replace("\0", "")
+    do = {"again": events.again, "drop": events.drop}.get(act)
+    if do is None:
+        raise Http404("There is no such act.")
+    if not do(name):
+        messages.warning(request, "It is not put aside any more: nothing changed.")
+        return redirect("books")
+    log.warning("audit: %s: event %s of Stripe, %s", cast("User", request.user).email, name, act)
+    if act == "again":
+        messages.success(
+            request, "It is followed once more. If it stays away from this page, that went well."
+        )
+    else:
+        messages.success(request, "It is set aside for good.")
     return redirect("books")
 
 

@@ -29,7 +29,7 @@ from playground.pages.earnings import chosen
 from playground.pages.key_forms import Dollars, written
 from playground.pages.tags import dollars, money
 
-SHOWN, MONTHS_SHOWN = 50, 24
+SHOWN, MONTHS_SHOWN, OF_NOBODY_SHOWN = 50, 24, 50
 # What Stripe asks for, by what the names of its fields begin with; the longest that fits.
 ASKED = {
     "identity": "who you are",
@@ -259,7 +259,7 @@ def asked_for(account: PayoutAccount) -> list[str]:
 @never_cache
 @operators
 def console(request: HttpRequest) -> HttpResponse:
-    """Payouts that are not decided, those by hand with where they go to, and holds."""
+    """Payouts that are not decided, those by hand with where they go to, those that nobody hears of, and holds."""
     return _console(request)
 
 
@@ -309,6 +309,7 @@ def _console(request: HttpRequest, *, problem: str = "", status: int = 200) -> H
         "by_hand": paying.open_by_hand(),
         "waiting": [row for row in under_way() if row.method != Method.MANUAL],
         "held": held(),
+        "of_nobody": paying.of_nobody(limit=OF_NOBODY_SHOWN),
         "problem": problem,
         "typed": request.POST if problem else {},
     }

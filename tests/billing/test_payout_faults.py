@@ -72,6 +72,31 @@ def test_paid_once_although_we_died_on_the_way(stripe_sandbox, pia, monkeypatch,
     clean_books()
 
 
+def test_a_payout_that_failed_and_was_paid_at_stripe_is_told_until_it_is_reversed(stripe_sandbox, pia):
+    User.objects.update(is_staff=True)
+    connected(stripe_sandbox, pia)
+    rich(stripe_sandbox, pia)
+    row = payouts.start(pia, by=None)
+    made = sending._ask(row)
+    sending._fail(row, "Nobody answered.", timezone.now())
+    for _ in range(2):
+        with pytest.raises(payouts.Mismatch, match="paid nevertheless"):
+            payouts.follow_transfer(made["id"])
+    assert [one.stray_id for one in payouts.strays()] == [made["id"]]
+    assert sum("had failed was paid at Stripe" in one for one in mails()) == User.objects.count()
+    reverse = stripe_sandbox.client().v1.transfers.reversals.create
+    reverse(made["id"], {"amount": 100})
+    with pytest.raises(payouts.Mismatch):
+        payouts.follow_transfer(made["id"])
+    reverse(made["id"])
+    assert payouts.follow_transfer(made["id"])
+    assert not payouts.follow_transfer(made["id"])
+    assert payouts.strays() == []
+    assert balance(pia) == (0, 80 * USD, 0, 0)
+    assert not [one for one in topups.reconcile().differences if row.uid in one]
+    clean_books()
+
+
 MAKING = [(sending, "_ask"), (sending, "_done"), (sending.letters, "tell_paid"), (ledger, "payout_done")]
 COMING_BACK = [
     (sending, "_reversals"),

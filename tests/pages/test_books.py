@@ -10,14 +10,17 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing import auditor, topups
+from billing import arrivals, auditor, topups
+from billing.gateway import events
 from billing.models import Audit
 from billing.models.credit import Reconciliation
+from billing.models.payouts import Payout
 from marketplace import dispatch
 from marketplace.models import User
+from tests.billing.cast import new_publisher
 from tests.pages.test_access import INLINE
 
-BOOKS, RUN = "/-/books", "/-/books/run"
+BOOKS, RUN, EVENT = "/-/books", "/-/books/run", "/-/books/event"
 
 
 def text_of(answer) -> str:
@@ -93,3 +96,56 @@ def test_one_is_asked_for_and_made(boss, monkeypatch, stripe_sandbox):
     assert "agree" in page
     assert boss.post(RUN, {"act": "burn"}).status_code == 404
     assert boss.get(RUN).status_code == 405
+
+
+def test_a_payout_that_strayed_is_shown_with_what_to_do_about_it(boss):
+    assert "although they had failed" not in text_of(boss.get(BOOKS))
+    at = timezone.now()
+    made = {
+        "book": "test",
+        "method": "stripe",
+        "kind": "requested",
+        "destination": "acct_1",
+        "settled_at": at,
+    }
+    Payout.objects.create(
+        publisher=new_publisher(), status="failed", amount_micros=25_000_000, stray_id="tr_<i>1</i>", **made
+    )
+    page = boss.get(BOOKS)
+    assert "tr_<i>1</i>" in text_of(page)
+    assert "$25" in text_of(page)
+    assert "then reverse the whole transfer at Stripe" in text_of(page)
+    assert INLINE.search(page.content.decode()) is None
+
+
+def test_what_stripe_told_and_was_put_aside_is_tried_again_or_done_with(boss):
+    name = "evt_<b>1</b>"
+    told = {"id": name, "object": "event", "type": "payment_intent.succeeded", "livemode": False, "data": {}}
+    assert "put aside" not in text_of(boss.get(BOOKS))
+    assert events.store(told)
+    assert not events.follow(name, arrivals.follow)
+    page = boss.get(BOOKS)
+    assert "Mismatch: a payment_intent.succeeded that names no object tried 1 time" in text_of(page)
+    assert name in text_of(page)
+    assert INLINE.search(page.content.decode()) is None
+    outsider = Client()
+    outsider.force_login(User.objects.create_user("mal@example.test", "a long password"))
+    for who, act, name_of, status in (
+        (outsider, "again", name, 404),
+        (outsider, "drop", name, 404),
+        (Client(enforce_csrf_checks=True), "drop", name, 403),
+        (boss, "burn", name, 404),
+        (boss, "drop", "evt_2", 302),
+        (boss, "again", "evt_\0", 302),
+    ):
+        assert who.post(EVENT, {"act": act, "event": name_of}).status_code == status, act
+    assert boss.get(EVENT).status_code == 405
+    assert events.aside(5) != []
+    assert "followed once more" in text_of(boss.post(EVENT, {"act": "again", "event": name}, follow=True))
+    assert events.aside(5) == []
+    assert events.hint_waiting() == 1
+    assert not events.follow(name, arrivals.follow)
+    assert "aside for good" in text_of(boss.post(EVENT, {"act": "drop", "event": name}, follow=True))
+    assert events.aside(5) == events.stuck(before=timezone.now()) == []
+    again = boss.post(EVENT, {"act": "again", "event": name}, follow=True)
+    assert "It is not put aside any more" in text_of(again)

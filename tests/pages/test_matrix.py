@@ -139,7 +139,7 @@ OBJECTS = {
 # The operator's own: nobody else finds a page there, whatever their role in a workspace.
 OPERATORS = (
     *("engines", "engine-act", "payouts-console", "payouts-console-act", "refunds", "refund"),
-    *("sandbox", "sandbox-act", "books", "books-run"),
+    *("sandbox", "sandbox-act", "books", "books-run", "books-event"),
 )
 
 TOLD_ON_THE_LIST = (

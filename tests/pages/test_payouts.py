@@ -16,7 +16,7 @@ from django.utils import timezone
 from billing import ledger, payouts
 from billing.models.payouts import Payout
 from marketplace.ids import encode
-from marketplace.models import Publisher, User
+from marketplace.models import Publisher, User, Workspace
 from tests.pages.test_access import INLINE
 from tests.pages.world import person
 from tests.predictions import cast
@@ -182,6 +182,22 @@ def test_null_characters_in_the_console_are_left_out(pia):
     assert boss.post("/-/payouts/act", given).status_code == 302
     assert payouts.account_of(pia).hold_reason == "Asked the bank"
     assert boss.post("/-/payouts/act", {"act": "paid", "payout": "po_\0", "text": "\0"}).status_code == 404
+
+
+def test_staff_see_what_became_of_payouts_that_nobody_is_left_to_be_told_of(pia):
+    at, boss = timezone.now(), staff()
+    made = {"book": "test", "method": "manual", "kind": "requested", "destination": "IBAN", "settled_at": at}
+    row = Payout.objects.create(
+        publisher=pia, status="failed", amount_micros=25 * USD, failure="No <b>such</b> account", **made
+    )
+    assert row.uid not in text_of(boss.get("/-/payouts"))
+    Workspace.objects.filter(pk=pia.workspace_id).update(closed_at=at)
+    page = boss.get("/-/payouts")
+    assert "Failed: No &lt;b&gt;such&lt;/b&gt; account" in page.content.decode()
+    assert "nobody is left to tell" in text_of(page)
+    assert not INLINE.search(page.content.decode())
+    Payout.objects.create(publisher=pia, status="paid", amount_micros=25 * USD, **made)
+    assert row.uid not in text_of(boss.get("/-/payouts"))
 
 
 def test_the_next_payout_is_today_only_where_one_can_be(pia):
