@@ -9,6 +9,7 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -107,16 +108,19 @@ def earnings(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @member(Act.SEE)
-def earnings_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def earnings_csv(request: HttpRequest) -> HttpResponseBase:
     """The days of the range as a file, by models or units."""
     publisher, _ = chosen(request)
     if publisher is None:
         raise Http404("This workspace does not publish.")
-    span, _ = day_range.asked(request)
     group = _group(request)
-    found = books.by_day(publisher.pk, group, span.first, span.last)
-    name = f"vitrine-earnings-{publisher.name}-{span.first}-{span.last}.csv"
-    return _file(name, _day_lines(found, group))
+
+    def file(span: Range) -> HttpResponseBase:
+        found = books.by_day(publisher.pk, group, span.first, span.last)
+        name = f"vitrine-earnings-{publisher.name}-{span.first}-{span.last}.csv"
+        return _file(name, _day_lines(found, group))
+
+    return day_range.for_file(file, request)
 
 
 @require_safe

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -47,18 +48,19 @@ def usage(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @member(Act.SEE)
-def usage_csv(request: HttpRequest) -> StreamingHttpResponse:
+def usage_csv(request: HttpRequest) -> HttpResponseBase:
     """Every settled run of the range as a file."""
     workspace = own(request)
-    span, _ = day_range.asked(request)
-    return StreamingHttpResponse(
-        statements.csv_lines(workspace, span),
-        content_type="text/csv; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{statements.csv_name(workspace, span)}"',
-            "Cache-Control": "no-store",
-        },
-    )
+
+    def file(span: Range) -> HttpResponseBase:
+        name = statements.csv_name(workspace, span)
+        return StreamingHttpResponse(
+            statements.csv_lines(workspace, span),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        )
+
+    return day_range.for_file(file, request)
 
 
 @require_safe

@@ -97,9 +97,10 @@ def test_earnings_by_model_and_unit_with_the_same_total(pia):
         rows = rows_of(pia.browser.get(f"{EARNINGS}.csv", {"by": group}))
         assert sum(Decimal(row[5]) for row in rows[1:]) == 92
         assert sum(Decimal(row[6]) for row in rows[1:]) == 88
-    assert "must not be after" in text_of(
-        pia.browser.get(EARNINGS, {"from": "2027-02-01", "to": "2027-01-01"})
-    )
+    wrong = {"from": "2027-02-01", "to": "2027-01-01"}
+    assert "must not be after" in text_of(pia.browser.get(EARNINGS, wrong))
+    file = pia.browser.get(f"{EARNINGS}.csv", wrong)
+    assert (file.status_code, text_of(file).strip()) == (400, "The first day must not be after the last day.")
 
 
 def test_the_statement_has_every_run_and_adds_up(pia, world):

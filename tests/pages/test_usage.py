@@ -161,7 +161,9 @@ def test_ranges_that_are_none(world, query):
     answer = world.ada.get(f"{PAGE}?{query}")
     assert answer.status_code == 200
     assert "These are the last 30 days" in text_of(answer)
-    assert world.ada.get(f"{CSV}?{query}").status_code == 200
+    file = world.ada.get(f"{CSV}?{query}")
+    assert (file.status_code, file["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    assert re.fullmatch(r"The (first|last) day must .+\.\n", file.content.decode())
 
 
 def test_odd_queries_change_nothing(world):
