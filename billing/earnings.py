@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, Kind, current_book
 from billing.models import LedgerTransaction
+from billing.months import following
 
 CHUNK = 2000
 T = LedgerTransaction.Kind
@@ -103,10 +104,6 @@ class Statement:
         return self.opening_micros + moved == self.closing_micros == parts
 
 
-def next_month(month: date) -> date:
-    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
-
-
 def _span(first: date, last: date) -> dict[str, datetime]:
     """From the first midnight on, until before the midnight after the last day."""
     return {
@@ -135,7 +132,7 @@ runs AS (
       JOIN billing_ledgerentry e ON e.account_id = a.id
       JOIN billing_ledgertransaction t ON t.id = e.transaction_id
      WHERE a.book = %(book)s AND a.code IN (%(pending)s, %(unpayable)s) AND t.kind = 'capture'
-       AND t.created_at >= %(since)s AND t.created_at < %(until)s
+       AND e.moved_at >= %(since)s AND e.moved_at < %(until)s
      GROUP BY t.id
 )
 """
@@ -199,55 +196,95 @@ def refunded(publisher_id: int, first: date, last: date, *, book: str | None = N
     return payable, unpayable
 
 
+# Before the span only what there was, from the index alone; in it also by what, in each month.
 _SUMS = """
-SELECT a.code, t.kind, t.created_at >= %(since)s, sum(e.amount_micros)::bigint, count(DISTINCT t.id)
+SELECT a.code, NULL::date, '', sum(e.amount_micros)::bigint
+  FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+ WHERE a.book = %(book)s AND a.code = ANY(%(codes)s) AND e.moved_at < %(since)s
+ GROUP BY 1
+ UNION ALL
+SELECT a.code, date_trunc('month', e.moved_at AT TIME ZONE 'UTC')::date, t.kind, sum(e.amount_micros)::bigint
   FROM billing_ledgeraccount a
   JOIN billing_ledgerentry e ON e.account_id = a.id
   JOIN billing_ledgertransaction t ON t.id = e.transaction_id
- WHERE a.book = %(book)s AND a.code = ANY(%(codes)s) AND t.created_at < %(until)s
+ WHERE a.book = %(book)s AND a.code = ANY(%(codes)s) AND e.moved_at >= %(since)s AND e.moved_at < %(until)s
  GROUP BY 1, 2, 3
 """
-_PAID_RUNS = f"WITH {_RUNS} SELECT count(*) FROM runs"  # noqa: S608 - words of our own
+_PAID_RUNS = f"""
+WITH {_RUNS}
+SELECT date_trunc('month', created_at AT TIME ZONE 'UTC')::date, count(*) FROM runs GROUP BY 1
+"""  # noqa: S608 - words of our own
 
 
 def statement(publisher_id: int, month: date, *, book: str | None = None) -> Statement:
     """A publisher's month; the running one so far."""
-    names = _names(publisher_id, book) | _span(month.replace(day=1), next_month(month) - timedelta(days=1))
+    (found,) = _statements(publisher_id, [month.replace(day=1)], book)
+    return found
+
+
+def statements(publisher_id: int, *, book: str | None = None, now: datetime | None = None) -> list[Statement]:
+    """All months that have a statement, the newest first, read in one go."""
+    known = months(publisher_id, book=book, now=now)
+    return _statements(publisher_id, known[::-1], book)[::-1] if known else []
+
+
+def _statements(publisher_id: int, of: list[date], book: str | None) -> list[Statement]:
+    """Those months, each of which follows the one before it."""
+    names = _names(publisher_id, book) | _span(of[0], following(of[-1]) - timedelta(days=1))
     with connection.cursor() as cursor:
         cursor.execute(_SUMS, names)
         rows = cursor.fetchall()
         cursor.execute(_PAID_RUNS, names)
-        (runs,) = cursor.fetchone()
-    counted = {names["pending"], names["payable"], names["transit"]}
-    own = [(code, kind, is_in, amount) for code, kind, is_in, amount, _ in rows if code in counted]
+        runs = dict(cursor.fetchall())
+    left = dict.fromkeys(names["codes"], 0) | {code: sum_ for code, month, _, sum_ in rows if month is None}
+    moves: dict[date, list[tuple[str, str, int]]] = {}
+    for code, month, kind, amount in rows:
+        if month is not None:
+            moves.setdefault(month, []).append((code, kind, amount))
+    found = []
+    for month in of:
+        found.append(_statement(month, names, left, moves.get(month, []), runs.get(month, 0)))
+        for code, _, amount in moves.get(month, []):
+            left[code] += amount
+    return found
+
+
+def _statement(
+    month: date,
+    names: Mapping[str, Any],
+    before: Mapping[str, int],
+    moves: list[tuple[str, str, int]],
+    runs: int,
+) -> Statement:
+    """One month of what accounts had before it, and what moved in it: by account and kind."""
+    counted = (names["pending"], names["payable"], names["transit"])
 
     def moved(*kinds: str) -> int:
-        return sum(amount for _, kind, is_in, amount in own if is_in and kind in kinds)
+        return sum(amount for code, kind, amount in moves if code in counted and kind in kinds)
 
     def left(code: str) -> int:
-        return sum(amount for name, _, _, amount in own if name == code)
+        return before[code] + sum(amount for name, _, amount in moves if name == code)
 
     return Statement(
-        month=month.replace(day=1),
-        opening_micros=sum(amount for _, _, is_in, amount in own if not is_in),
+        month=month,
+        opening_micros=sum(before[code] for code in counted),
         earned_micros=moved(T.CAPTURE),
         refunded_micros=-moved(T.REFUND),
         disputes_micros=moved(T.DISPUTE, T.REINSTATED),
         paid_out_micros=-moved(T.PAID_OUT),
         returned_micros=moved(T.PAYOUT_RETURNED),
-        closing_micros=sum(amount for *_, amount in own),
+        closing_micros=sum(left(code) for code in counted),
         pending_micros=left(names["pending"]),
         payable_micros=left(names["payable"]),
         in_transit_micros=left(names["transit"]),
-        unpayable_micros=sum(a for code, _, is_in, a, _ in rows if is_in and code == names["unpayable"]),
+        unpayable_micros=sum(amount for code, _, amount in moves if code == names["unpayable"]),
         runs=runs,
     )
 
 
 _FIRST = """
-SELECT min(t.created_at) FROM billing_ledgeraccount a
-  JOIN billing_ledgerentry e ON e.account_id = a.id
-  JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+SELECT min(one.first) FROM billing_ledgeraccount a
+ CROSS JOIN LATERAL (SELECT min(e.moved_at) AS first FROM billing_ledgerentry e WHERE e.account_id = a.id) one
  WHERE a.book = %(book)s AND a.code = ANY(%(codes)s)
 """
 
@@ -262,7 +299,7 @@ def months(publisher_id: int, *, book: str | None = None, now: datetime | None =
     month, found = first.astimezone(UTC).date().replace(day=1), []
     while month <= (now or timezone.now()).astimezone(UTC).date():
         found.append(month)
-        month = next_month(month)
+        month = following(month)
     return found[::-1]
 
 
@@ -275,7 +312,7 @@ SELECT coalesce(array_agg(id ORDER BY created_at, id), '{}'::bigint[])
           JOIN billing_ledgertransaction t ON t.id = e.transaction_id
          WHERE a.book = %(book)s AND a.code = ANY(%(codes)s)
            AND t.kind IN ('capture', 'refund', 'dispute', 'reinstated', 'paid_out', 'payout_returned')
-           AND t.created_at >= %(since)s AND t.created_at < %(until)s) AS found
+           AND e.moved_at >= %(since)s AND e.moved_at < %(until)s) AS found
 """
 _LINES = """
 SELECT t.kind, t.reference, t.created_at, coalesce(u.model, ''), coalesce(u.units, '{}'::jsonb)::text,

@@ -24,6 +24,7 @@ from django.utils import timezone
 from billing.ledger.accounts import AccountName, Kind, current_book
 from billing.letters import to_payers
 from billing.models import Invoice, InvoiceRecipient, UsageDay
+from billing.months import following
 from billing.receipts import dollars
 from marketplace import dispatch
 from marketplace.models import Workspace
@@ -117,11 +118,6 @@ class Listed(NamedTuple):
     charged_micros: int
     refunded_micros: int
     number: str
-
-
-def following(month: date) -> date:
-    """The first day of the month after."""
-    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def months(workspace_id: int, *, now: datetime | None = None, book: str | None = None) -> list[Listed]:

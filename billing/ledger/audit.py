@@ -81,6 +81,12 @@ _CHECKS = {
           LEFT JOIN billing_ledgeraccount a ON a.id = e.account_id
          WHERE a.book IS DISTINCT FROM t.book
     """,
+    "entries of publishers, and no others, know when they were": """
+        SELECT format('entry %%s', e.id)
+          FROM billing_ledgerentry e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+          JOIN billing_ledgeraccount a ON a.id = e.account_id
+         WHERE e.moved_at IS DISTINCT FROM CASE WHEN a.publisher_id IS NOT NULL THEN t.created_at END
+    """,
     "a cached balance equals the sum of its entries": """
         SELECT format('account %%s: cached %%s, entries %%s', a.code, a.balance_micros, coalesce(s.total, 0))
           FROM billing_ledgeraccount a

@@ -157,10 +157,20 @@ class LedgerEntry(models.Model):
         LedgerAccount, on_delete=models.PROTECT, related_name="entries", db_constraint=False
     )
     amount_micros = models.BigIntegerField()
+    # When, as of its transaction, on the accounts of publishers alone: a month of one of them is a range of an index.
+    moved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="ledger_entry_not_zero", condition=~Q(amount_micros=0)),
+        ]
+        indexes = [
+            models.Index(
+                fields=["account", "moved_at"],
+                include=["amount_micros", "transaction"],
+                name="ledger_entry_of_publisher",
+                condition=Q(moved_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

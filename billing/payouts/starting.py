@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +20,7 @@ from billing.ledger.accounts import current_book
 from billing.letters import dollars
 from billing.models.attempts import CENT_MICROS
 from billing.models.payouts import Method, Payout, PayoutAccount
+from billing.months import following
 from billing.payouts import accounts, letters, sending
 from billing.payouts.errors import Refused
 from marketplace import dispatch
@@ -83,7 +84,7 @@ def next_on(row: PayoutAccount, *, now: datetime) -> date | None:
 
 
 def _a_month_after(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=settings.PAYOUT_DAY)
+    return following(day).replace(day=settings.PAYOUT_DAY)
 
 
 def _obstacle(row: PayoutAccount) -> str:

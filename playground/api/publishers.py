@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from billing import earnings as books
 from billing import ledger, payouts
 from billing.earnings import Earned, Group
+from billing.months import following
 from marketplace import publishers
 from marketplace.models import Publisher as PublisherRow
 from marketplace.schema import FieldError
@@ -279,7 +280,7 @@ class Statements(ApiView):
 
     def get(self, request: Request, publisher: str) -> Response:
         row = find(request, publisher)
-        found = [_statement(row, month) for month in books.months(row.pk)]
+        found = [_statement(row, one) for one in books.statements(row.pk)]
         return Response({"results": found, "next": None, "previous": None})
 
 
@@ -301,15 +302,15 @@ class Statement(ApiView):
         known = {f"{one:%Y-%m}": one for one in books.months(row.pk)}
         if month not in known:
             raise Problem("not_found", f"{row.name} has no statement of {month[:20]!r}.")
-        return Response(_statement(row, known[month]))
+        return Response(_statement(row, books.statement(row.pk, known[month])))
 
 
-def _statement(row: PublisherRow, month: date) -> StatementJson:
-    one, name = books.statement(row.pk, month), f"{month:%Y-%m}"
+def _statement(row: PublisherRow, one: books.Statement) -> StatementJson:
+    name = f"{one.month:%Y-%m}"
     page = settings.PUBLIC_URL + reverse("statement", args=[name])
     return {
         "month": name,
-        "is_final": books.next_month(month) - timedelta(days=1) < statements.today(),
+        "is_final": following(one.month) - timedelta(days=1) < statements.today(),
         "runs": one.runs,
         "opening_micros": one.opening_micros,
         "earned_micros": one.earned_micros,

@@ -17,6 +17,7 @@ from billing import earnings as books
 from billing import ledger, payouts, receipts
 from billing.earnings import Earned, Group, Line
 from billing.gateway import hosted
+from billing.months import following
 from billing.usage import Name, Sums
 from marketplace.ids import encode
 from marketplace.models import Publisher
@@ -139,7 +140,7 @@ def earnings_books(request: HttpRequest) -> StreamingHttpResponse:
 def statement(request: HttpRequest, month: str) -> HttpResponse:
     """One month: what was there, what came and went, what is there."""
     publisher, first, context = _month(request, month)
-    last = books.next_month(first) - timedelta(days=1)
+    last = following(first) - timedelta(days=1)
     lines: list[Line] = next(books.lines(publisher.pk, first, last, chunk=LINES_SHOWN + 1), [])
     context |= {
         "one": books.statement(publisher.pk, first),
@@ -157,7 +158,7 @@ def statement(request: HttpRequest, month: str) -> HttpResponse:
 def statement_csv(request: HttpRequest, month: str) -> StreamingHttpResponse:
     """Every movement behind a month's statement as a file, the oldest first."""
     publisher, first, _ = _month(request, month)
-    last = books.next_month(first) - timedelta(days=1)
+    last = following(first) - timedelta(days=1)
     return _file(f"vitrine-statement-{publisher.name}-{month}.csv", _statement_lines(publisher, first, last))
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
 from billing.models.payouts import BankArrival, Payout
+from billing.months import following
 from billing.payouts import sending
 from marketplace.models import Publisher
 from tests.billing.buyers import clean_books, follow_all
@@ -63,7 +64,7 @@ def test_a_statement_adds_up_to_the_micro_dollar(stripe_sandbox, pia):
     assert third.closing_micros == now.pending_micros + now.payable_micros + now.in_transit_micros
     for month, one in found.items():
         first_day = month.date().replace(day=1)
-        last_day = earnings.next_month(first_day) - DAY
+        last_day = following(first_day) - DAY
         lines = [line for some in earnings.lines(pia.pk, first_day, last_day, chunk=2) for line in some]
         assert sum(line.change_micros for line in lines) == one.closing_micros - one.opening_micros
         assert sum(line.unpayable_micros for line in lines) == one.unpayable_micros
@@ -71,6 +72,7 @@ def test_a_statement_adds_up_to_the_micro_dollar(stripe_sandbox, pia):
     assert earnings.months(pia.pk, now=july) == [
         datetime(2031, month, 1, tzinfo=UTC).date() for month in (7, 6, 5)
     ]
+    assert earnings.statements(pia.pk, now=july) == [third, second, first]
     clean_books()
 
 
