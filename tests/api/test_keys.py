@@ -6,8 +6,10 @@ import datetime as dt
 import functools
 import json
 import logging
+from importlib import import_module
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from billing import ledger, limits
@@ -265,6 +267,22 @@ def test_what_a_key_made_counts_in_its_own_limit(world):
     )
     lower = send(Caller(text), "patch", f"keys/{row.uid}", {"limit_day_micros": 1})
     assert lower.json()["limit_day_micros"] == 1
+
+
+def test_keys_that_were_made_by_keys_become_those_of_the_person_above_them(world):
+    """As the migration does it, whose statement this is: keys of before did not say whose they are."""
+    bob = User.objects.create_user("bob@example.test", "a long password")
+    first, _ = keys.make(world.workspace, name="first", by=bob)
+    second, _ = keys.make(world.workspace, name="second", maker=first)
+    third, _ = keys.make(world.workspace, name="third", maker=second)
+    nobodys, _ = keys.make(world.workspace, name="nobody's")
+    below, _ = keys.make(world.workspace, name="below", maker=nobodys)
+    ApiKey.objects.filter(pk__in=[second.pk, third.pk]).update(created_by=None)
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("marketplace.migrations.0010_keys_of_people").PEOPLE)
+    for key, person in ((first, bob), (second, bob), (third, bob), (nobodys, None), (below, None)):
+        key.refresh_from_db()
+        assert key.created_by == person, key.name
 
 
 def test_a_key_touches_itself_and_what_it_made_only(world, key_with):
