@@ -15,10 +15,7 @@ PLACES = 2
 
 def to_payers(workspace: Workspace, subject: str, body: str) -> None:
     """To those of a workspace who look after its money."""
-    members = workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk")
-    for member in members:
-        if people.may(member.role, Act.BILLING):
-            mail.post(member.user.email, subject=subject, body=body)
+    people.tell(workspace, Act.BILLING, subject=subject, body=body)
 
 
 def to_staff(subject: str, body: str) -> None:

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -22,6 +21,7 @@ from django.utils import timezone
 from billing import ledger
 from billing.ledger.accounts import current_book
 from billing.ledger.limits import window_end, window_start
+from billing.letters import dollars
 from billing.models import Period, ScopeKind, SpendLimit, SpendWindow
 from marketplace import catalog, dispatch, people
 from marketplace.dispatch import Payload
@@ -32,7 +32,6 @@ from marketplace.schema import FieldError, FieldErrors
 
 TELL_TASK = "billing.tell_limit"
 EVENT_TASK = "playground.limit_alert"  # lives a room above: called by name
-MICROS = 1_000_000
 MOST_MICROS = 10**13
 MAX_LIMITS = 500  # of one workspace
 MAX_ALERTS = 5
@@ -425,7 +424,7 @@ def tell(payload: Payload) -> None:
     word, percent = WORDS[payload["period"]], payload["percent"]
     resets_at = datetime.fromisoformat(payload["resets_at"]) if payload["resets_at"] else None
     until = f"until {resets_at:%-d %b %Y, %H:%M} UTC" if resets_at else "until somebody raises it"
-    spent, limit = _dollars(payload["spent_micros"]), _dollars(payload["limit_micros"])
+    spent, limit = dollars(payload["spent_micros"]), dollars(payload["limit_micros"])
     if payload["is_refusing"]:
         subject = f"{workspace.name}: the {word} limit of {target.said} is reached"
         passed = payload["spent_micros"] < payload["limit_micros"]
@@ -441,23 +440,14 @@ def tell(payload: Payload) -> None:
         f"The {word} limit of {target.said} in {workspace.name} is {limit}. Of it {spent} is spent or held by open "
         f"runs.\n\n{effect}\n\nLimits and alerts: {settings.PUBLIC_URL}{reverse('limits')}\n"
     )
-    to = _recipients(workspace, scope)
-    if to:
-        EmailMessage(" ".join(subject.split()), text, to=to).send()
+    people.tell(workspace, Act.BILLING, subject=subject, body=text, also=_of_whom(scope))
 
 
-def _recipients(workspace: Workspace, scope: ledger.SpendScope) -> list[str]:
-    concerned = {int(scope.id)} if scope.kind == ScopeKind.MEMBER else set()
-    if scope.kind == ScopeKind.KEY:
-        maker = ApiKey.objects.filter(pk=int(scope.id)).values_list("created_by", flat=True).first()
-        concerned |= {maker} if maker else set()
-    places = workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk")
-    return [
-        place.user.email
-        for place in places
-        if place.user_id in concerned or people.may(place.role, Act.BILLING)
-    ]
-
-
-def _dollars(micros: int) -> str:
-    return f"${micros / MICROS:,.4f}"
+def _of_whom(scope: ledger.SpendScope) -> list[int]:
+    """The user whose own limit it is."""
+    if scope.kind == ScopeKind.MEMBER:
+        return [int(scope.id)]
+    if scope.kind != ScopeKind.KEY:
+        return []
+    makers = ApiKey.objects.filter(pk=int(scope.id), created_by__isnull=False)
+    return list(makers.values_list("created_by", flat=True))

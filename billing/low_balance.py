@@ -6,19 +6,17 @@ Who is low is found by the minute's tidying and mailed from the outbox, so that 
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import connection, transaction
 from django.urls import reverse
 
 from billing.ledger.accounts import balance, current_book
+from billing.letters import dollars, to_payers
 from billing.models import LowBalance
-from marketplace import dispatch, people
+from marketplace import dispatch
 from marketplace.dispatch import Payload
 from marketplace.models import Workspace
-from marketplace.people import Act
 
 TELL_TASK = "billing.tell_low_balance"
-MICROS = 1_000_000
 AT_ONCE = 200
 
 
@@ -75,20 +73,13 @@ def tell(payload: Payload) -> None:
     now = balance(workspace.pk, book=payload["book"])
     if not now.is_low:
         return
-    held = f", and {_dollars(now.held_micros)} is held by open runs" if now.held_micros else ""
+    held = f", and {dollars(now.held_micros)} is held by open runs" if now.held_micros else ""
     text = (
-        f"{workspace.name} has {_dollars(now.available_micros)} left to spend{held}.\n"
-        f"You asked to be told below {_dollars(now.low_micros)}. A run that costs more than what is left is refused; "
+        f"{workspace.name} has {dollars(now.available_micros)} left to spend{held}.\n"
+        f"You asked to be told below {dollars(now.low_micros)}. A run that costs more than what is left is refused; "
         "runs that were accepted are not affected.\n\n"
         f"Usage and balance: {settings.PUBLIC_URL}{reverse('usage')}\n\n"
         "You are told again only after credit has come."
     )
-    subject = f"{workspace.name}: {_dollars(now.available_micros)} left"
-    members = workspace.memberships.select_related("user").filter(user__is_active=True)
-    to = [member.user.email for member in members if people.may(member.role, Act.BILLING)]
-    if to:
-        EmailMessage(" ".join(subject.split()), text, to=to).send()
-
-
-def _dollars(micros: int) -> str:
-    return f"${micros / MICROS:,.4f}"
+    subject = f"{workspace.name}: {dollars(now.available_micros)} left"
+    to_payers(workspace, subject, text)

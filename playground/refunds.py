@@ -19,11 +19,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import ledger, receipts
+from billing.letters import to_payers
 from billing.receipts import Earned, dollars
-from marketplace import dispatch, mail, people
+from marketplace import dispatch
 from marketplace.ids import encode
 from marketplace.models import Publisher, User, Workspace
-from marketplace.people import Act
 
 log = logging.getLogger(__name__)
 
@@ -202,10 +202,7 @@ def _tell(
         text += (
             "\nThere were several within an hour. Further ones are not mailed; your usage has all of them.\n"
         )
-    for member in workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk"):
-        if people.may(member.role, Act.BILLING):
-            subject = f"{workspace.name}: {dollars(done.amount_micros)} was given back"
-            mail.post(member.user.email, subject=subject, body=text)
+    to_payers(workspace, f"{workspace.name}: {dollars(done.amount_micros)} was given back", text)
 
 
 def _becomes(done: ledger.Refunded) -> str:

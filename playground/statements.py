@@ -22,7 +22,6 @@ from marketplace.models import ApiKey, User, Workspace
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
-MICROS = 1_000_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 CSV_HEAD = (
     "settled_at",
@@ -198,16 +197,17 @@ def csv_lines(workspace: Workspace, span: Range) -> Iterator[str]:
                     key.detail,
                     key.name,
                     member.detail,
-                    _dollars(row.amount_micros),
+                    usd(row.amount_micros),
                     str(row.amount_micros),
-                    _dollars(refunded),
+                    usd(refunded),
                     str(refunded),
                 )
             )
 
 
-def _dollars(micros: int) -> str:
-    return f"{micros // MICROS}.{micros % MICROS:06}"
+def usd(micros: int) -> Decimal:
+    """Dollars with all six decimals, for programs."""
+    return Decimal(micros).scaleb(-6)
 
 
 def _moment(moment: datetime) -> str:

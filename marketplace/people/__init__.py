@@ -18,6 +18,7 @@ from marketplace.people.invitations import (
 from marketplace.people.invitations import find as find_invitation
 from marketplace.people.members import NoSuchMember, Refused, acting, change_role, leave, locked, remove
 from marketplace.people.roles import Act, may, who_may
+from marketplace.people.telling import tell
 from marketplace.people.workspaces import (
     InvalidName,
     TooMany,
@@ -63,6 +64,7 @@ __all__ = [
     "resend",
     "revoke",
     "revoke_all",
+    "tell",
     "verify",
     "who_may",
     "workspace_of",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
-from decimal import Decimal
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -253,9 +252,9 @@ def _day_lines(found: Mapping[date, Mapping[str, Earned]], group: Group) -> Iter
                     group.value,
                     name,
                     one.runs,
-                    usd(one.charged_micros),
-                    usd(one.share_micros),
-                    usd(one.payable_micros),
+                    statements.usd(one.charged_micros),
+                    statements.usd(one.share_micros),
+                    statements.usd(one.payable_micros),
                     one.share_micros,
                 )
             )
@@ -275,7 +274,7 @@ def _statement_lines(publisher: Publisher, first: date, last: date) -> Iterator[
                     line.reason,
                     line.charged_micros,
                     line.unpayable_micros,
-                    usd(line.change_micros),
+                    statements.usd(line.change_micros),
                     line.change_micros,
                 )
             )
@@ -283,11 +282,6 @@ def _statement_lines(publisher: Publisher, first: date, last: date) -> Iterator[
 
 def _uid(line: Line) -> str:
     return encode(line.reference, PREFIXES[line.kind]) if line.reference else ""
-
-
-def usd(micros: int) -> Decimal:
-    """With all six decimals, for programs."""
-    return Decimal(micros).scaleb(-6)
 
 
 def _file(name: str, lines: Iterator[str]) -> StreamingHttpResponse:

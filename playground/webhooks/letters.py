@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.urls import reverse
 
-from marketplace import mail, people
+from marketplace import people
 from marketplace.people import Act
 from playground.models import Webhook
 
@@ -25,11 +25,5 @@ def tell_disabled(webhook: Webhook) -> None:
         "from its log.\n\n"
         f"The webhook and its log: {settings.PUBLIC_URL}{reverse('webhook', args=[webhook.uid])}\n"
     )
-    members = workspace.memberships.select_related("user").filter(user__is_active=True).order_by("pk")
-    for member in members:
-        if people.may(member.role, Act.WEBHOOKS):
-            mail.post(
-                member.user.email,
-                subject=f"{workspace.name}: the webhook to {webhook.host} is disabled",
-                body=text,
-            )
+    subject = f"{workspace.name}: the webhook to {webhook.host} is disabled"
+    people.tell(workspace, Act.WEBHOOKS, subject=subject, body=text)
