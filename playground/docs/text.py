@@ -84,7 +84,8 @@ def _shelf() -> Iterator[str]:
             for line in shelf.prices(catalog.prices_now(listing))
         )
         page = f"{settings.PUBLIC_URL}/m/{listing.model_id}"
-        yield f"- [{listing.model_id}]({page}): {_line(listing.tagline)} Task: {listing.task}. Price: {prices}."
+        said = f" Its publisher says: {_words(listing.tagline)}" if listing.tagline else ""
+        yield f"- [{listing.model_id}]({page}): Task: {listing.task}. Price: {prices}.{said}"
     yield ""
 
 
@@ -128,6 +129,11 @@ def _errors() -> Iterator[str]:
     for one in CODES.values():
         yield f"- {one.status} `{one.code}`: {one.meaning}"
     yield ""
+
+
+def _words(text: str) -> str:
+    """What a publisher wrote, as words and nothing else: no link, no code, no emphasis, no tag."""
+    return re.sub(r"([\\`*_~\[\]<>|&])", r"\\\1", "".join(one for one in _line(text) if one.isprintable()))
 
 
 def _line(text: str) -> str:

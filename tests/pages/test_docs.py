@@ -86,11 +86,13 @@ def test_the_quickstart_calls_a_model_that_is_there(world, language):
 
 def test_as_text(world):
     cast.shelve(name="sly", tagline="x\n## Not a heading", visibility="public")
+    cast.shelve(name="liar", tagline="[Free](https://evil.example) <b>`now`</b>\u202e", visibility="public")
     short, full = (world.nobody.get(path).content.decode() for path in ("/llms.txt", "/llms-full.txt"))
     assert short.startswith("# Vitrine\n")
     assert "kiln/vase" in short
     assert "$0.004 per image" in short
     assert "\n## Not a heading" not in short
+    assert r"Its publisher says: \[Free\](https://evil.example) \<b\>\`now\`\</b\>" + "\n" in short
     assert full.startswith(short)
     for path in openapi.document()["paths"]:
         assert path in full
