@@ -23,6 +23,10 @@ from playground.pages.streams import Drip
 from playground.predictions import export
 
 KINDS_SECONDS = 30
+STILL_COVER = (
+    "It is no example any more. Its picture is still the cover of {model}, which everybody sees until it expires or "
+    "you choose another."
+)
 
 
 def context(request: HttpRequest, row: Prediction) -> dict[str, Any]:
@@ -38,6 +42,7 @@ def context(request: HttpRequest, row: Prediction) -> dict[str, Any]:
             "use": first.uid if first is not None and _is_taken(first.media_type.partition("/")[0]) else "",
             "may_pin": may_pin,
             "is_pinned": may_pin and predictions.is_pinned(row),
+            "is_cover": may_pin and predictions.is_cover(row),
             "may_run": allows(request, Act.RUN),
         }
     }
@@ -83,6 +88,8 @@ def prediction_example(request: HttpRequest, prediction_id: str) -> HttpResponse
             predictions.pin(row, by=cast("User", request.user))
         elif act == "unpin":
             predictions.unpin(row)
+            if predictions.is_cover(row) and not request.headers.get("HX-Request"):
+                messages.warning(request, STILL_COVER.format(model=row.version.listing.model_id))
         elif act in {"up", "down"}:
             predictions.move(row, by=-1 if act == "up" else 1)
     except predictions.CannotPin as error:

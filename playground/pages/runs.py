@@ -57,6 +57,7 @@ def prediction(request: HttpRequest, prediction_id: str) -> HttpResponse:
         "spans": SHARE_SPANS,
         "site": settings.PUBLIC_URL,
         "may_run": allows(request, Act.RUN),
+        "is_cover": predictions.may_pin(row.workspace, row) and predictions.is_cover(row),
         "told": webhooks.of_run(row),
         "may_look": allows(request, Act.WEBHOOKS),
         **_money(receipts.receipts(row.workspace, [row.public_id])[0], row.quote),
@@ -85,6 +86,7 @@ def _drawer(request: HttpRequest, row: Prediction) -> HttpResponse:
         "facts": results.input_facts(row),
         "model_url": results.model_url(row.model),
         "may_run": allows(request, Act.RUN),
+        "is_cover": predictions.may_pin(row.workspace, row) and predictions.is_cover(row),
         "refunded_micros": results.refunds_of(row.workspace, [row]).get(row.public_id, 0),
     }
     response = render(request, "playground/_drawer.html", context)

@@ -20,7 +20,17 @@ from playground.predictions.browse import (
 )
 from playground.predictions.cancel import cancel, end_all
 from playground.predictions.delete import StillOpen, delete_one
-from playground.predictions.examples import CannotPin, example, examples, is_pinned, may_pin, move, pin, unpin
+from playground.predictions.examples import (
+    CannotPin,
+    example,
+    examples,
+    is_cover,
+    is_pinned,
+    may_pin,
+    move,
+    pin,
+    unpin,
+)
 from playground.predictions.files import own_file
 from playground.predictions.find import NotFound, attach_model, documents, find, queue_position
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight, once
@@ -67,6 +77,7 @@ __all__ = [
     "examples",
     "find",
     "history",
+    "is_cover",
     "is_pinned",
     "matching",
     "may_pin",

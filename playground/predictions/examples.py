@@ -107,6 +107,13 @@ def is_pinned(row: Prediction) -> bool:
     return Example.objects.filter(prediction=row).exists()
 
 
+def is_cover(row: Prediction) -> bool:
+    """Whether a picture of the run is the cover of the model that it is of: everybody sees it, pinned or not. `row` was
+    selected `with_model`."""
+    cover = row.version.listing.cover
+    return bool(cover) and any(asset.uid == cover and asset.deletion_id is None for asset in row.assets.all())
+
+
 def _pinned() -> QuerySet[Example]:
     return (
         Example.objects.select_related("prediction__version__listing__publisher", "prediction__endpoint")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
+import re
 
 import pytest
 from django.utils import timezone
 
-from marketplace.models import Membership, Publisher
+from marketplace import catalog
+from marketplace.models import Listing, Membership, Publisher
 from playground import assets, predictions
 from playground.models import Asset, Example, Prediction
 from playground.predictions.sweep import forget_inputs
@@ -27,6 +30,10 @@ def kiln(world):
     cast.succeed(cast.claim()[0], pictures=2)
     world.row = cast.again(row)
     return world
+
+
+def text_of(answer) -> str:
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", answer.content.decode())))
 
 
 def act(world, does, *, client=None, row=None):
@@ -58,6 +65,25 @@ def test_what_is_pinned_does_not_expire_and_what_is_let_go_does(kiln):
     until = set(Asset.objects.values_list("expires_at", flat=True))
     assert all(timezone.now() < one < timezone.now() + dt.timedelta(days=2) for one in until)
     assert forget_inputs() == 1
+
+
+def test_a_picture_that_is_the_cover_says_that_it_stays_public(kiln):
+    act(kiln, "pin")
+    run, acts = f"/p/{kiln.row.uid}", f"/p/{kiln.row.uid}/acts"
+    drawer = {"HX-Request": "true", "HX-Target": "drawer"}
+    for page in (kiln.pia.get(run), kiln.pia.get(acts), kiln.pia.get(run, headers=drawer)):
+        assert "cover" not in text_of(page)
+    Listing.objects.filter(publisher__name="kiln").update(cover=kiln.row.assets.first().uid)
+    catalog.forget()
+    for page in (kiln.pia.get(run), kiln.pia.get(run, headers=drawer)):
+        assert "With the run deleted, the model has no cover" in text_of(page)
+    assert "the cover of kiln/vase : unpinned, it stays public as that until" in text_of(kiln.pia.get(acts))
+    let_go = kiln.pia.post(f"{run}/example", {"act": "unpin"}, follow=True)
+    assert "still the cover of kiln/vase, which everybody sees" in text_of(let_go)
+    assert "the cover of kiln/vase : public until it expires" in text_of(kiln.pia.get(acts))
+    assert kiln.nobody.get("/api/v1/models/kiln/vase").json()["cover_url"]  # as it says
+    kiln.pia.post(f"{run}/delete")
+    assert kiln.nobody.get("/api/v1/models/kiln/vase").json()["cover_url"] is None
 
 
 def test_pinning_is_for_the_publishers_members_and_their_own_runs(kiln):
