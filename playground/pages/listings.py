@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import cast
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from marketplace import catalog
-from marketplace.models import Listing
+from marketplace.models import Listing, User
 from marketplace.people import Act
-from playground import predictions
+from playground import assets, predictions
 from playground.pages import markdown, shelf
 from playground.pages.access import member, own, private
+from playground.pages.files import TROUBLE
+from playground.predictions import covers
 
 # Who sees a model, in the order of how many do.
 WHO = {
@@ -47,14 +51,19 @@ def listing(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
     form = SayingForm(initial={field: getattr(row, field) for field in FIELDS})
     status = 200
     if request.method == "POST":
-        form, status = SayingForm(request.POST), 422
+        posted, problem = _with_picture(request)
+        form, status = SayingForm(posted), 422
+        if problem:
+            form.add_error("cover", problem)
         if form.is_valid() and _save(row, form):
             messages.success(request, "Saved. It is in force everywhere a second from now.")
             return redirect("publish-model", publisher, name)
     context = {
         "listing": row,
         "form": form,
-        "covers": shelf.cover_choices(row, predictions.examples(row)),
+        "covers": _choices(row, form),
+        "cover_types": ",".join(covers.TYPES),
+        "cover_bytes": covers.MAX_BYTES,
         "who": [(value, value.label, words) for value, words in WHO.items()],
         "price": shelf.price_text(catalog.prices_now(row)),
         "versions": row.versions.count(),
@@ -85,20 +94,52 @@ def listing_pause(request: HttpRequest, publisher: str, name: str) -> HttpRespon
 
 def _save(row: Listing, form: SayingForm) -> bool:
     """Whether it was said; what is wrong stands beside its field."""
-    given = form.cleaned_data
-    offered = {one.value for one in shelf.cover_choices(row, predictions.examples(row))}
-    if given["cover"] not in offered:
+    given, former = form.cleaned_data, row.cover
+    if given["cover"] not in {one.value for one in _choices(row, form)}:
         form.add_error("cover", "is none of the pictures that it has")
         return False
     try:
-        catalog.describe(
-            row, catalog.Said(given["tagline"], given["readme"], given["cover"], given["visibility"])
-        )
+        with transaction.atomic():
+            said = catalog.describe(
+                row, catalog.Said(given["tagline"], given["readme"], given["cover"], given["visibility"])
+            )
+            covers.note_change(said, former if former != said.cover else "")
     except catalog.InvalidListing as error:
         for one in error.errors:
             form.add_error(one.field, one.message)
         return False
     return True
+
+
+def _with_picture(request: HttpRequest) -> tuple[QueryDict, str]:
+    """What was sent, where a picture that came with it is the cover; and why it cannot be."""
+    posted, file = request.POST.copy(), request.FILES.get("picture")
+    if file is None or not file.name:
+        return posted, ""
+    try:
+        with assets.Arrival() as arrival:
+            for chunk in file.chunks():
+                arrival.write(chunk)
+            taken = covers.take(
+                own(request),
+                cast("User", request.user),
+                arrival,
+                declared=file.content_type or "",
+                filename=file.name,
+            )
+    except TROUBLE as error:
+        return posted, f"cannot be this picture: {error}"
+    posted["cover"] = taken.uid
+    return posted, ""
+
+
+def _choices(row: Listing, form: SayingForm) -> list[shelf.Cover]:
+    """The covers that it can have; among them one that was just uploaded, as long as it is not saved."""
+    found = shelf.cover_choices(row, predictions.examples(row))
+    chosen = str(form["cover"].value() or "")
+    if chosen not in {one.value for one in found} and covers.is_own(row.publisher.workspace, chosen):
+        found.append(shelf.Cover(chosen, assets.thumbnails([chosen])[chosen], "Uploaded"))
+    return found
 
 
 def _own(request: HttpRequest, publisher: str, name: str) -> Listing:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from marketplace import schema
 from marketplace.ids import parse
 from marketplace.models import Listing, User, Workspace
+from playground import assets
 from playground.models import Asset, Example, Prediction
 
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
@@ -74,6 +75,7 @@ def unpin(row: Prediction) -> None:
     Asset.objects.filter(prediction=row, expires_at=FOREVER).update(expires_at=until)
     still = [one.prediction for one in _pinned().filter(listing_id=row.version.listing_id)]
     named = {asset for other in still for asset in _named(other)}
+    named |= covers_of(row.workspace_id)
     _files(row).filter(expires_at=FOREVER).exclude(public_id__in=named).update(expires_at=until)
 
 
@@ -105,6 +107,19 @@ def example(listing: Listing, public_id: str) -> Prediction | None:
 
 def is_pinned(row: Prediction) -> bool:
     return Example.objects.filter(prediction=row).exists()
+
+
+def covers_of(workspace_id: int) -> set[UUID]:
+    """The assets that models of the workspace have as their covers."""
+    covers = Listing.objects.filter(publisher__workspace=workspace_id).values_list("cover", flat=True)
+    numbers = {parse(cover, "a") for cover in covers if assets.is_picture(cover)}
+    return {number for number in numbers if number is not None}
+
+
+def files_of_examples(workspace_id: int) -> set[UUID]:
+    """The stored files that inputs of the workspace's pinned runs name."""
+    pinned = _pinned().filter(prediction__workspace=workspace_id)
+    return {asset for one in pinned for asset in _named(one.prediction)}
 
 
 def is_cover(row: Prediction) -> bool:

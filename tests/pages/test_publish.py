@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from billing import ledger
 from marketplace import catalog, people, publishers
 from marketplace.models import Listing, Membership, Publisher, User
 from playground import predictions
-from playground.models import Prediction
+from playground.models import Asset, Prediction
+from playground.predictions import covers
+from tests.examiner import files
 from tests.pages import world as worlds
 from tests.pages.test_access import INLINE
 from tests.predictions import cast
@@ -249,3 +254,61 @@ def test_models_are_for_who_publishes_them(world, pia):
     assert developer.post(CLOSE, {"name": "kiln"}).status_code == 403
     assert Listing.objects.values().get() == before
     assert developer.post(MODEL, SAID).status_code == 302
+
+
+def picture(
+    data: bytes | None = None, name: str = "shelf.png", kind: str = "image/png"
+) -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, files.picture() if data is None else data, content_type=kind)
+
+
+def test_a_picture_of_ones_own_becomes_the_cover(world, pia, settings):
+    wrong = pia.post(MODEL, SAID | {"tagline": "", "picture": picture()})
+    assert wrong.status_code == 422
+    asset = Asset.objects.get()
+    assert (asset.workspace, asset.kind) == (cast.publisher().workspace, "upload")
+    assert f'value="{asset.uid}" checked' in wrong.content.decode()  # the picture is not sent twice
+    assert asset.expires_at < timezone.now() + timedelta(days=settings.UPLOAD_DAYS + 1)
+    assert pia.post(MODEL, SAID | {"cover": asset.uid})["Location"] == MODEL
+    catalog.forget()
+    assert world.nobody.get("/api/v1/models/kiln/vase").json()["cover_url"].endswith("-small.webp")
+    asset.refresh_from_db()
+    assert asset.expires_at.year == 9999
+    # Another one in one go; the first expires as other uploads do.
+    assert (
+        pia.post(MODEL, SAID | {"picture": picture(files.picture("WEBP"), kind="image/webp")}).status_code
+        == 302
+    )
+    second = Asset.objects.exclude(pk=asset.pk).get()
+    asset.refresh_from_db()
+    assert (Listing.objects.get().cover, second.expires_at.year) == (second.uid, 9999)
+    assert asset.expires_at < timezone.now() + timedelta(days=settings.UPLOAD_DAYS + 1)
+    # Taken away.
+    assert pia.post(MODEL, SAID).status_code == 302
+    second.refresh_from_db()
+    assert (Listing.objects.get().cover, second.expires_at.year < 9999) == ("", True)
+    assert world.ada.post(MODEL, SAID | {"picture": picture(files.picture(seed=3))}).status_code == 404
+    assert Asset.objects.count() == 2
+    theirs = world.made().assets.get()
+    assert pia.post(MODEL, SAID | {"cover": theirs.uid}).status_code == 422
+
+
+def test_a_file_that_is_no_cover_is_refused_with_a_sentence(world, pia):
+    no_cover = "a cover is a PNG, JPEG or WebP picture"
+    for data, kind, words in (
+        (files.picture()[:-100], "image/png", "cut off"),
+        (files.picture("JPEG"), "image/png", "announced as image/png"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "image/svg+xml", "not taken"),
+        (b"<html><script>alert(1)</script>", "image/png", ""),
+        (files.bomb(), "image/png", ""),
+        (files.film("GIF"), "image/gif", no_cover),
+        (files.wav(), "audio/wav", no_cover),
+        (files.picture() + bytes(covers.MAX_BYTES), "image/png", "at most 8,388,608 bytes"),
+        (b"", "image/png", "empty"),
+    ):
+        answer = pia.post(MODEL, SAID | {"picture": picture(data, kind=kind)})
+        assert answer.status_code == 422, (data[:20], kind)
+        assert "It cannot be this picture: " in text_of(answer)
+        assert words in text_of(answer), words
+        assert INLINE.search(answer.content.decode()) is None
+    assert (Asset.objects.count(), Listing.objects.get().tagline) == (0, "A vase.")
