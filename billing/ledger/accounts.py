@@ -185,6 +185,18 @@ def lock_credit(workspace_id: int, *, book: str) -> tuple[int, int]:
     return found.get(Kind.WORKSPACE_GRANTED.value, 0), found.get(Kind.WORKSPACE_BOUGHT.value, 0)
 
 
+def lock_bought(workspace_id: int, *, book: str) -> int:
+    """Locks a workspace's bought credit alone; what is available of it.
+
+    For a transaction that has posted to it: asking for granted credit, too, it would wait for a run that has locked
+    that and waits for this.
+    """
+    rows = LedgerAccount.objects.select_for_update(no_key=True).filter(
+        book=book, code=AccountName(Kind.WORKSPACE_BOUGHT, workspace_id).code
+    )
+    return rows.values_list("balance_micros", flat=True).first() or 0
+
+
 def totals(*, book: str | None = None) -> dict[str, int]:
     """The sum of every kind of account in the book. Minus `stripe_clearing` is what should be at Stripe."""
     rows = (

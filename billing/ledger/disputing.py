@@ -34,6 +34,7 @@ from billing.ledger.accounts import (
     Kind,
     current_book,
     legs_of,
+    lock_bought,
     lock_credit,
     open_workspace,
     post,
@@ -144,7 +145,7 @@ def dispute_recovered(
     """
     book = current_book(book)
     with transaction.atomic():
-        _, bought = lock_credit(workspace_id, book=book)
+        bought = lock_bought(workspace_id, book=book)
         left = _left(_movements(dispute_id, book))
         borne = {name: -total for name, total in left.items() if name.kind in BEARERS}
         owed = sum(borne.values())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
 from billing.gateway import calls
+from billing.ledger.accounts import lock_credit
+from billing.models import LedgerAccount
 from billing.models.credit import Dispute
 from tests.billing.buyers import (
     USD,
@@ -24,7 +28,9 @@ from tests.billing.buyers import (
     spend,
 )
 from tests.billing.cast import USAGE, new_publisher
-from tests.overtaking import overtaking
+from tests.edge.web import until
+from tests.overtaking import is_waited_for, overtaking
+from tests.predictions.test_races import at_once
 
 LATER = timedelta(days=8)  # everything that is earned now has matured
 
@@ -102,6 +108,34 @@ def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(
     lost, paid = calls.dispute(dispute), calls.session(page.session_id)
     acts = [lambda: topups.disputes.take_dispute(lost), lambda: topups.settling.take_session(paid)]
     overtaking(*(acts[::-1] if is_paid_first else acts))
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
+    clean_books()
+
+
+def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbox, ada):
+    """A run locks granted credit, then bought; what is bought has locked that alone, and goes on to a debt."""
+    row, page = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None)
+    spend(ada, 25 * USD)
+    disputed(stripe_sandbox, row)
+    assert stripe_sandbox.pay(page.session_id) is None
+    paid, has_locked, is_booked = calls.session(page.session_id), threading.Event(), threading.Event()
+
+    def run():
+        with transaction.atomic():
+            granted = LedgerAccount.objects.select_for_update(no_key=True)
+            granted.get(workspace=ada, kind="workspace_granted", book="test")
+            has_locked.set()
+            until(lambda: is_booked.is_set() or is_waited_for())
+            lock_credit(ada.pk, book="test")
+
+    def book():
+        has_locked.wait(60)
+        try:
+            return topups.settling.take_session(paid)
+        finally:
+            is_booked.set()
+
+    assert at_once(run, book) == [None, topups.Outcome.BOOKED]
     assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
     clean_books()
 
