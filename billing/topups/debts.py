@@ -1,7 +1,8 @@
 """What a workspace owes for disputes that it lost: the credit of the payment was spent, and the payment is gone.
 
 Nothing is blocked for it, as every run is paid in advance. The next credit that is bought makes good for it first, in
-the transaction that books it; so does what is there when the dispute is lost, as from runs that ended since.
+the transaction that books it; so does what is there when the dispute is lost, as from runs that ended since, and bought
+credit that comes back: of a refund that failed, and of another dispute that is won.
 """
 
 from __future__ import annotations

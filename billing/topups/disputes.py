@@ -61,6 +61,10 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         waiting = locked.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id="")
         if is_withdrawn and row.withdrawn_at is None and waiting.exists():
             raise calls.Unreachable("a refund of the same payment is not decided yet")
+        if row.status in Dispute.CLOSED and status not in Dispute.CLOSED:
+            status = (
+                row.status
+            )  # it was read before another event closed it, and comes to be booked after that
         is_changed = is_new or row.status != status
         row.status = status
         row.save(update_fields=["status"])
@@ -69,10 +73,11 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         if is_withdrawn and row.withdrawn_at is None:
             _withdraw(row, locked, at)
             is_changed = True
+        has_come_back = False
         if is_reinstated and row.reinstated_at is None:
             _reinstate(row, locked, at)
-            is_changed = True
-        if row.status == debts.LOST and row.withdrawn_at and not row.reinstated_at:
+            is_changed = has_come_back = True
+        if has_come_back or (row.status == debts.LOST and row.withdrawn_at and not row.reinstated_at):
             taken = debts.collect(locked.workspace_id, book=locked.book, now=at)
             is_changed = is_changed or taken > 0
             letters.tell_made_good(locked.workspace, taken)

@@ -24,7 +24,7 @@ from billing.ledger.accounts import current_book
 from billing.letters import dollars
 from billing.models.attempts import CENT_MICROS
 from billing.models.credit import TopUp, TopUpRefund
-from billing.topups import letters
+from billing.topups import debts, letters
 from billing.topups.errors import Refused
 from billing.topups.settling import Outcome, top_up_of
 from marketplace import dispatch
@@ -262,6 +262,8 @@ def _fail(row: TopUpRefund, why: str, at: datetime) -> Outcome:
             ledger.topup_refund_returned(refund.public_id, book=top_up.book, now=at)
         else:
             ledger.topup_refund_failed(refund.public_id, book=top_up.book, now=at)
+        taken = debts.collect(top_up.workspace_id, book=top_up.book, now=at)
+        letters.tell_made_good(top_up.workspace, taken)
     return Outcome.BOOKED
 
 

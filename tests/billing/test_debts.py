@@ -16,6 +16,7 @@ from billing.gateway import calls
 from billing.ledger.accounts import lock_credit
 from billing.models import LedgerAccount
 from billing.models.credit import Dispute
+from billing.topups import refunds
 from tests.billing.buyers import (
     USD,
     available,
@@ -112,6 +113,37 @@ def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(
     clean_books()
 
 
+@pytest.mark.parametrize("comes", ["refused", "returned", "won"])
+def test_credit_that_comes_back_makes_good_too(stripe_sandbox, ada, comes):
+    """Not bought anew, and as good: of a refund that Stripe refuses or a bank sends back, or of a dispute that is
+    won."""
+    row = bought(stripe_sandbox, ada, 25)
+    spend(ada, 25 * USD)
+    other = bought(stripe_sandbox, ada, 40, card="visa" if comes != "returned" else "refundFail")
+    if comes == "won":
+        dispute = stripe_sandbox.dispute(charge_of(other))
+        topups.follow_dispute(dispute)
+    else:
+        refund = refunds.start(other, 40 * USD, by=None)
+        if comes == "returned":
+            refunds.send(refund.uid)
+        else:
+            stripe_sandbox.client().v1.refunds.create({"payment_intent": other.intent_id})
+    disputed(stripe_sandbox, row)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 25 * USD)
+    if comes == "won":
+        stripe_sandbox.decide(dispute, "won")
+        topups.follow_dispute(dispute)
+    elif comes == "refused":
+        refunds.send(refund.uid)
+    else:
+        stripe_sandbox.advance(timezone.now() + timedelta(days=1))
+        topups.follow_refund(stripe_sandbox.things("refund")[-1]["id"])
+    assert (available(ada), topups.debts.owed(ada.pk)) == (15 * USD, 0)
+    assert sum("went to a lost dispute" in one for one in mails()) == 1
+    clean_books()
+
+
 def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbox, ada):
     """A run locks granted credit, then bought; what is bought has locked that alone, and goes on to a debt."""
     row, page = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None)
@@ -136,6 +168,21 @@ def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbo
             is_booked.set()
 
     assert at_once(run, book) == [None, topups.Outcome.BOOKED]
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
+    clean_books()
+
+
+def test_what_was_read_before_a_dispute_was_lost_does_not_open_it_again(stripe_sandbox, ada):
+    """Two of its events, followed at once: the older look may be booked last."""
+    row = bought(stripe_sandbox, ada, 25)
+    spend(ada, 25 * USD)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    older = calls.dispute(dispute)
+    stripe_sandbox.decide(dispute, "lost")
+    topups.follow_dispute(dispute)
+    topups.disputes.take_dispute(older)
+    assert (Dispute.objects.get().status, topups.debts.owed(ada.pk)) == ("lost", 25 * USD)
+    bought(stripe_sandbox, ada, 10)
     assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
     clean_books()
 
