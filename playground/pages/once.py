@@ -35,7 +35,8 @@ def submit(request: HttpRequest, caller: predictions.Caller, wanted: predictions
     name = request.POST.get(FIELD, "")
     if not _NAME.fullmatch(name):
         return predictions.submit(caller, wanted)
-    named = replace(wanted, idempotency_key=f"form {name} {idempotency.digest(wanted.body())}")
+    key = f"form {name} {idempotency.digest(wanted.body())}"
+    named, deleted = replace(wanted, idempotency_key=key), 0
     until = time.monotonic() + IN_FLIGHT_SECONDS
     while True:
         try:
@@ -44,7 +45,7 @@ def submit(request: HttpRequest, caller: predictions.Caller, wanted: predictions
             if time.monotonic() > until:
                 raise
             time.sleep(0.05)
-        except (
-            predictions.IdempotencyConflict
-        ):  # its run was deleted since: whoever presses Run now wants another
-            return predictions.submit(caller, wanted)
+        except predictions.IdempotencyConflict:
+            # Its run was deleted since: whoever presses Run now wants another one, and that once too.
+            deleted += 1
+            named = replace(wanted, idempotency_key=f"{key} {deleted}")

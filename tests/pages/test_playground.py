@@ -9,7 +9,9 @@ import pytest
 
 from billing import ledger
 from marketplace import people
+from marketplace.ids import parse
 from marketplace.models import Membership, User
+from playground import predictions
 from playground.models import Prediction
 from playground.predictions import delete as deletion
 from tests.predictions import cast
@@ -90,7 +92,14 @@ def test_a_form_that_is_sent_twice_is_one_run_and_a_changed_one_another(world):
     cast.succeed(cast.claim()[0])
     assert post(world, values)["Location"] == first["Location"]
     deletion.delete(world.workspace, [row.public_id], by=User.objects.get(email="ada@example.test"))
-    assert post(world, values)["Location"] not in {first["Location"], post(world, changed)["Location"]}
+    (again,) = {post(world, values)["Location"] for _ in range(3)}
+    assert again not in {first["Location"], post(world, changed)["Location"]}
+    made = Prediction.objects.get(public_id=parse(again.removeprefix("/p/"), "p"))
+    predictions.cancel(made)
+    deletion.delete(world.workspace, [made.public_id], by=User.objects.get(email="ada@example.test"))
+    (third,) = {post(world, values)["Location"] for _ in range(2)}
+    assert third not in {first["Location"], again}
+    assert Prediction.objects.count() == 4
 
 
 def test_a_form_that_stays_on_its_page_is_known_by_another_name_once_it_has_run(world):
