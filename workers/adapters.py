@@ -20,20 +20,32 @@ class AdapterFiles:
     def __init__(self, folder: Path, *, room_bytes: int) -> None:
         self._folder = folder
         self._room_bytes = room_bytes
+        self._believed: set[str] = set()  # what this process has read from end to end
 
     def fetch(self, one: AdapterJson) -> Adapter:
         """The adapter with its file on this disk. Raises EngineError where it is gone, or cannot be had now."""
         if not one["sha256"]:
             raise _deleted(one)
         path = self._folder / f"{one['sha256']}.safetensors"
-        try:
-            is_whole = path.stat().st_size == one["size"]  # after a power cut it may not be
-            os.utime(path)
-        except FileNotFoundError:
-            is_whole = False
-        if not is_whole:
+        if not self._is_whole(one, path):
             self._bring(one, path)
+        self._believed.add(one["sha256"])
         return Adapter(sha256=one["sha256"], weight=one["weight"], path=str(path), name=one["name"])
+
+    def _is_whole(self, one: AdapterJson, path: Path) -> bool:
+        """Whether the file is there as it came. After a power cut it may be cut off, or hold nothing but zeros; and a
+        disk can go bad. Then it comes anew, as the one in storage is none the worse for it."""
+        try:
+            if path.stat().st_size != one["size"]:
+                return False
+            if one["sha256"] not in self._believed:
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
+                        return False
+            os.utime(path)
+        except OSError:
+            return False
+        return True
 
     def _bring(self, one: AdapterJson, path: Path) -> None:
         try:

@@ -46,6 +46,13 @@ def test_a_file_that_a_power_cut_left_half_comes_anew(told, tmp_path):
     assert Path(kept.fetch(told[0]).path).read_bytes() == weights(0)
 
 
+def test_a_file_that_was_damaged_on_this_disk_comes_anew_for_the_next_process(told, tmp_path):
+    path = Path(AdapterFiles(tmp_path, room_bytes=10_000).fetch(told[0]).path)
+    path.write_bytes(bytes(len(weights(0))))
+    assert Path(AdapterFiles(tmp_path, room_bytes=10_000).fetch(told[0]).path).read_bytes() == weights(0)
+    assert names(tmp_path) == {told[0]["sha256"]}
+
+
 def test_those_unused_longest_make_room(told, tmp_path):
     kept = AdapterFiles(tmp_path, room_bytes=2 * len(weights()) + 1)
     first, second = kept.fetch(told[0]), kept.fetch(told[1])
