@@ -82,7 +82,6 @@ def turn_on(workspace: Workspace, plan: Plan, *, by: User | None, now: datetime 
         },
     )
     pausing.resume(row)
-    row.refresh_from_db()
     return row
 
 

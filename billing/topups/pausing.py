@@ -92,6 +92,7 @@ def resume(row: AutoTopUp) -> None:
     AutoTopUp.objects.filter(pk=row.pk).update(
         pause="", pause_detail="", paused_at=None, failures=0, not_before=None
     )
+    row.refresh_from_db()
 
 
 def _open_disputes(workspace_id: int, book: str) -> QuerySet[Dispute]:

@@ -8,9 +8,11 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.utils import timezone
 from jsonschema import Draft202012Validator
 
 from billing import ledger, topups
+from billing.models.credit import AutoTopUp
 from billing.topups import coupons
 from marketplace import people
 from marketplace.models import User
@@ -221,6 +223,29 @@ def test_a_pause_is_shown_with_its_way_out(shop):
     said = text_of(shop.ada.get(PAGE))
     assert "Buying by itself is paused: the card was declined" in said
     assert "Try again" in said
+    shop.ada.post(f"{PAGE}/automatic", {"act": "resume"})
+    said = text_of(shop.ada.get(PAGE))
+    assert "It tries again when credit runs low." in said
+    assert "paused" not in said
+
+
+def test_a_dispute_is_no_pause_that_a_click_ends_and_leaves_none_behind(shop):
+    row = buy(shop, "10", save="1")
+    shop.sandbox.pay(row.session_id)
+    shop.ada.get(f"{PAGE}/topups/{row.uid}?paid=1")
+    plan = {"act": "on", "below": "5", "amount": "25", "month": "100"}
+    shop.ada.post(f"{PAGE}/automatic", plan)
+    row.refresh_from_db()
+    dispute = shop.sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    said = text_of(shop.ada.get(PAGE))
+    assert "Buying by itself is paused: a payment was disputed" in said
+    assert "Try again" not in said
+    # As a process of the release before wrote it: that can be ended.
+    AutoTopUp.objects.update(pause="disputed", paused_at=timezone.now())
+    shop.sandbox.decide(dispute, "won")
+    topups.follow_dispute(dispute)
+    assert "Try again" in text_of(shop.ada.get(PAGE))
     shop.ada.post(f"{PAGE}/automatic", {"act": "resume"})
     assert "paused" not in text_of(shop.ada.get(PAGE))
 
