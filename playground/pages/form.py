@@ -187,7 +187,7 @@ def context(
         "quote": quote,
         "prices_since": since(called),
         "most": most_text(request),
-        "once": once.new(),
+        "once": once.shown(request),
         "problem": problem or (str(given.trouble) if given.trouble else ""),
         **unknown(called, complete),
     }

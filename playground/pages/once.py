@@ -27,6 +27,13 @@ def new() -> str:
     return uuid.uuid4().hex
 
 
+def shown(request: HttpRequest) -> str:
+    """What the form is known by that answers this request. One that was sent and refused keeps its name: what the first
+    click is still making is not made again by who presses Run once more."""
+    posted = request.POST.get(FIELD, "")
+    return posted if _NAME.fullmatch(posted) else new()
+
+
 def submit(request: HttpRequest, caller: predictions.Caller, wanted: predictions.Request) -> Prediction:
     """The run; the one that the posted form has made already, where that is sent again.
 

@@ -135,6 +135,10 @@ def again(request: HttpRequest, prediction_id: str) -> HttpResponse:
         if _has_secrets(row):
             raise predictions.CannotRun("Its secret is not kept. Give it again, then run.")
         made = once.submit(request, caller, wanted)
+    except predictions.IdempotencyInFlight:
+        messages.warning(request, "It is being run again right now: look among your runs in a second.")
+        back = reverse("prediction", args=[row.uid])
+        return HttpResponse(status=204, headers={"HX-Redirect": back}) if is_htmx else redirect(back)
     except (catalog.NotFound, schema.InvalidInput, *playground.REFUSALS) as error:
         messages.error(request, f"It was not run. {playground.reason_of(error)}")
         form = f"{results.model_url(row.model)}?from={row.uid}"

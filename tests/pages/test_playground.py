@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
 
 import pytest
+from django.db import connection
 
 from billing import ledger
 from marketplace import people
@@ -13,7 +16,9 @@ from marketplace.ids import parse
 from marketplace.models import Membership, User
 from playground import predictions
 from playground.models import Prediction
+from playground.pages import once as form_once
 from playground.predictions import delete as deletion
+from playground.predictions import idempotency
 from tests.predictions import cast
 
 HTMX = {"HX-Request": "true"}
@@ -114,6 +119,16 @@ def test_a_form_that_stays_on_its_page_is_known_by_another_name_once_it_has_run(
     for nonsense in ("", "x" * 5000, "é" * 32, "0" * 31 + "G"):
         assert post(world, {**values, "form-once": nonsense}).status_code == 302
     assert Prediction.objects.count() == 6
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_form_that_is_refused_keeps_its_name_as_its_first_click_may_be_under_way(world, headers):
+    known = once(world.ada.get(world.page).content.decode())
+    refused = post(world, {"prompt": "a teal vase", "steps": "x", "form-once": known}, **headers)
+    assert refused.status_code == 422
+    assert once(refused.content.decode()) == known
+    strange = post(world, {"prompt": "a teal vase", "steps": "x", "form-once": '"><b>'}, **headers)
+    assert once(strange.content.decode()) != known
 
 
 def test_a_visitor_is_sent_to_sign_in_and_back_to_the_form(world):
@@ -238,6 +253,32 @@ def test_running_again_is_the_same_input(world):
     clicks = [world.ada.post(f"/p/{row.uid}/again", {"form-once": known}) for _ in range(2)]
     assert {one["Location"] for one in clicks} == {f"/p/{Prediction.objects.latest('id').uid}"}
     assert Prediction.objects.count() == 4
+
+
+@contextlib.contextmanager
+def taken_in_elsewhere(workspace, known, wanted):
+    """Another request with the same form is being handled for as long as this lasts."""
+    key = f"{workspace.pk} form {known} {idempotency.digest(wanted.body())}"
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [number])
+        yield
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_running_again_while_it_is_being_run_again_leads_to_no_other_run(world, monkeypatch, headers):
+    monkeypatch.setattr(form_once, "IN_FLIGHT_SECONDS", 0.0)
+    row = world.failed(prompt="a cobalt jug", seed=5)
+    wanted = predictions.Request(model=f"{row.model}:{row.version.sha256}", input=row.input, exact=row.exact)
+    with taken_in_elsewhere(world.workspace, "a" * 32, wanted):
+        answer = world.ada.post(f"/p/{row.uid}/again", {"form-once": "a" * 32}, headers=headers)
+    assert answer["HX-Redirect" if headers else "Location"] == f"/p/{row.uid}"
+    assert "It is being run again right now" in world.ada.get(f"/p/{row.uid}").content.decode()
+    assert Prediction.objects.count() == 1
 
 
 def test_running_again_what_was_secret_asks_for_it(world):
