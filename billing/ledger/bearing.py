@@ -57,7 +57,7 @@ _SHARES = f"""
 WITH {_COUNTED}
 SELECT publisher_id, sum(share)::bigint FROM wanted GROUP BY 1 ORDER BY 1
 """  # noqa: S608 - words of our own
-# From each publisher so much, of its newest runs first, and of none what another dispute has.
+# From each publisher so much at most, of its newest runs first, and of none what another dispute has.
 _TAKE = f"""
 WITH {_COUNTED}, left_of AS (
     SELECT w.*, greatest(0, w.share - coalesce((SELECT sum(d.left_micros) FROM billing_disputedshare d
@@ -65,13 +65,16 @@ WITH {_COUNTED}, left_of AS (
       FROM wanted w
 ), spread AS (
     SELECT *, sum(free) OVER (PARTITION BY publisher_id ORDER BY closed_at DESC, id DESC) - free AS newer FROM left_of
+), noted AS (
+    INSERT INTO billing_disputedshare (dispute_id, book, reference, publisher_id, taken_micros, left_micros)
+    SELECT %(dispute)s, %(book)s, s.reference, s.publisher_id, least(s.free, m.micros - s.newer),
+           least(s.free, m.micros - s.newer)
+      FROM spread s JOIN unnest(%(publishers)s::bigint[], %(micros)s::bigint[]) AS m(publisher_id, micros)
+        ON m.publisher_id = s.publisher_id
+     WHERE s.free > 0 AND s.newer < m.micros ORDER BY s.closed_at DESC, s.id DESC
+    RETURNING publisher_id, taken_micros
 )
-INSERT INTO billing_disputedshare (dispute_id, book, reference, publisher_id, taken_micros, left_micros)
-SELECT %(dispute)s, %(book)s, s.reference, s.publisher_id, least(s.free, m.micros - s.newer),
-       least(s.free, m.micros - s.newer)
-  FROM spread s JOIN unnest(%(publishers)s::bigint[], %(micros)s::bigint[]) AS m(publisher_id, micros)
-    ON m.publisher_id = s.publisher_id
- WHERE s.free > 0 AND s.newer < m.micros ORDER BY s.closed_at DESC, s.id DESC
+SELECT publisher_id, sum(taken_micros)::bigint FROM noted GROUP BY 1 ORDER BY 1
 """  # noqa: S608 - words of our own
 
 
@@ -100,11 +103,15 @@ class Counted:
             cursor.execute(_SHARES, self._given)
             return [(publisher_id, share) for publisher_id, share in cursor.fetchall()]
 
-    def take(self, dispute_id: str, parts: Mapping[int, int]) -> None:
-        """Note that a dispute takes so much of each publisher's shares of them."""
-        given = {"dispute": dispute_id, "publishers": list(parts), "micros": list(parts.values())}
+    def take(self, dispute_id: str, most: Mapping[int, int]) -> dict[int, int]:
+        """Note that a dispute takes so much at most of each publisher's shares of them; what it takes.
+
+        A run that ends between this and `shares` waits for no lock, and leaves the older ones less.
+        """
+        given = {"dispute": dispute_id, "publishers": list(most), "micros": list(most.values())}
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, self._given | given)
+            return dict(cursor.fetchall())
 
 
 def give_back(dispute_id: str, publisher_id: int, micros: int, *, book: str) -> None:

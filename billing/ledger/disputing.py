@@ -337,12 +337,13 @@ def _shares(
     """What each publisher loses of its shares, noted by run; never more than it has, so that what was paid out stays
     paid.
 
-    Counted together with what other disputes of the workspace took, so that no run is taken for two of them.
+    Counted together with what other disputes of the workspace took since the payment, so that no run is taken for two
+    of them.
     """
     if not owed or not earners:
         return {}
     earlier: dict[int | None, int] = {}
-    for other in _disputes_of(workspace_id, book):
+    for other in _disputes_of(workspace_id, since, book):
         for name, total in _left(_movements(other, book)).items():
             if name.kind in BEARERS:
                 earlier[name.owner_id] = earlier.get(name.owner_id, 0) + total
@@ -355,15 +356,18 @@ def _shares(
         if mine > 0:
             found[publisher_id] = mine
             left -= mine
-    if found:
-        counted.take(dispute_id, found)
-    return found
+    return counted.take(dispute_id, found) if found else {}
 
 
-def _disputes_of(workspace_id: int, book: str) -> list[str]:
+def _disputes_of(workspace_id: int, since: datetime, book: str) -> list[str]:
+    """Those that were withdrawn since then: earlier ones took nothing of runs since."""
     # Said twice, as the index of what is no run knows it by these words.
     rows = LedgerTransaction.objects.exclude(kind__in=NOT_MOVES).filter(
-        book=book, kind=LedgerTransaction.Kind.DISPUTE, note=_note(workspace_id), key__endswith=":withdrawn"
+        book=book,
+        kind=LedgerTransaction.Kind.DISPUTE,
+        note=_note(workspace_id),
+        key__endswith=":withdrawn",
+        created_at__gte=since,
     )
     return [key.split(":")[1] for key in rows.values_list("key", flat=True)]
 

@@ -12,6 +12,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from billing import ledger
+from billing.ledger import bearing
 from billing.models import DisputedShare
 from marketplace.models import Publisher, Workspace
 from tests.billing.cast import USAGE, new_publisher, new_workspace
@@ -100,6 +101,38 @@ def test_no_run_is_taken_for_two_disputes() -> None:
     assert has(maker) == (800 + 720, -800)
     assert ledger.dispute_reinstated("dp_2")
     assert has(maker) == (800 + 720, -400)
+    assert ledger.verify() == []
+
+
+def test_a_payment_from_after_a_dispute_is_borne_by_the_runs_it_paid_for() -> None:
+    payer, maker = new_workspace(bought=1_000), new_publisher()
+    run(payer, 1_000, maker, day=1)
+    ledger.dispute_withdrawn("dp_1", payer.pk, 1_000, paid_at=PAID_AT, now=PAID_AT + 2 * DAY)
+    ledger.credit(payer.pk, 1_000, source="bought", key="topup:2", now=PAID_AT + 3 * DAY)
+    run(payer, 1_000, maker, day=4)
+    second = ledger.dispute_withdrawn("dp_2", payer.pk, 1_000, paid_at=PAID_AT + 3 * DAY)
+    assert (second.shares_micros, second.lost_micros) == (800, 200)
+    assert (has(maker), losses()) == ((1_600, -1_600), -400)
+    assert ledger.verify() == []
+
+
+def test_a_run_that_ends_while_shares_are_taken_changes_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    payer, maker, other, late = new_workspace(bought=1_000), new_publisher(), new_publisher(), uuid4()
+    run(payer, 700, maker)
+    ledger.hold(workspace_id=payer.pk, reference=late, amount_micros=300)
+    counted = bearing.Counted.shares
+
+    def shares(self: bearing.Counted) -> list[tuple[int, int]]:
+        found = counted(self)  # a capture of all that was held touches no credit, and so waits for nobody
+        share = ledger.Share(other.pk, Decimal("0.8"))
+        ledger.capture(reference=late, amount_micros=300, share=share, usage=USAGE)
+        return found
+
+    monkeypatch.setattr(bearing.Counted, "shares", shares)
+    taken = withdraw(payer, 500)
+    # The newest 500 are now 300 of the other's, whom this dispute came too early for, and 200 of the maker's.
+    assert (taken.shares_micros, taken.lost_micros) == (160, 340)
+    assert (has(maker), has(other), losses()) == ((560, -160), (240, 0), -340)
     assert ledger.verify() == []
 
 

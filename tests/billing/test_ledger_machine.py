@@ -15,7 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 
 from billing import ledger
 from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
-from tests.billing.walk import LONG_AGO, ModelDispute, Runs, places, spots
+from tests.billing.walk import ModelDispute, Runs, places, spots
 
 SOAK = int(os.environ.get("SOAK", "1"))  # so many times as many walks; `make soak` sets it
 
@@ -125,8 +125,9 @@ class Walk(Runs):
     def payable(self) -> list[int]:
         return [ledger.publisher_balance(publisher.pk).payable_micros for publisher in self.publishers]
 
-    @rule(payer=places, amount=st.integers(1, 1500), at=spots, is_payment=st.booleans())
-    def dispute(self, payer: int, amount: int, at: int, is_payment: bool) -> None:
+    @rule(payer=places, amount=st.integers(1, 1500), at=spots, age=st.sampled_from([None, 0, 1, 10_000]))
+    def dispute(self, payer: int, amount: int, at: int, age: int | None) -> None:
+        """Of a payment of so many days ago, or of none that is known."""
         name, model = f"dp_{at}", self.payers[payer]
         if name in self.disputes:
             known = self.disputes[name]
@@ -139,7 +140,7 @@ class Walk(Runs):
         granted = min(model.granted, amount - bought)
         before = self.payable()
         most = [max(0, self.pending(maker) + payable) for maker, payable in enumerate(before)]
-        paid_at = LONG_AGO if is_payment else None
+        paid_at = self.now - timedelta(days=age) if age is not None else None
         taken = ledger.dispute_withdrawn(
             name, self.workspaces[payer].pk, amount, paid_at=paid_at, now=self.now
         )
@@ -150,7 +151,7 @@ class Walk(Runs):
         )
         assert taken.lost_micros >= 0
         assert all(0 <= part <= limit for part, limit in zip(borne, most, strict=True))
-        assert is_payment or not any(borne)
+        assert paid_at is not None or not any(borne)
         model.bought -= bought
         model.granted -= granted
         for maker, part in zip(self.makers, borne, strict=True):
