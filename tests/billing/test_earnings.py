@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
+from billing.models import LedgerEntry
 from billing.models.payouts import BankArrival, Payout
 from billing.months import following
 from billing.payouts import sending
@@ -25,6 +28,21 @@ from tests.billing.makers import (
     connected,
     earn,
 )
+
+
+def test_earnings_that_were_being_written_as_moments_came_get_theirs(db, pia):
+    earn(pia, 100 * USD)
+    told = earnings.statements(pia.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
+        LedgerEntry.objects.update(moved_at=None)
+        cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")
+        assert earnings.statements(pia.pk) == []
+        cursor.execute(import_module("billing.migrations.0017_earned_when_late").LATE)
+    assert earnings.statements(pia.pk) == told
+    assert told
+    clean_books()
 
 
 def test_a_share_is_the_settings_for_new_publishers_and_ones_own_afterwards(db, settings):
