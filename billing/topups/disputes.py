@@ -61,10 +61,9 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         waiting = locked.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id="")
         if is_withdrawn and row.withdrawn_at is None and waiting.exists():
             raise calls.Unreachable("a refund of the same payment is not decided yet")
+        # Read before another event closed it, it may come to be booked after that.
         if row.status in Dispute.CLOSED and status not in Dispute.CLOSED:
-            status = (
-                row.status
-            )  # it was read before another event closed it, and comes to be booked after that
+            status = row.status
         is_changed = is_new or row.status != status
         row.status = status
         row.save(update_fields=["status"])
