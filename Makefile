@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench chaos soak eval train screenshots lock clean
+.PHONY: help run test check clients format bench chaos soak eval train screenshots lock clean
 
 unexport DJANGO_SETTINGS_MODULE # tests choose their data folder before settings are read
 
@@ -32,10 +32,22 @@ define install
 fi
 endef
 
+# The unmodified clients that tests/clients drives, each generation in a folder of its own, so that what they need
+# mixes neither with ours nor with each other's. What is there is left alone until a lock changes.
+CLIENTS := $(VENV)/clients
+define install_clients
+@if [ "$$(cat $(CLIENTS)/$(1)/.lock 2>/dev/null)" != "$$(cksum < requirements/$(2).lock)" ]; then \
+	echo "Installing the clients of requirements/$(2).lock into $(CLIENTS)/$(1)"; \
+	rm -rf $(CLIENTS)/$(1); \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-compile --target $(CLIENTS)/$(1) -r requirements/$(2).lock; \
+	cksum < requirements/$(2).lock > $(CLIENTS)/$(1)/.lock; \
+fi
+endef
+
 help:
 	@echo "make run     start Vitrine and print its address (HOST, PORT, VITRINE_DATA, TORCH_INDEX)"
 	@echo "make test    run the tests"
-	@echo "make check   lint, format, types, import law, tests"
+	@echo "make check   lint, format, types, import law, tests; make clients: install the clients that both drive"
 	@echo "make chaos   a hundred faults at random moments (SEED)"
 	@echo "make soak    random walks, races and crashes of the money, SOAK times as long (50)"
 	@echo "make bench   measure; make eval: how well the shipped model follows its captions"
@@ -48,17 +60,31 @@ run: $(VENV)/.made
 # Which test goes to which process: tests/conftest.py.
 TESTERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
 PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --no-loadscope-reorder
-test: $(VENV)/.made
+test: clients
 	$(call install,dev)
 	@$(PYTEST)
 
-check: $(VENV)/.made
+check: clients
 	$(call install,dev)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST)
+
+clients: $(VENV)/.made
+	$(call install_clients,python,clients)
+	$(call install_clients,replicate-1,clients-replicate-1)
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is not on PATH: the clients in JavaScript are not installed, and their tests are skipped."; \
+	elif [ "$$(cat $(CLIENTS)/node/.lock 2>/dev/null)" != "$$(cksum < tests/clients/package-lock.json)" ]; then \
+		echo "Installing the clients of tests/clients/package-lock.json into $(CLIENTS)/node"; \
+		rm -rf $(CLIENTS)/node; \
+		mkdir -p $(CLIENTS)/node; \
+		cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)/node; \
+		(cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null); \
+		cksum < tests/clients/package-lock.json > $(CLIENTS)/node/.lock; \
+	fi
 
 format: $(VENV)/.made
 	$(call install,dev)
@@ -95,12 +121,16 @@ screenshots: $(VENV)/.made
 	@$(BIN)/python -m tests.screenshots static/readme --readme
 	@$(BIN)/python -m tests.cards
 
-LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package torch pyproject.toml
+LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+LOCK_OURS := $(LOCK) --no-emit-package torch pyproject.toml
 lock: $(VENV)/.made
 	@$(BIN)/python -m pip install -qq uv
-	$(LOCK) -o requirements/web.lock
-	$(LOCK) --extra engine -c requirements/web.lock -o requirements/engine.lock
-	$(LOCK) --extra engine --extra dev -c requirements/engine.lock -o requirements/dev.lock
+	$(LOCK_OURS) -o requirements/web.lock
+	$(LOCK_OURS) --extra engine -c requirements/web.lock -o requirements/engine.lock
+	$(LOCK_OURS) --extra engine --extra dev -c requirements/engine.lock -o requirements/dev.lock
+	$(LOCK) --group pyproject.toml:clients -c requirements/dev.lock -o requirements/clients.lock
+	$(LOCK) --group pyproject.toml:clients-replicate-1 -c requirements/dev.lock -o requirements/clients-replicate-1.lock
+	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel error
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
