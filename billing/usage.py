@@ -10,8 +10,9 @@ from calendar import monthrange
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -208,6 +209,103 @@ def records(workspace_id: int, first: date, last: date, *, book: str | None = No
             return
         *_, moment, row_id = chunk[-1]
         beyond = Q(occurred_at__lte=moment) & (Q(occurred_at__lt=moment) | Q(id__lt=row_id))
+
+
+class Charge(NamedTuple):
+    """What runs of one model at one unit price were charged in one step of time; `at` is its beginning, None where the
+    whole range is one. `key_id` and `user_id` are 0 for none, and where it is not asked by whom."""
+
+    at: datetime | None
+    model: str
+    key_id: int
+    user_id: int
+    unit: str
+    unit_price: Decimal
+    quantity: Decimal
+    runs: int
+    amount_micros: int
+
+
+STEPS = ("minute", "hour", "day", "week", "month")  # of UTC
+_CHARGES = """
+    SELECT {step}, model, {who}, unit, unit_price, sum(quantity), count(*), sum(amount_micros)::bigint
+      FROM (
+        SELECT occurred_at, model, coalesce(key_id, 0) AS key_id, coalesce(user_id, 0) AS user_id, amount_micros,
+               CASE WHEN is_one THEN line ->> 'unit' ELSE 'request' END AS unit,
+               CASE WHEN is_one THEN (line ->> 'unit_price')::numeric ELSE amount_micros / 1e6 END AS unit_price,
+               CASE WHEN is_one THEN (line ->> 'quantity')::numeric ELSE 1 END AS quantity
+          FROM (
+            SELECT *, quote -> 'lines' -> 0 AS line,
+                   coalesce(jsonb_array_length(quote -> 'lines'), 0) = 1 AND quote ->> 'done_share' = '1' AS is_one
+              FROM billing_usagerecord
+             WHERE workspace_id = %(workspace)s AND book = %(book)s AND amount_micros > 0
+               AND occurred_at >= %(since)s AND occurred_at < %(until)s
+               AND (%(models)s::text[] IS NULL OR model = ANY (%(models)s))
+               AND (%(keys)s::bigint[] IS NULL OR key_id = ANY (%(keys)s))
+               AND (%(users)s::bigint[] IS NULL OR user_id = ANY (%(users)s))
+          ) AS charged
+      ) AS lines
+     GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+     LIMIT %(most)s OFFSET %(skip)s"""
+
+
+def charges(
+    workspace_id: int,
+    since: datetime,
+    until: datetime,
+    *,
+    step: str | None = None,
+    by_whom: bool = False,
+    models: Collection[str] | None = None,
+    key_ids: Collection[int] | None = None,
+    user_ids: Collection[int] | None = None,
+    skip: int = 0,
+    most: int = CHUNK,
+    book: str | None = None,
+) -> list[Charge]:
+    """What was charged from `since` on, before `until`, by step of time, model, unit and unit price; `most` of it at
+    most, without the first `skip`.
+
+    A run that was priced in several units, or of which only a part was done, is told as one `request`.
+    """
+    if step is not None and step not in STEPS:
+        raise ValueError(f"{step!r} is no step of time")
+    query = _CHARGES.format(
+        step=f"date_trunc('{step}', occurred_at, 'UTC')" if step else "NULL::timestamptz",
+        who="key_id, user_id" if by_whom else "0::bigint, 0::bigint",
+    )
+    asked: dict[str, Any] = {
+        "workspace": workspace_id,
+        "book": current_book(book),
+        "since": since,
+        "until": until,
+        "models": list(models) if models is not None else None,
+        "keys": list(key_ids) if key_ids is not None else None,
+        "users": list(user_ids) if user_ids is not None else None,
+        "most": most,
+        "skip": skip,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(query, asked)
+        return [Charge(*row) for row in cursor]
+
+
+def charged_runs(
+    workspace_id: int,
+    since: datetime,
+    until: datetime,
+    *,
+    models: Collection[str] | None = None,
+    references: Collection[UUID] | None = None,
+    key_ids: Collection[int] | None = None,
+    user_ids: Collection[int] | None = None,
+    book: str | None = None,
+) -> QuerySet[UsageRecord]:
+    """The runs that cost something, each by its `public_id`; `RECENT` is their order, newest first."""
+    rows = UsageRecord.objects.filter(workspace_id=workspace_id, book=current_book(book), amount_micros__gt=0)
+    rows = rows.filter(occurred_at__gte=since, occurred_at__lt=until).annotate(public_id=F("reference"))
+    asked = {"model__in": models, "reference__in": references, "key_id__in": key_ids, "user_id__in": user_ids}
+    return rows.filter(**{name: value for name, value in asked.items() if value is not None})
 
 
 def references(workspace_id: int, *, book: str | None = None) -> QuerySet[UsageRecord]:

@@ -189,12 +189,7 @@ def resolve(credential: str, *, origin: str = "") -> ApiKey:
     is_present = hmac.compare_digest(key.secret_sha256, digest)
     if not is_present and not hmac.compare_digest(key.previous_sha256, digest):
         raise InvalidKey("No such API key. Check that it was copied whole.")
-    if key.workspace.is_closed:
-        raise InvalidKey("The workspace of this API key was deleted.")
-    if key.revoked_at is not None:
-        raise InvalidKey("This API key was revoked. Make a new one.")
-    if key.expires_at is not None and key.expires_at <= now:
-        raise InvalidKey("This API key has expired. Make a new one.")
+    _check_over(key, now)
     if not is_present and (key.previous_until is None or key.previous_until <= now):
         raise InvalidKey("This API key was rotated, and its former secret works no more. Use the new one.")
     check_origin(key.origins, origin)
@@ -202,6 +197,31 @@ def resolve(credential: str, *, origin: str = "") -> ApiKey:
     if not is_present:
         _note_use(key, "previous_used_at", now)
     return key
+
+
+def standing(public_id: UUID, *, rotations: int, origin: str = "") -> ApiKey:
+    """The key with this id, for whoever proved to have it before, when it had been rotated `rotations` times.
+
+    Raises InvalidKey as `resolve` does: what was proved by a former secret ends with that.
+    """
+    key, now = _look_up_id(public_id), timezone.now()
+    if key is None:
+        raise InvalidKey("The API key of this token is no more.")
+    _check_over(key, now)
+    is_former = rotations == key.rotations - 1 and key.previous_until is not None and key.previous_until > now
+    if rotations != key.rotations and not is_former:
+        raise InvalidKey("The API key of this token was rotated. Ask for a new token with the new one.")
+    check_origin(key.origins, origin)
+    return key
+
+
+def _check_over(key: ApiKey, now: datetime) -> None:
+    if key.workspace.is_closed:
+        raise InvalidKey("The workspace of this API key was deleted.")
+    if key.revoked_at is not None:
+        raise InvalidKey("This API key was revoked. Make a new one.")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise InvalidKey("This API key has expired. Make a new one.")
 
 
 def check_origin(origins: Collection[str], origin: str) -> None:
@@ -262,14 +282,22 @@ def forget() -> None:
 
 
 def _look_up(key_id: str) -> ApiKey | None:
-    until, known = _kept.get(key_id, (0.0, None))
+    return _remembered(key_id, ApiKey.objects.filter(key_id=key_id))
+
+
+def _look_up_id(public_id: UUID) -> ApiKey | None:
+    return _remembered(public_id.hex, ApiKey.objects.filter(public_id=public_id))
+
+
+def _remembered(name: str, rows: QuerySet[ApiKey]) -> ApiKey | None:
+    until, known = _kept.get(name, (0.0, None))
     if known is not None and until > time.monotonic():
         return known
-    found = ApiKey.objects.select_related("workspace").filter(key_id=key_id).first()
+    found = rows.select_related("workspace").first()
     if found is not None:
         if len(_kept) >= MAX_KEPT:
             _kept.clear()
-        _kept[key_id] = (time.monotonic() + KEEP_SECONDS, found)
+        _kept[name] = (time.monotonic() + KEEP_SECONDS, found)
     return found
 
 

@@ -5,11 +5,13 @@
 | VITRINE_LANES | cpu:2; cpu with a GPU or below 8 GB | lanes that `manage.py dev` runs engines for, and how many |
 | VITRINE_DATA | var/ | data of the one-machine install: embedded servers, media, mail, keys, logs |
 | HOST, PORT | 127.0.0.1, 8000 | where the web process listens |
+| TLS_PORT, CONNECT_PORT | 8443, 8444; 0: none | where `manage.py dev` takes clients that insist on https |
 | PUBLIC_URL | http://HOST:PORT | the address people use; links in mails, and to media, start with it |
 | DATABASE_URL | embedded PostgreSQL | postgres://user:password@host:port/name; a pooler only in session mode |
 | REDIS_URL | embedded Redis | redis://, rediss:// or unix:// |
 | CELERY_BROKER_URL | REDIS_URL | the Celery broker; amqp:// works too |
 | SECRET_KEY | made once under keys/ | signs sessions and media addresses |
+| WEBHOOK_SEEDS | made once under keys/ | Ed25519 seeds of fal webhooks, 64 hex digits each, by comma; the first signs |
 | ALLOWED_HOSTS | loopback names and HOST | comma-separated host names |
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
@@ -67,6 +69,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -162,6 +165,11 @@ _here = f"{f'[{_reachable}]' if ':' in _reachable else _reachable}:{PORT}"
 PUBLIC_URL = env("PUBLIC_URL", f"http://{_here}").rstrip("/")
 
 SECRET_KEY = env("SECRET_KEY") or places.secret("django")
+WEBHOOK_SEEDS = [s.strip() for s in env("WEBHOOK_SEEDS").split(",") if s.strip()] or [
+    places.secret("webhooks")
+]
+if not all(re.fullmatch("[0-9a-f]{64}", seed) for seed in WEBHOOK_SEEDS):
+    raise ImproperlyConfigured("WEBHOOK_SEEDS must be 64 hex digits each, comma-separated")
 DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = [h.strip() for h in env("ALLOWED_HOSTS").split(",") if h.strip()] or [
     "localhost",
@@ -170,6 +178,8 @@ ALLOWED_HOSTS = [h.strip() for h in env("ALLOWED_HOSTS").split(",") if h.strip()
     *([] if HOST in {"127.0.0.1", "0.0.0.0", "::"} else [HOST]),  # noqa: S104 - a comparison, no binding
     *([urlsplit(PUBLIC_URL).hostname or ""] if env("PUBLIC_URL") else []),
 ]
+# By these names fal's clients come, see `playground.facades.fal.hosts`; at none of them is there a page.
+ALLOWED_HOSTS += [".fal.run", ".fal.ai", ".fal.media"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if env("PUBLIC_URL") else []
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_HTTPONLY = True

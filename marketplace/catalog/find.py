@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import connection, transaction
-from django.db.models import F, Prefetch, Q, QuerySet
+from django.db.models import Case, F, Prefetch, Q, QuerySet, When
 from django.utils import timezone
 
 from marketplace.models import Endpoint, Listing, Offer, Price, Version, Workspace
@@ -253,6 +253,19 @@ def _look_up(model: str, *, workspace: Workspace | None, now: datetime) -> Calla
         prices=current_prices([price for price in lines if price.effective_from <= now]),
         next_prices=_next_prices([price for price in lines if price.effective_from > now]),
     )
+
+
+def model_of_version(sha256: str, *, workspace: Workspace | None) -> str:
+    """`publisher/name:version` of the listing that a version is of. Raises NotFound.
+
+    The same build may be on several shelves: the caller's own comes first, then the oldest.
+    """
+    rows = _shelf().filter(_known(workspace), versions__sha256=sha256)
+    own = Q(publisher__workspace=workspace) if workspace is not None else Q(pk=None)
+    found = rows.order_by(Case(When(own, then=0), default=1), "id").first()
+    if found is None:
+        raise NotFound(f"There is no version {sha256[:12]}… that you may use.")
+    return f"{found.model_id}:{sha256}"
 
 
 def current_prices(newest_first: list[Price]) -> tuple[Price, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from playground.assets.address import Capability, address, open_address, thumbnail_address
 from playground.assets.archive import archive
 from playground.assets.arrivals import Arrival
-from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, read, store, store_all
+from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, pieces, read, store, store_all
 from playground.assets.present import AssetJson, as_json, is_picture, thumbnails
 from playground.assets.purge import (
     InUse,
@@ -41,6 +41,7 @@ __all__ = [
     "is_picture",
     "keep",
     "open_address",
+    "pieces",
     "purge",
     "purge_expired",
     "purge_orphans",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -27,6 +27,7 @@ ROOT_FOLDER = "assets"
 MAX_PIXELS = 64_000_000
 THUMBNAIL_EDGE = 320  # px of the longer side; twice the width of a history thumb at high density
 THUMBNAIL_TYPE = "image/webp"
+CHUNK_BYTES = 256 * 1024
 
 
 class Unusable(ValueError):
@@ -149,6 +150,12 @@ def read(asset: Asset) -> bytes:
     with default_storage.open(asset.storage_name) as file:
         data: bytes = file.read()
     return data
+
+
+def pieces(storage_name: str) -> Iterator[bytes]:
+    """A stored file, a piece at a time. Raises OSError."""
+    with default_storage.open(storage_name) as file:
+        yield from file.chunks(CHUNK_BYTES)
 
 
 def are_kept(stored: Sequence[Stored]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from django.conf import settings
@@ -86,28 +86,20 @@ def announce(
     filename: str = "",
     sha256: str = "",
     in_parts: bool = False,
+    lifetime: int | None = None,
 ) -> Upload:
-    """Take a place for a file of `size` bytes. Raises Refusal, TooLarge, QuotaReached, TooManyUploads."""
+    """Take a place for a file of `size` bytes, to be kept for `lifetime` seconds, or as long as uploads are.
+
+    Raises Refusal, TooLarge, QuotaReached, TooManyUploads.
+    """
     if size <= 0:
         raise Refusal("empty", "the file is empty")
     if size > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(settings.MAX_UPLOAD_BYTES)
-    declared = examiner.plain(media_type)
-    if declared and not examiner.is_taken(declared):
-        raise Refusal(
-            "unsupported", f"files of type {declared[:60]} are not taken; what is taken is {examiner.taken()}"
-        )
+    declared = declared_type(media_type)
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, workspace.pk])
-        unfinished = Upload.objects.of(workspace).unfinished()
-        if unfinished.count() >= MAX_UNFINISHED:
-            raise TooManyUploads(
-                f"{MAX_UNFINISHED} uploads of this workspace are unfinished. Complete or delete some."
-            )
-        used = used_bytes(workspace)
-        if used + size > settings.UPLOAD_QUOTA_BYTES:
-            raise QuotaReached(used, settings.UPLOAD_QUOTA_BYTES, size)
+        lock_quota(workspace)
+        check_room(workspace, size)
         return Upload.objects.create(
             workspace=workspace,
             created_by=by,
@@ -116,8 +108,41 @@ def announce(
             size=size,
             sha256=sha256,
             part_bytes=PART_BYTES if in_parts else 0,
+            lifetime=lifetime,
             expires_at=timezone.now() + (LIFETIME if in_parts else MOMENT),
         )
+
+
+def declared_type(media_type: str) -> str:
+    """A declared type by its usual name, empty if it claims nothing. Raises Refusal for one that is not taken."""
+    declared = examiner.plain(media_type)
+    if declared and not examiner.is_taken(declared):
+        raise Refusal(
+            "unsupported", f"files of type {declared[:60]} are not taken; what is taken is {examiner.taken()}"
+        )
+    return declared
+
+
+def lock_quota(workspace: Workspace) -> None:
+    """Let nobody else take room in the workspace's quota until the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, workspace.pk])
+
+
+def check_room(workspace: Workspace, size: int) -> None:
+    """Whether another upload of `size` bytes may begin. Raises QuotaReached, TooManyUploads."""
+    if Upload.objects.of(workspace).unfinished().filter(size__gt=0).count() >= MAX_UNFINISHED:
+        raise TooManyUploads(
+            f"{MAX_UNFINISHED} uploads of this workspace are unfinished. Complete or delete some."
+        )
+    check_quota(workspace, size)
+
+
+def check_quota(workspace: Workspace, size: int) -> None:
+    """Whether `size` bytes more may be kept. Raises QuotaReached."""
+    used = used_bytes(workspace)
+    if used + size > settings.UPLOAD_QUOTA_BYTES:
+        raise QuotaReached(used, settings.UPLOAD_QUOTA_BYTES, size)
 
 
 def used_bytes(workspace: Workspace) -> int:
@@ -155,10 +180,15 @@ def find_upload(workspace: Workspace, upload_id: str) -> Upload:
 
 
 def abandon(upload: Upload) -> None:
-    """Forget an upload, with its parts."""
+    """Forget an upload, with its parts. A growing one can begin again, as its address was given out."""
     with transaction.atomic():
         discard_later(upload.parts.values_list("storage_name", flat=True))
-        Upload.objects.filter(pk=upload.pk).delete()
+        row = Upload.objects.filter(pk=upload.pk)
+        if upload.is_growing:
+            upload.parts.all().delete()
+            row.filter(asset=None).update(size=0)
+        else:
+            row.delete()
 
 
 def part_size(upload: Upload, number: int) -> int:
@@ -196,15 +226,16 @@ def is_complete(upload: Upload) -> bool:
     return row[0] is not None
 
 
-def join(upload: Upload) -> Arrival:
-    """The whole file, from its parts. Raises Incomplete."""
+def join(upload: Upload, numbers: Sequence[int] = ()) -> Arrival:
+    """The whole file, from all its parts or those with these numbers, in their order. Raises Incomplete."""
+    wanted = sorted(numbers) or range(1, upload.part_count + 1)
     parts = {part.number: part for part in upload.parts.all()}
-    missing = [number for number in range(1, upload.part_count + 1) if number not in parts]
+    missing = [number for number in wanted if number not in parts]
     if missing:
         raise Incomplete(missing)
     arrival = Arrival()
     try:
-        for number in sorted(parts):
+        for number in wanted:
             with default_storage.open(parts[number].storage_name) as file:
                 arrival.copy(file)
     except FileNotFoundError:  # a part was replaced or the upload deleted meanwhile
@@ -224,20 +255,31 @@ def finish(upload: Upload, arrival: Arrival, found: Found) -> tuple[Asset, bool]
         raise Refusal("checksum", "the SHA-256 is not the announced one; upload the file again")
     if not examiner.agree(upload.media_type, found.media_type):
         raise Refusal("mismatch", f"the file was announced as {upload.media_type} and is {found.media_type}")
-    asset, is_new = keep_upload(upload.workspace, arrival, found, filename=upload.filename)
+    until = timezone.now() + lifetime_of(upload)
+    asset, is_new = keep_upload(upload.workspace, arrival, found, filename=upload.filename, until=until)
     with transaction.atomic():
         discard_later(upload.parts.values_list("storage_name", flat=True))
         upload.parts.all().delete()
-        if upload.part_bytes:  # whoever missed the answer may ask again
+        if upload.is_growing:  # its address was given out: it leads to the asset for as long as was said
+            Upload.objects.filter(pk=upload.pk).update(asset=asset, expires_at=until)
+        elif upload.part_bytes:  # whoever missed the answer may ask again
             Upload.objects.filter(pk=upload.pk).update(asset=asset)
         else:
             Upload.objects.filter(pk=upload.pk).delete()
     return asset, is_new
 
 
-def keep_upload(workspace: Workspace, arrival: Arrival, found: Found, *, filename: str) -> tuple[Asset, bool]:
-    """The workspace's asset of these bytes, new or with its time renewed."""
-    known = _renewed(workspace, arrival.sha256)
+def lifetime_of(upload: Upload) -> timedelta:
+    """How long what it becomes is kept: as long as uploads are, or shorter where that was asked for."""
+    most = timedelta(days=settings.UPLOAD_DAYS)
+    return most if upload.lifetime is None else min(most, timedelta(seconds=upload.lifetime))
+
+
+def keep_upload(
+    workspace: Workspace, arrival: Arrival, found: Found, *, filename: str, until: datetime
+) -> tuple[Asset, bool]:
+    """The workspace's asset of these bytes, new, or kept at least `until` then."""
+    known = _renewed(workspace, arrival.sha256, filename, until)
     if known is not None:
         return known, False
     name = storage_path(ROOT_FOLDER)
@@ -260,26 +302,27 @@ def keep_upload(workspace: Workspace, arrival: Arrival, found: Found, *, filenam
                 meta=found.meta,
                 storage_name=storage_name,
                 thumbnail_name=thumbnail,
-                expires_at=timezone.now() + timedelta(days=settings.UPLOAD_DAYS),
+                expires_at=until,
             )
     except IntegrityError:  # somebody was quicker with the same bytes: theirs is as good
         for one in filter(None, (storage_name, thumbnail)):
             default_storage.delete(one)
-        known = _renewed(workspace, arrival.sha256)
+        known = _renewed(workspace, arrival.sha256, filename, until)
         if known is None:
             raise
         return known, False
     return asset, True
 
 
-def _renewed(workspace: Workspace, sha256: str) -> Asset | None:
+def _renewed(workspace: Workspace, sha256: str, filename: str, until: datetime) -> Asset | None:
     with transaction.atomic():
         rows = Asset.objects.select_for_update(of=("self",)).select_related("prediction")
         known = rows.filter(workspace=workspace, sha256=sha256, kind=Asset.Kind.UPLOAD).first()
         if known is not None:
-            known.expires_at = max(known.expires_at, timezone.now() + timedelta(days=settings.UPLOAD_DAYS))
+            known.expires_at = max(known.expires_at, until)
             known.deletion = None  # the same bytes again, before what was deleted is gone
-            known.save(update_fields=["expires_at", "deletion"])
+            known.filename = known.filename or filename  # it may have come without a name before
+            known.save(update_fields=["expires_at", "deletion", "filename"])
     return known
 
 

@@ -9,8 +9,8 @@ process that a file has taken over would lie about that one.
 
 from __future__ import annotations
 
-from playground.examiner.parent import Busy, Found, examine, look
-from playground.examiner.sniffing import Refusal, agree, extension_of, is_taken, plain, taken
+from playground.examiner.parent import Busy, Found, examine, holes, look
+from playground.examiner.sniffing import Refusal, agree, extension_of, is_taken, plain, sniff, taken
 
 __all__ = [
     "Busy",
@@ -19,8 +19,10 @@ __all__ = [
     "agree",
     "examine",
     "extension_of",
+    "holes",
     "is_taken",
     "look",
     "plain",
+    "sniff",
     "taken",
 ]

@@ -1,4 +1,4 @@
-"""The process that looks: `python -I -c "…; main()" < file`, an answer of one line of JSON and the thumbnail's bytes.
+"""The process that looks: `python -I -c "…; main(what)" < file`, an answer of one line of JSON and a picture's bytes.
 
 It limits itself before it reads the first byte: memory, processor, no new file, no new process. Everything that it
 needs is imported by then.
@@ -34,19 +34,20 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def main() -> None:
-    """Look at standard input and say what it is."""
+def main(what: str) -> None:
+    """Look at standard input and say what it is (`look`), or make a mask of what is transparent in it (`mask`)."""
     pictures.prepare()
     _limit()
-    thumbnail = b""
+    picture = b""
     try:
-        found = look(io.BufferedReader(io.FileIO(0, closefd=False)), os.fstat(0).st_size)
-        thumbnail = found.pop("thumbnail", b"")
+        file, size = io.BufferedReader(io.FileIO(0, closefd=False)), os.fstat(0).st_size
+        found = look(file, size) if what == "look" else mask(file, size)
+        picture = found.pop("thumbnail", b"")
     except Refusal as refusal:
         found = {"reason": refusal.reason, "message": str(refusal)}
     except MemoryError:
         found = {"reason": "too_complex", "message": "the file needs more memory to decode than it gets"}
-    sys.stdout.buffer.write(json.dumps(found).encode() + b"\n" + thumbnail)
+    sys.stdout.buffer.write(json.dumps(found).encode() + b"\n" + picture)
     sys.stdout.buffer.flush()
     os._exit(0)
 
@@ -61,6 +62,16 @@ def look(file: IO[bytes], size: int) -> dict[str, Any]:
     if kind.startswith("image/"):
         return {"media_type": kind, **pictures.look(file, kind)}
     return {"media_type": kind, **LOOKS[kind](file, size)}
+
+
+def mask(file: IO[bytes], size: int) -> dict[str, Any]:
+    """A grey picture, white where `file` is transparent, as its thumbnail. Raises Refusal."""
+    found = look(file, size)
+    kind = found["media_type"]
+    if not kind.startswith("image/"):
+        raise Refusal("mismatch", f"a mask is a picture, not {kind}")
+    file.seek(0)
+    return {"media_type": "image/png", "thumbnail": pictures.holes(file, kind)}
 
 
 def _limit() -> None:

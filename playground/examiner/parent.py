@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ PROCESSES = 2  # at once, of this process: each may take a core and a gigabyte
 SECONDS = 20.0
 WAIT_SECONDS = 30.0
 MAX_ANSWER = 2 * 2**20
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from playground.examiner.child import main; main()"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from playground.examiner.child import main; main(sys.argv[2])"
 _NUMBERS = {
     "width": 2**20,
     "height": 2**20,
@@ -51,16 +52,23 @@ class Found:
 
 def examine(file: IO[bytes], *, seconds: float = SECONDS, wait_seconds: float = WAIT_SECONDS) -> Found:
     """What the file is, decoded in a process of its own. Blocks. Raises Refusal, and Busy when it gets no turn."""
-    file.flush()
-    if os.fstat(file.fileno()).st_size == 0:
-        raise Refusal("empty", "the file is empty")
-    if not _room.acquire(timeout=wait_seconds):
-        raise Busy("Too many files are being looked at. Try again in a moment.")
-    try:
-        return _checked(_ask(file, seconds))
-    finally:
-        _room.release()
-        file.seek(0)
+    return _checked(_ask("look", file, seconds, wait_seconds))
+
+
+def holes(data: bytes, *, seconds: float = SECONDS, wait_seconds: float = WAIT_SECONDS) -> bytes:
+    """A grey PNG of the size of the picture `data`, white where that is transparent: some houses draw masks as holes.
+
+    Raises as `examine`, and Refusal for a picture that is nowhere transparent.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        answer = _ask("mask", file, seconds, wait_seconds)
+    mask = answer.partition(b"\n")[2]
+    if not mask:
+        _checked(answer)  # says why
+    if len(answer) > MAX_ANSWER or not mask.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise Refusal("too_complex", "the mask is too large or too fine; make it smaller or simpler")
+    return mask
 
 
 def look(data: bytes) -> Found:
@@ -72,9 +80,22 @@ def look(data: bytes) -> Found:
     return _checked(json.dumps(found).encode() + b"\n" + thumbnail)
 
 
-def _ask(file: IO[bytes], seconds: float) -> bytes:
+def _ask(what: str, file: IO[bytes], seconds: float, wait_seconds: float) -> bytes:
+    file.flush()
+    if os.fstat(file.fileno()).st_size == 0:
+        raise Refusal("empty", "the file is empty")
+    if not _room.acquire(timeout=wait_seconds):
+        raise Busy("Too many files are being looked at. Try again in a moment.")
+    try:
+        return _answer(what, file, seconds)
+    finally:
+        _room.release()
+        file.seek(0)
+
+
+def _answer(what: str, file: IO[bytes], seconds: float) -> bytes:
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _START, str(ROOT)],
+        [sys.executable, "-I", "-c", _START, str(ROOT), what],
         stdin=file.fileno(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

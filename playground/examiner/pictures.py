@@ -26,6 +26,7 @@ FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "imag
 MAX_PIXELS = 64_000_000
 MAX_FRAMES = 600
 MAX_FRAME_PIXELS = 400_000_000  # of all frames together
+MOST_OPAQUE = 255
 THUMBNAIL_EDGE = 320  # px of the longer side; twice the width of a history thumb at high density
 _ORIENTATION, _TURNED = 0x0112, {5, 6, 7, 8}
 # Imported is registered; the MPO of some phones is a JPEG, and what a camera wrote beside the pixels is a TIFF.
@@ -85,6 +86,18 @@ def look(file: IO[bytes], media_type: str) -> dict[str, Any]:
         width, height = height, width
     found: dict[str, Any] = {"width": width, "height": height, "thumbnail": small}
     return found if frames == 1 else found | {"frames": frames, "duration_ms": duration_ms}
+
+
+def holes(file: IO[bytes], media_type: str) -> bytes:
+    """A grey PNG of a picture that `look` bore: white where it is transparent, black where it is not. Raises Refusal
+    for one that is nowhere transparent."""
+    with Image.open(file, formats=[FORMATS[media_type]]) as picture:
+        alpha = picture.convert("RGBA").getchannel("A")
+    if alpha.getextrema()[0] == MOST_OPAQUE:
+        raise Refusal("mismatch", "no part of it is transparent, and what is transparent is made anew")
+    out = io.BytesIO()
+    alpha.point(lambda level: MOST_OPAQUE - level).save(out, "PNG", compress_level=6)
+    return out.getvalue()
 
 
 def _bear(width: int, height: int) -> None:

@@ -60,6 +60,10 @@ class Prediction(models.Model):
     class Via(models.TextChoices):
         PAGE = "page", "Playground"
         API = "api", "API"
+        REPLICATE = "replicate", "Replicate client"
+        FAL = "fal", "fal client"
+        OPENAI = "openai", "OpenAI client"
+        HUGGINGFACE = "huggingface", "Hugging Face client"
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="predictions")
@@ -69,7 +73,10 @@ class Prediction(models.Model):
     endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="+")
     offer = models.ForeignKey(Offer, on_delete=models.PROTECT, related_name="+")
     model = models.CharField(max_length=80, help_text="publisher/name as it was called")
-    via = models.CharField(max_length=10, choices=Via.choices)
+    via = models.CharField(max_length=20, choices=Via.choices)
+    asked: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="how a client of another protocol asked: {dialect, ignored, …}"
+    )
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
@@ -92,6 +99,7 @@ class Prediction(models.Model):
     fair_at = models.DateTimeField(help_text="place in the lane's queue, see predictions.submit")
     start_by = models.DateTimeField(help_text="fails without a charge if it has not started by then")
     not_before = models.DateTimeField(null=True, help_text="no engine takes it before, after a fault")
+    cancel_by = models.DateTimeField(null=True, help_text="canceled if it is still open then")
 
     worker = models.CharField(max_length=64, blank=True)
     worker_lock = models.PositiveIntegerField(
@@ -158,6 +166,11 @@ class Prediction(models.Model):
             ),
             models.Index(fields=["lease_until"], name="prediction_running", condition=Q(status="running")),
             models.Index(fields=["start_by"], name="prediction_start_by", condition=Q(status="queued")),
+            models.Index(
+                fields=["cancel_by"],
+                name="prediction_cancel_by",
+                condition=Q(cancel_by__isnull=False, status__in=["queued", "running"]),
+            ),
             models.Index(fields=["workspace", "-id"], name="prediction_history"),
             models.Index(fields=["workspace", "created_at"], name="prediction_by_day"),
             models.Index(

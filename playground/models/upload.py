@@ -29,7 +29,7 @@ class Upload(models.Model):
     """A file that is announced: it holds its place in the workspace's quota until it has become an asset.
 
     Nothing that it says of itself is believed: `size` and `sha256` are compared with what comes, `media_type` with what
-    it turns out to be.
+    it turns out to be. A growing one has an address from the beginning, which leads to the asset once there is one.
     """
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
@@ -42,6 +42,12 @@ class Upload(models.Model):
     part_bytes = models.PositiveIntegerField(
         default=0, help_text="size of every part but the last; 0 comes in one go"
     )
+    is_growing = models.BooleanField(
+        default=False, db_default=False, help_text="nobody announced its size: it is what has come so far"
+    )
+    lifetime = models.PositiveIntegerField(
+        null=True, help_text="seconds for which it is to be kept; as long as uploads are without"
+    )
     asset = models.ForeignKey(Asset, on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
@@ -49,7 +55,11 @@ class Upload(models.Model):
     objects = UploadQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(size__gt=0), name="upload_not_empty")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(size__gt=0) | models.Q(is_growing=True), name="upload_not_empty"
+            )
+        ]
         indexes = [models.Index(fields=["expires_at"], name="upload_expiry")]
 
     def __str__(self) -> str:

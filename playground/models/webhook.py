@@ -30,6 +30,9 @@ class Event(models.TextChoices):
 
 
 RUN_EVENTS = tuple(one for one in Event.values if one.startswith("prediction."))  # of single runs
+STARTED_EVENT = (
+    "prediction.started"  # told only where a single request asks for it, so it is none of the above
+)
 TEST_EVENT = "webhook.test"  # sent by hand only, so it cannot be subscribed to
 
 

@@ -32,10 +32,20 @@ from playground.predictions.examples import (
     unpin,
 )
 from playground.predictions.files import own_file
-from playground.predictions.find import NotFound, attach_model, documents, find, queue_position
+from playground.predictions.find import (
+    Document,
+    NotFound,
+    attach_model,
+    document_of,
+    documents,
+    find,
+    queue_length,
+    queue_position,
+)
 from playground.predictions.idempotency import IdempotencyConflict, IdempotencyInFlight, once
 from playground.predictions.present import as_json, state_of
 from playground.predictions.reasons import waiting
+from playground.predictions.repeats import Repeat
 from playground.predictions.submit import (
     Caller,
     CannotRun,
@@ -43,6 +53,7 @@ from playground.predictions.submit import (
     ModelNotAllowed,
     Request,
     WorkspaceClosed,
+    check_model,
     most_open_runs,
     price_of,
     quote,
@@ -56,11 +67,13 @@ __all__ = [
     "CannotPin",
     "CannotRun",
     "CostAboveCap",
+    "Document",
     "Filters",
     "IdempotencyConflict",
     "IdempotencyInFlight",
     "ModelNotAllowed",
     "NotFound",
+    "Repeat",
     "Request",
     "StillOpen",
     "TooBroad",
@@ -70,7 +83,9 @@ __all__ = [
     "attach_model",
     "bounded",
     "cancel",
+    "check_model",
     "delete_one",
+    "document_of",
     "documents",
     "end_all",
     "example",
@@ -88,6 +103,7 @@ __all__ = [
     "own_file",
     "pin",
     "price_of",
+    "queue_length",
     "queue_position",
     "quote",
     "state_of",

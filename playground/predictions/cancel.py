@@ -13,7 +13,7 @@ from billing import pricing
 from playground import live
 from playground.models import Prediction
 from playground.predictions.present import state_of
-from playground.predictions.settle import charge, kept_log, refund_in_full
+from playground.predictions.settle import charge, last_words, refund_in_full
 
 
 def cancel(row: Prediction) -> Prediction:
@@ -32,7 +32,7 @@ def cancel(row: Prediction) -> Prediction:
         locked.status = Prediction.Status.CANCELED
         locked.finished_at = timezone.now()
         if seen is not None and seen["attempt"] == locked.attempt:
-            locked.logs = kept_log(seen["logs"])
+            locked.logs = last_words(locked, seen)
         if is_free:
             refund_in_full(locked)
         else:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import DateTimeField, Value
+from django.db.models import DateTimeField, Q, Value
 from django.db.models.functions import Greatest
 
 from marketplace import outbound, schema
@@ -181,12 +181,13 @@ def _known(workspace_id: int, value: str, key: ApiKey | None = None) -> Asset | 
     ours = _OURS.match(value)
     if ours is not None:
         allowed = assets.open_address(ours[1])
-        public_id = allowed.asset if allowed is not None else None
+        named = allowed.names if allowed is not None else None
     else:
         public_id = parse(value, "a")
-    if public_id is None:
+        named = Q(public_id=public_id) if public_id is not None else None
+    if named is None:
         return None
-    found = Asset.objects.live().filter(workspace_id=workspace_id, public_id=public_id)
+    found = Asset.objects.live().filter(named, workspace_id=workspace_id)
     if key is not None and key.is_publishable:
         found = found.filter(prediction__api_key=key)
     return found.first()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -45,10 +45,22 @@ def attach_model(row: Prediction) -> Prediction:
     return row
 
 
-def documents(public_ids: Collection[UUID]) -> dict[UUID, PredictionJson]:
-    """What the API shows of each, whoever's it is: for callers who were let in before. Two statements for all."""
+class Document(NamedTuple):
+    """What the API shows of a run, and how a client of another protocol asked for it."""
+
+    shown: PredictionJson
+    asked: Mapping[str, Any]
+
+
+def documents(public_ids: Collection[UUID]) -> dict[UUID, Document]:
+    """The document of each, whoever's it is: for callers who were let in before. Two statements for all."""
     rows = Prediction.objects.kept().filter(public_id__in=public_ids).prefetch_related("assets")
-    return {row.public_id: as_json(attach_model(row)) for row in rows}
+    return {row.public_id: document_of(attach_model(row)) for row in rows}
+
+
+def document_of(row: Prediction) -> Document:
+    """The document of a row that was selected `with_model`."""
+    return Document(as_json(row), row.asked or {})
 
 
 # Who is ahead and may not run, for a pause or for a time to start that is over, is passed by.
@@ -68,6 +80,11 @@ LEFT JOIN LATERAL (
 ) paused ON true
 WHERE me.public_id = ANY(%s) AND me.status = 'queued'
 """.replace("{may_run}", MAY_RUN)
+
+
+def queue_length(model: str) -> int:
+    """How many runs of a model wait, everybody's."""
+    return Prediction.objects.filter(status=Prediction.Status.QUEUED, model=model).count()
 
 
 class Place(NamedTuple):

@@ -56,7 +56,7 @@ def as_json(row: Prediction) -> PredictionJson:
         "input": schema.redact(row.endpoint.input_schema, row.input),
         "output": output_of(row),
         "error": error_of(row),
-        "logs": row.logs,
+        "logs": "\n".join(logs_of(row)),
         "quote": row.quote,
         "held_micros": 0 if row.is_terminal else row.held_micros,
         "cost_micros": row.cost_micros,
@@ -79,6 +79,17 @@ def as_json(row: Prediction) -> PredictionJson:
             "page": settings.PUBLIC_URL + reverse("prediction", args=[row.uid]),
         },
     }
+
+
+def logs_of(row: Prediction) -> list[str]:
+    """The lines of its log."""
+    return [*notes_of(row), *(row.logs.split("\n") if row.logs else ())]
+
+
+def notes_of(row: Prediction) -> list[str]:
+    """The lines that every log of the run begins with: what of the request counts for nothing, and why."""
+    ignored = (row.asked or {}).get("ignored", ())
+    return [f"{one['field']} is ignored: {one['why']}" for one in ignored]
 
 
 def error_of(row: Prediction) -> dict[str, str] | None:
@@ -160,7 +171,7 @@ def state_of(
         "start_by": row.start_by.timestamp(),
         "finished_at": row.finished_at.timestamp() if row.finished_at else None,
         "elapsed_ms": round(took.total_seconds() * 1000) if took is not None else None,
-        "logs": row.logs.split("\n") if row.logs else [],
+        "logs": logs_of(row),
         "output": output_of(row, kept=kept),
         "error": error_of(row),
         "cost_micros": row.cost_micros,

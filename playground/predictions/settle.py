@@ -15,7 +15,9 @@ from django.db import connection, transaction
 from billing import ledger, pricing
 from marketplace import dispatch, schema
 from playground import tally
+from playground.live import State
 from playground.models import Prediction
+from playground.predictions.present import notes_of
 
 PERCENT = 100
 CLOSED_TASK = "playground.prediction_closed"  # lives a room above: called by name
@@ -54,6 +56,13 @@ def refund_in_full(row: Prediction) -> None:
     ledger.release(reference=row.public_id, usage=_usage(row, None))
 
 
+def last_words(row: Prediction, seen: State) -> str:
+    """The log as viewers saw it last, as the row keeps it: without the lines that it tells by itself."""
+    notes = notes_of(row)
+    lines = seen["logs"]
+    return kept_log(lines[len(notes) :] if lines[: len(notes)] == notes else lines)
+
+
 def kept_log(lines: Sequence[str]) -> str:
     """The end of a log, as its row keeps it."""
     return storable("\n".join(lines)[-MAX_LOG:])
@@ -81,8 +90,9 @@ def _close(row: Prediction, cost_micros: int) -> None:
     """Write what closing changed on a row that is locked, and promise that those hear of it who want to."""
     row.cost_micros = cost_micros
     transaction.on_commit(functools.partial(_count, row), robust=True)
-    # A secret is needed while the run is open and by nobody afterwards.
-    row.input = schema.redact(row.endpoint.input_schema, row.input)
+    # A secret is needed while the run is open and by nobody afterwards; nor is the rest, where its caller wants it so.
+    keeps_input = (row.asked or {}).get("keeps_input", True)
+    row.input = schema.redact(row.endpoint.input_schema, row.input) if keeps_input else {}
     plain = ("id", "status", "finished_at", "cost_micros", "step", "logs", "error_code", "error_message")
     parameters = {name: getattr(row, name) for name in plain} | {
         "input": json.dumps(row.input),

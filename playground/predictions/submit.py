@@ -24,6 +24,7 @@ from playground.predictions.fetching import hint_on_commit
 from playground.predictions.files import FETCH_LANE, Taken, pin, take_files
 from playground.predictions.places import batch_key, fair_at
 from playground.predictions.present import state_of
+from playground.predictions.repeats import Again, Once, Repeat
 
 QUOTE_LIFETIME = timedelta(minutes=10)
 MAX_START_WITHIN_SECONDS = 24 * 3600
@@ -43,8 +44,11 @@ class Caller:
 class Request:
     """What is asked for. `model` is `publisher/name` or `publisher/name:version`.
 
-    `start_within` is in seconds; `max_cost_micros` refuses a dearer quote; `exact` forbids batching, for the same bytes
-    from the same seed; `webhook` is told of the end, of the kinds of it in `webhook_events_filter`, all by default.
+    `start_within` is in seconds, and so is `cancel_after`: a run that is still open then is canceled. `max_cost_micros`
+    refuses a dearer quote; `exact` forbids batching, for the same bytes from the same seed; `webhook` is told of the
+    end, of the kinds of it in `webhook_events_filter`, all by default.
+    `repeat` is what tells the same request of a client that sends it again by itself, without an idempotency key;
+    `asked` is kept with the run, as it is.
     """
 
     model: str
@@ -52,11 +56,14 @@ class Request:
     via: Prediction.Via = Prediction.Via.API
     idempotency_key: str | None = None
     start_within: int | None = None
+    cancel_after: int | None = None
     max_cost_micros: int | None = None
     exact: bool = False
     priority: int = 0
     webhook: str | None = None
     webhook_events_filter: Sequence[str] | None = None
+    repeat: Repeat | None = None
+    asked: Mapping[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
         """What makes one request another than the next, for the idempotency key."""
@@ -66,7 +73,8 @@ class Request:
             "start_within": self.start_within,
             "max_cost_micros": self.max_cost_micros,
             "exact": self.exact,
-            # Left out where they are, so that keys from before there were webhooks still mean the same request.
+            # Left out where they are not, so that keys from before they were there still mean the same request.
+            **({"cancel_after": self.cancel_after} if self.cancel_after else {}),
             **({"webhook": self.webhook, "events": self.webhook_events_filter} if self.webhook else {}),
         }
 
@@ -103,7 +111,7 @@ def quote(
     """
     now = timezone.now()
     called = catalog.callable_endpoint(model, workspace=caller.workspace if caller else None, now=now)
-    _check_model(caller, called.model_id)
+    check_model(caller, called.model_id)
     if prices_since is not None:
         earlier = called.endpoint.prices.filter(effective_from=prices_since, effective_from__lte=now)
         called = replace(called, prices=tuple(earlier.order_by("id")))
@@ -122,14 +130,13 @@ def submit(caller: Caller, request: Request) -> Prediction:
     uploads.QuotaReached; after any of them nothing is held and nothing was written.
     """
     now = timezone.now()
-    body = idempotency.digest(request.body()) if request.idempotency_key else ""
     once = _once(caller, request)
     if once:
-        known = idempotency.find(caller.workspace, once, body)
+        known = once.find()
         if known is not None:
             return known
     called = catalog.callable_endpoint(request.model, workspace=caller.workspace, now=now)
-    _check_model(caller, called.model_id)
+    check_model(caller, called.model_id)
     cleaned = schema.clean(called.endpoint.input_schema, request.input)
     priced = _priced(called, cleaned, caller.workspace, now)
     if request.max_cost_micros is not None and priced.amount_micros > request.max_cost_micros:
@@ -139,13 +146,13 @@ def submit(caller: Caller, request: Request) -> Prediction:
     row = _row(caller, request, called, offer, taken, priced, now)
     with _remembering_refusals(), _while_open(), transaction.atomic():
         if once:
-            known = idempotency.claim(caller.workspace, once, body)
+            known = once.claim()
             if known is not None:
                 return known
         row.save(force_insert=True)
         pin(row, taken.sources)
         if once:
-            idempotency.remember(row, once, body)
+            once.remember(row)
         transaction.on_commit(lambda: live.publish([state_of(row)]), robust=True)
         if taken.is_complete:
             dispatch.wake(offer.lane)
@@ -193,19 +200,25 @@ def _while_open() -> Iterator[None]:
         raise WorkspaceClosed("This workspace was deleted. Nothing was held or charged.") from None
 
 
-def _check_model(caller: Caller | None, model_id: str) -> None:
+def check_model(caller: Caller | None, model_id: str) -> None:
+    """Raise ModelNotAllowed where the caller's key is one for a few models and this is none of them."""
     key = caller.key if caller is not None else None
     if key is not None and key.is_publishable and model_id not in key.model_ids:
         raise ModelNotAllowed(f"This publishable key runs {', '.join(key.model_ids)} only, not {model_id}.")
 
 
-def _once(caller: Caller, request: Request) -> str | None:
-    """The idempotency key as it is kept. A publishable key has names of its own: it must not be answered with a run of
-    the workspace that it did not make."""
-    key = caller.key
-    if request.idempotency_key is None or key is None or not key.is_publishable:
-        return request.idempotency_key
-    return f"{key.key_id} {hashlib.sha256(request.idempotency_key.encode()).hexdigest()}"
+def _once(caller: Caller, request: Request) -> Once | Again | None:
+    """What tells this request again. A publishable key has names of its own: it must not be answered with a run of the
+    workspace that it did not make."""
+    key, named = caller.key, request.idempotency_key
+    if named is None and request.repeat is not None:
+        mark = f"{key.pk if key is not None else 0} {request.repeat.mark}"
+        return Again(caller.workspace, replace(request.repeat, mark=mark), idempotency.digest(request.body()))
+    if named is None:
+        return None
+    if key is not None and key.is_publishable:
+        named = f"{key.key_id} {hashlib.sha256(named.encode()).hexdigest()}"
+    return Once(caller.workspace, named, idempotency.digest(request.body()))
 
 
 def _priced(
@@ -287,8 +300,10 @@ def _row(
         ),
         exact=request.exact,
         priority=request.priority,
+        asked=dict(request.asked) if request.asked is not None else None,
         webhook=_webhook(request),
         start_by=now + timedelta(seconds=patience),
+        cancel_by=now + timedelta(seconds=request.cancel_after) if request.cancel_after else None,
         created_at=now,
     )
     row.quote = priced.as_json(quote_id=encode(row.public_id, "q"), model=called.model_id)

@@ -21,8 +21,9 @@ from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
 from playground.predictions import claims, delete, faults, fetching, idempotency
+from playground.predictions.cancel import cancel
 from playground.predictions.files import FETCH_LANE
-from playground.predictions.settle import kept_log
+from playground.predictions.settle import last_words
 from playground.predictions.work import MAX_FAULTS, close_failed, requeue
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Swept(TypedDict):
     lost: int
     overdue: int
     expired: int
+    canceled: int
     resent: int
     woken: int
     fetched: int
@@ -59,6 +61,7 @@ def sweep() -> Swept | None:
                 "lost": _each(_lost),
                 "overdue": _each(_overdue),
                 "expired": _each(_expired),
+                "canceled": _each(_canceled),
                 "resent": _each(dispatch.resend_due),
                 "woken": _each(_wake_waiting),
                 "fetched": _each(fetching.hint_waiting),
@@ -216,15 +219,27 @@ def _expired() -> int:
     return _one_by_one(_EXPIRED, end)
 
 
+_CANCELED = """
+SELECT id FROM playground_prediction
+ WHERE cancel_by < now() AND status IN ('queued', 'running') AND id > %(after)s
+ ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def _canceled() -> int:
+    """Cancel runs whose caller gave them so long and no longer: charged as if the caller canceled them now."""
+    return _one_by_one(_CANCELED, cancel)
+
+
 def _keep_last_words(row: Prediction) -> None:
     """The log as viewers saw it last: its worker will not tell it again."""
     seen = live.read(row.public_id)
     if seen is not None and seen["attempt"] == row.attempt:
-        row.logs = kept_log(seen["logs"])
+        row.logs = last_words(row, seen)
 
 
 def _one_by_one(
-    statement: str, act: Callable[[Prediction], None], parameters: Mapping[str, int | bool] | None = None
+    statement: str, act: Callable[[Prediction], object], parameters: Mapping[str, int | bool] | None = None
 ) -> int:
     """Do `act` to each row that the statement finds; how many it was done to.
 

@@ -24,6 +24,7 @@ from billing import pricing
 from marketplace import dispatch, schema
 from playground import assets, live, tally
 from playground.models import Prediction
+from playground.models.webhook import STARTED_EVENT
 from playground.predictions import claims, faults
 from playground.predictions.adapters import AdapterJson, worn
 from playground.predictions.claims import Warmth
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=15)
 NO_FAULTS = {"invalid_input", "unusable_input", "unusable_output"}  # what came of the input and the seed
+STARTED_TASK = "playground.prediction_started"  # lives a room above: called by name
 MAX_FAULTS = 3  # lost attempts after which a prediction fails instead of taking another engine with it
 
 
@@ -122,6 +124,9 @@ def _taken(rows: Sequence[Prediction]) -> list[Job]:
         if rows:
             live.publish([state_of(row) for row in rows])
             tally.add(tally.Measure("batch", {"lane": rows[0].lane}, len(rows), tally.SIZES))
+        for row in rows:
+            if row.webhook and STARTED_EVENT in row.webhook["events"]:
+                dispatch.post(STARTED_TASK, {"prediction": row.public_id.hex})
     except BaseException:
         # They are ours by now: given back at once, nobody waits for a lease to end. As a fault, of which there are only
         # so many, as a run that cannot be started would else be taken for ever.
@@ -215,13 +220,19 @@ def _succeed(
         name = schema.media_property(row.endpoint.output_schema)
         row.output = {name: [{"$media": n} for n in range(len(stored))], "seed": seed}
         row.metrics, row.logs, row.step = {**metrics, "wait_s": waited_s(row)}, kept_log(logs), row.steps
-        days = row.output_days or settings.OUTPUT_DAYS
-        kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + timedelta(days=days))
+        kept = assets.keep(stored, prediction=row, expires_at=row.finished_at + kept_for(row))
         transaction.on_commit(lambda: live.publish([state_of(row, kept=kept)]), robust=True)
         charge(
             row, pricing.settled(pricing.Quote.from_json(row.quote), made(stored, metrics, ran_s=_ran_s(row)))
         )
     return True
+
+
+def kept_for(row: Prediction) -> timedelta:
+    """How long the media of a run are kept: as its workspace keeps them, or shorter where its request says so."""
+    days = timedelta(days=row.output_days or settings.OUTPUT_DAYS)
+    wished = (row.asked or {}).get("expires_seconds")
+    return min(days, timedelta(seconds=wished)) if isinstance(wished, int) and wished > 0 else days
 
 
 def made(

@@ -30,12 +30,14 @@ from playground.webhooks.log import EVENTS, deliveries, find_delivery, of_run, r
 from playground.webhooks.payouts import payout_closed
 from playground.webhooks.postman import deliver_due, keep_delivering
 from playground.webhooks.present import as_json, delivery_as_json, secret_as_json
+from playground.webhooks.tongues import Tongue, teach
 
 __all__ = [
     "EVENTS",
     "MAX_WEBHOOKS",
     "InvalidWebhook",
     "NotFound",
+    "Tongue",
     "TooMany",
     "WorkspaceClosed",
     "as_json",
@@ -59,6 +61,7 @@ __all__ = [
     "rotate_request_secret",
     "secret_as_json",
     "send_test",
+    "teach",
     "tidy",
     "wrong_with",
 ]

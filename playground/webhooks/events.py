@@ -19,10 +19,11 @@ from marketplace.ids import uuid7
 from marketplace.models import Workspace
 from playground import predictions, receipts
 from playground.models import Delivery, Event, Prediction, Webhook
-from playground.models.webhook import TEST_EVENT
+from playground.models.webhook import STARTED_EVENT, TEST_EVENT
 from playground.predictions.settle import CLOSED_TASK
+from playground.predictions.work import STARTED_TASK
 from playground.refunds import REFUNDED_TASK
-from playground.webhooks import book, postman
+from playground.webhooks import book, postman, tongues
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 TRIMMED_IN_ORDER = ("output", "logs", "input", "metrics", "quote")
@@ -38,6 +39,16 @@ def closed(payload: dispatch.Payload) -> None:
     # From the run itself, so that one end is one event, however often it is told.
     event_id = uuid5(row.public_id, event)
     _tell(row.workspace_id, event, event_id, payload_of(row, event), row=row)
+
+
+@dispatch.handler(STARTED_TASK)
+def started(payload: dispatch.Payload) -> None:
+    """A run has begun: a delivery for the address that its request named, if that wanted to know. Once, however often
+    it begins."""
+    row = Prediction.objects.with_model().filter(public_id=UUID(payload["prediction"])).first()
+    if row is not None:
+        event_id = uuid5(row.public_id, STARTED_EVENT)
+        _tell(row.workspace_id, STARTED_EVENT, event_id, payload_of(row, STARTED_EVENT), row=row)
 
 
 @dispatch.handler(REFUNDED_TASK)
@@ -103,11 +114,12 @@ def _tell(workspace_id: int, event: str, event_id: UUID, body: str, *, row: Pred
 
     A run that is gone for good names nobody any more.
     """
-    wanted: list[tuple[Webhook | None, str]] = [
-        (one, one.url) for one in Webhook.objects.raw(_WHO_TAKES, [workspace_id, event])
+    wanted: list[tuple[Webhook | None, str, str]] = [
+        (one, one.url, body) for one in Webhook.objects.raw(_WHO_TAKES, [workspace_id, event])
     ]
     if row is not None and row.webhook and event in row.webhook["events"]:
-        wanted.append((None, row.webhook["url"]))
+        tongue = tongues.of_run(row)
+        wanted.append((None, row.webhook["url"], body if tongue is None else tongue.body(row, event)))
     now = timezone.now()
     Delivery.objects.bulk_create(
         [
@@ -119,11 +131,11 @@ def _tell(workspace_id: int, event: str, event_id: UUID, body: str, *, row: Pred
                 event=event,
                 url=url,
                 target=target_of(webhook, url),
-                body=body,
+                body=text,
                 next_attempt_at=now,
                 created_at=now,
             )
-            for webhook, url in wanted
+            for webhook, url, text in wanted
         ],
         ignore_conflicts=True,
     )

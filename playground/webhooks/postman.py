@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from marketplace import outbound
-from playground.models import Delivery, RequestSecret
-from playground.models.webhook import TEST_EVENT, Signing
-from playground.webhooks import book, claims, signing
+from playground.models import Delivery
+from playground.models.webhook import TEST_EVENT
+from playground.webhooks import book, claims, signing, tongues
 from playground.webhooks.claims import Claim
 from playground.webhooks.outcome import Attempt, record
 
@@ -104,21 +106,26 @@ def deliver(claim: Claim) -> None:
         # Its event came while it was being paused: held, as all that is on its way.
         Delivery.objects.filter(pk=row.pk).update(next_attempt_at=None, claimed_until=None)
         return
-    signer = webhook if webhook is not None else book.request_secret(row.workspace)
     url = webhook.url if webhook is not None else row.url
+    at = timezone.now()
+    proof = proof_of(row, now=at)
     if not connection.in_atomic_block:
         close_old_connections()  # none is needed while the other side thinks
-    record(claim, attempt(row, url=url, signer=signer))
+    record(claim, attempt(row, url=url, proof=proof, at=at))
 
 
-def attempt(row: Delivery, *, url: str, signer: Signing | RequestSecret) -> Attempt:
+def proof_of(row: Delivery, *, now: datetime) -> Mapping[str, str]:
+    """The headers that prove who sends the delivery, in the words it is written in."""
+    tongue = tongues.of(row)
+    if tongue is not None:
+        return tongue.headers(row, now=now)
+    signer = row.webhook if row.webhook is not None else book.request_secret(row.workspace)
+    return signing.headers(signer, message_id=row.message_id, body=row.body, now=now)
+
+
+def attempt(row: Delivery, *, url: str, proof: Mapping[str, str], at: datetime) -> Attempt:
     """Send the delivery once; what came of it."""
-    at = timezone.now()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": AGENT,
-        **signing.headers(signer, message_id=row.message_id, body=row.body, now=at),
-    }
+    headers = {"Content-Type": "application/json", "User-Agent": AGENT, **proof}
     began = time.monotonic()
     try:
         answer = outbound.post(

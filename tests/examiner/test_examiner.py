@@ -141,7 +141,7 @@ def test_the_process_can_do_nothing_but_read(monkeypatch, act):
         f"def look(file, size):\n    try:\n        {act}\n    except (OSError, MemoryError):\n"
         "        return {'media_type': 'image/png', 'width': 1, 'height': 1}\n"
         "    return {'media_type': 'image/png', 'width': 2, 'height': 2}\n"
-        "child.look = look; child.main()"
+        "child.look = look; child.main('look')"
     )
     monkeypatch.setattr(parent, "_START", child)
     assert examine(b"x").width == 1
@@ -245,3 +245,35 @@ def test_models():
 )
 def test_what_is_declared_must_agree(declared, found, right):
     assert examiner.agree(declared, found) is right
+
+
+def with_hole(mode: str = "RGBA", form: str = "PNG") -> bytes:
+    picture = Image.new("RGBA", (40, 30), (200, 90, 10, 255))
+    picture.paste((0, 0, 0, 0), (10, 10, 20, 20))
+    out = io.BytesIO()
+    picture.convert(mode).save(out, form)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("mode", "form"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP")])
+def test_a_mask_is_white_where_the_picture_is_transparent(mode, form):
+    with Image.open(io.BytesIO(examiner.holes(with_hole(mode, form)))) as mask:
+        assert (mask.format, mask.mode, mask.size) == ("PNG", "L", (40, 30))
+        assert mask.getpixel((15, 15)) == 255
+        assert mask.getpixel((5, 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty"),
+        (files.picture(), "mismatch"),
+        (files.wav(), "mismatch"),
+        (files.bomb(), "too_many_pixels"),
+        (b"<svg/>", "unsupported"),
+    ],
+)
+def test_of_what_no_mask_is_made(data, why):
+    with pytest.raises(examiner.Refusal) as refusal:
+        examiner.holes(data)
+    assert refusal.value.reason == why

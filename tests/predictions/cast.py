@@ -119,7 +119,7 @@ def caller(workspace: Workspace) -> predictions.Caller:
 
 def submit(workspace: Workspace, *, model: str = "kiln/vase", prompt: str = "a vase", **named) -> Prediction:
     """One run; names of the request's fields go there, all else is input."""
-    fields = ("start_within", "max_cost_micros", "exact", "idempotency_key", "priority")
+    fields = ("start_within", "cancel_after", "max_cost_micros", "exact", "idempotency_key", "priority")
     asked = {name: named.pop(name) for name in fields if name in named}
     request = predictions.Request(model=model, input={"prompt": prompt, **named}, **asked)
     return predictions.submit(predictions.Caller(workspace=workspace), request)

@@ -48,6 +48,25 @@ def test_a_run_that_waits_again_is_not_stuck_either(payer):
     assert cast.again(row).error_code == "start_deadline"
 
 
+def test_a_run_is_canceled_when_its_time_is_over(payer):
+    """Waiting or at work: for nothing while it waits, and by the rules of every cancel while it runs."""
+    waits, runs, has_time = (cast.submit(payer, cancel_after=60, steps=4) for _ in range(3))
+    (job,) = cast.claim()
+    assert job["id"] == waits.public_id.hex
+    waits, runs = runs, waits
+    cast.step(job, 2)
+    assert predictions.sweep()["canceled"] == 0
+    move_back(waits, cancel_by=61)
+    move_back(runs, cancel_by=61)
+    assert predictions.sweep()["canceled"] == 2
+    for row in (waits, runs):
+        now = cast.again(row)
+        assert (now.status, now.error_code, now.cost_micros) == ("canceled", "", 0)
+    assert cast.step(job, 3) == [job["id"]]
+    assert cast.again(has_time).status == "queued"
+    assert predictions.sweep()["canceled"] == 0
+
+
 def test_a_run_longer_than_its_endpoint_allows(payer):
     row = cast.submit(payer)
     (job,) = cast.claim()

@@ -12,8 +12,10 @@ from standardwebhooks import WebhookVerificationError
 from marketplace.models import Outbox
 from playground import predictions, webhooks
 from playground.models import Delivery, Webhook
+from playground.models.webhook import STARTED_EVENT
+from playground.predictions.work import STARTED_TASK
 from playground.webhooks import signing
-from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed
+from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed, started
 from tests.predictions import cast
 from tests.webhooks import receiver as servers
 from tests.webhooks import story
@@ -71,6 +73,26 @@ def test_a_request_names_an_address_of_its_own(ada, receiver):
     (message,) = receiver.messages
     assert message.path == "/mine?token=1"
     Verifier(webhooks.request_secret(ada).secret).verify(message.body, message.headers)
+
+
+def test_a_request_may_ask_to_be_told_of_the_start(ada, receiver):
+    wanted = predictions.Request(
+        model="kiln/vase",
+        input={"prompt": "a vase"},
+        webhook=receiver.url,
+        webhook_events_filter=[STARTED_EVENT],
+    )
+    webhooks.make(ada, url=f"{receiver.url}/all")  # of all events that can be subscribed to, and this is none
+    predictions.submit(predictions.Caller(workspace=ada), wanted)
+    (job,) = cast.claim()
+    assert cast.release(job)
+    cast.claim()  # it begins again
+    for row in Outbox.objects.filter(task=STARTED_TASK):
+        started(message_id=row.pk)
+    assert story.deliver() == 1
+    (message,) = receiver.messages
+    told = Verifier(webhooks.request_secret(ada).secret).verify(message.body, message.headers)
+    assert (told["type"], told["data"]["status"]) == (STARTED_EVENT, "running")
 
 
 def test_told_twice_is_one_delivery(ada, receiver):

@@ -40,8 +40,9 @@ def test_a_crash_between_sending_and_recording_sends_once_more(ada, receiver):
     story.ended(ada)
     (claim,) = claims.take(10)
     row = story.only()
-    signer = row.webhook
-    postman.attempt(row, url=receiver.url, signer=signer)  # and the process dies
+    now = timezone.now()
+    proof = postman.proof_of(row, now=now)
+    postman.attempt(row, url=receiver.url, proof=proof, at=now)  # and the process dies
     assert story.deliver() == 0
     story.let_pass(seconds=claims.LEASE.total_seconds() + 1)
     assert story.deliver() == 1

@@ -1,0 +1,117 @@
+"""The same request, sent again by a client itself: a library that got no answer in time sends what it sent before.
+
+Some name their requests, and then the name decides (see `idempotency`). Those that do not are told by what they sent:
+where a client says that it sends again, or where it left before it was answered, the first run is the answer. Two
+requests that only look alike are two, as somebody may well want four pictures of the same words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import redis
+from django.db import connection
+from django.utils import timezone
+
+from marketplace.dispatch import redis_client
+from marketplace.models import Workspace
+from playground.models import IdempotencyKey, Prediction
+from playground.predictions import idempotency
+
+WINDOW = timedelta(seconds=90)  # clients that try again do it within that
+_LOCK_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What tells a request from others: `mark`, whatever does; `is_again` where the client says which time it is."""
+
+    mark: str
+    is_again: bool | None = None
+
+
+class Once:
+    """A request under the name that its caller gave it."""
+
+    def __init__(self, workspace: Workspace, key: str, body: str) -> None:
+        self._workspace, self._key, self._body = workspace, key, body
+
+    def find(self) -> Prediction | None:
+        """The run that it made before. Raises IdempotencyConflict."""
+        return idempotency.find(self._workspace, self._key, self._body)
+
+    def claim(self) -> Prediction | None:
+        """`find` once more, in the transaction that makes the run. Raises IdempotencyConflict, IdempotencyInFlight."""
+        return idempotency.claim(self._workspace, self._key, self._body)
+
+    def remember(self, row: Prediction) -> None:
+        """That this is the run it made."""
+        idempotency.remember(row, self._key, self._body)
+
+
+class Again:
+    """A request without a name, which its client may send again."""
+
+    def __init__(self, workspace: Workspace, repeat: Repeat, body: str) -> None:
+        self._workspace, self._repeat = workspace, repeat
+        # No key that somebody sends holds a space at its beginning: it would have been stripped.
+        self._key = f" {hashlib.sha256(f'{repeat.mark} {body}'.encode()).hexdigest()}"
+
+    def find(self) -> Prediction | None:
+        """The run that the client has not heard of, if this is the same request again."""
+        if self._repeat.is_again is False:
+            return None
+        rows = IdempotencyKey.objects.select_related("prediction__version", "prediction__endpoint")
+        known = rows.filter(workspace=self._workspace, key=self._key).first()
+        row = known.prediction if known is not None else None
+        if known is None or row is None or row.deletion_id is not None:
+            return None
+        since = timezone.now() - WINDOW
+        is_recent = known.created_at > since
+        if self._repeat.is_again and not is_recent:  # some wait minutes for a run before they ask again
+            is_recent = row.finished_at is None or row.finished_at > since
+        if not is_recent:
+            return None
+        if self._repeat.is_again is None and not was_left(row.public_id):
+            return None
+        row.is_replay = True
+        return row
+
+    def claim(self) -> Prediction | None:
+        """`find` once more, when those of the same kind that were under way are done."""
+        number = int.from_bytes(
+            hashlib.sha256(f"{self._workspace.pk} {self._key}".encode()).digest()[:8], "big", signed=True
+        )
+        kind = "" if self._repeat.is_again else "_shared"  # who asks for the first time holds up nobody else
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
+            cursor.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", [number])
+            cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+        return self.find()
+
+    def remember(self, row: Prediction) -> None:
+        """That this is the run it made, and no earlier one."""
+        now = timezone.now()
+        made = IdempotencyKey(workspace=self._workspace, key=self._key, prediction=row, created_at=now)
+        IdempotencyKey.objects.bulk_create(
+            [made],
+            update_conflicts=True,
+            unique_fields=["workspace", "key"],
+            update_fields=["prediction", "created_at"],
+        )
+
+
+def left_key(public_id: UUID) -> str:
+    """Where Redis keeps, for a while, that a client left before it heard of the run it had asked for."""
+    return f"left:{public_id.hex}"
+
+
+def was_left(public_id: UUID) -> bool:
+    """Whether its client left before it was answered. Without Redis nobody knows, and nobody did."""
+    try:
+        return bool(redis_client().exists(left_key(public_id)))
+    except redis.RedisError:
+        return False
