@@ -95,6 +95,10 @@ class Places:
         return self.root / "mail"
 
     @property
+    def tls(self) -> Path:
+        return self.root / "tls"
+
+    @property
     def log(self) -> Path:
         return self.root / "log"
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from marketplace.host import embedded, process
+from marketplace.host import embedded, process, tls
 from marketplace.host.child import Child, end_survivors
 from marketplace.host.lanes import Lane, lanes
 from marketplace.host.places import HostProblem, Places
@@ -31,6 +31,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 180.0
 REPORT_SECONDS = 15.0
 ASK_SECONDS = 0.2
+TLS_PORT, CONNECT_PORT = 8443, 8444
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,26 @@ class Address:
             raise HostProblem(f"PORT must be a number from 1 to 65535, not {port!r}")
         return cls(host=environ.get("HOST", "").strip() or "127.0.0.1", port=int(port))
 
+    def beside(self, environ: Mapping[str, str], name: str, usual: int, *, host: str = "") -> Address | None:
+        """A further port, by the setting `name`; None for 0. Raises HostProblem.
+
+        Where nobody has set it and the usual one is taken, it is left out: another install on this machine has it.
+        """
+        said = environ.get(name, "").strip()
+        if said and not (said.isdigit() and int(said) < 65536):
+            raise HostProblem(f"{name} must be a number from 1 to 65535, or 0 for none, not {said!r}")
+        found = Address(host or self.host, int(said or usual))
+        if not found.port:
+            return None
+        try:
+            found.check_free(name)
+        except HostProblem:
+            if said:
+                raise
+            say(f"port {found.port} is in use: Vitrine runs without it; {name} sets another one")
+            return None
+        return found
+
     @property
     def reachable_host(self) -> str:
         """A host name by which this machine itself reaches it."""
@@ -58,8 +79,8 @@ class Address:
         host = self.reachable_host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def check_free(self) -> None:
-        """Raise HostProblem when nobody could listen there."""
+    def check_free(self, name: str = "PORT") -> None:
+        """Raise HostProblem when nobody could listen there. `name` is the setting that the port is from."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
@@ -71,22 +92,54 @@ class Address:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise HostProblem(
-                    f"port {self.port} of {self.host} is in use: stop what listens there, or set PORT to another one"
+                    f"port {self.port} of {self.host} is in use: stop what listens there, or set {name} to another one"
                 ) from None
             if error.errno == errno.EACCES:
                 raise HostProblem(
-                    f"port {self.port} needs more rights: set PORT to one from 1024 up"
+                    f"port {self.port} needs more rights: set {name} to one from 1024 up"
                 ) from None
             raise HostProblem(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
 
 
-def workers(address: Address, found: Sequence[Lane]) -> list[Child]:
+@dataclass(frozen=True)
+class Secure:
+    """The ports for clients that insist on https: TLS with a certificate of our own, and one that leads to it."""
+
+    address: Address
+    certificate: tls.Certificate
+    connect: Address | None
+
+    @property
+    def url(self) -> str:
+        return self.address.url.replace("http:", "https:", 1)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], places: Places, address: Address) -> Secure | None:
+        """By TLS_PORT and CONNECT_PORT; None without the first. Raises HostProblem."""
+        secure = address.beside(environ, "TLS_PORT", TLS_PORT)
+        if secure is None:
+            return None
+        connect = address.beside(environ, "CONNECT_PORT", CONNECT_PORT, host="127.0.0.1")
+        return cls(secure, tls.certificate(places, address.host), connect)
+
+
+def workers(address: Address, found: Sequence[Lane], secure: Secure | None = None) -> list[Child]:
     """Web, control and the engines of each lane, every lane's first one first: what an operator of many machines starts
-    one by one."""
+    one by one. With a CONNECT port, who serves that comes before the engines."""
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "--quiet", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     web = [*python, "playground.edge.server", "-b", address.host, "-p", str(address.port)]
+    if secure is not None:
+        files = secure.certificate
+        web += [
+            "--tls-port",
+            str(secure.address.port),
+            "--tls-key",
+            str(files.key),
+            "--tls-cert",
+            str(files.chain),
+        ]
     env = {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "marketplace.settings"}
     # In a container root is the usual user, and nothing unpickles what Celery's warning is about.
     env["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser privileges"
@@ -103,7 +156,11 @@ def workers(address: Address, found: Sequence[Lane]) -> list[Child]:
     turns = range(1, max(lane.engines for lane in found) + 1)
     engines = [engine(lane, number) for number in turns for lane in found if number <= lane.engines]
     control = [*celery, "-P", "threads", "-c", "8", "-Q", "control", "-n", "control@%h"]
-    return [child("web", web), child("control", control), *engines]
+    first = [child("web", web), child("control", control)]
+    if secure is not None and secure.connect is not None:
+        ports = [str(secure.connect.port), str(secure.address.port), secure.address.reachable_host]
+        first.append(child("connect", [*python, "marketplace.host.tunnel", *ports]))
+    return [*first, *engines]
 
 
 def run(places: Places, environ: Mapping[str, str]) -> None:
@@ -115,15 +172,17 @@ def run(places: Places, environ: Mapping[str, str]) -> None:
         end_survivors(places, say)
         embedded.check_space(places)
         address.check_free()
+        secure = Secure.of(environ, places, address)
         with Supervisor(places, say) as supervisor, contextlib.suppress(Stopped):
             start_servers(supervisor, environ)
             _prepare(supervisor)
-            children = workers(address, found)
-            at_once = 2 + len(found)  # further engines do not take the cores from what is waited for
+            children = workers(address, found, secure)
+            extra = sum(lane.engines - 1 for lane in found)
+            at_once = len(children) - extra  # further engines do not take the cores from what is waited for
             supervisor.start(children[:at_once], floor=1)
             _wait_until_healthy(supervisor, address)
             supervisor.start(children[at_once:], floor=1)
-            _announce(places, address)
+            _announce(places, address, secure)
             supervisor.wait()
     say("stopped")
 
@@ -196,12 +255,15 @@ def _ask_health(address: Address) -> tuple[int, str]:
         connection.close()
 
 
-def _announce(places: Places, address: Address) -> None:
+def _announce(places: Places, address: Address, secure: Secure | None) -> None:
     """Print where it runs and how to get in, to standard output."""
     lines = [f"Vitrine is running at {address.url}"]
     with contextlib.suppress(OSError, ValueError, KeyError):
         demo = json.loads(places.demo.read_text(encoding="utf-8"))
         lines += [f"  sign in  {demo['email']}  password {demo['password']}", f"  API key  {demo['key']}"]
+    if secure is not None:
+        port = f"   for fal's clients HTTPS_PROXY={secure.connect.url}" if secure.connect is not None else ""
+        lines += [f"  TLS      {secure.url}   trust {secure.certificate.authority}{port}"]
     lines.append("Ctrl-C stops it.")
     with contextlib.suppress(OSError):
         print("\n".join(lines), flush=True)

@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 def dev(data: Path | str, *before: str, **env: str) -> subprocess.CompletedProcess[str]:
     settings = {name: value for name, value in os.environ.items() if name not in OURS}
-    settings |= {"VITRINE_DATA": str(data), "PORT": str(free_port()), **env}
+    settings |= {"VITRINE_DATA": str(data), "PORT": str(free_port()), "TLS_PORT": "0", **env}
     command = [*before, sys.executable, str(PROJECT / "manage.py"), "dev"]
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=120)
 
