@@ -12,10 +12,19 @@ django.setup(set_prefix=False)
 from channels.routing import ProtocolTypeRouter  # noqa: E402 - Django first
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from playground.edge.protocol import Receive, Scope, Send  # noqa: E402
+from playground.edge.realtime import connect, is_realtime  # noqa: E402
 from playground.edge.site import Site, lifespan  # noqa: E402
 from playground.edge.socket import socket  # noqa: E402
 
-_sockets = AllowedHostsOriginValidator(socket)  # type: ignore[no-untyped-call]
+_pages = AllowedHostsOriginValidator(socket)  # type: ignore[no-untyped-call]
+
+
+async def sockets(scope: Scope, receive: Receive, send: Send) -> None:
+    """Those of our pages, by cookie; those of programs, by key or token, from wherever they are."""
+    await (connect if is_realtime(scope) else _pages)(scope, receive, send)
+
+
 application = ProtocolTypeRouter(  # type: ignore[no-untyped-call]
-    {"http": Site(), "websocket": _sockets, "lifespan": lifespan}
+    {"http": Site(), "websocket": sockets, "lifespan": lifespan}
 )

@@ -22,6 +22,7 @@ from playground.api import publishers as api_publishers
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
+from playground.facades.dialects import routes
 from playground.pages import billing as billing_pages
 from playground.pages import books as book_pages
 from playground.pages import console as console_pages
@@ -326,4 +327,6 @@ urlpatterns = [
         api_webhooks.Redeliver.as_view(),
         name="api-redeliver",
     ),
+    # The protocols of others: each has its own page of addresses, see `playground.facades`
+    *routes(),
 ]

@@ -37,7 +37,12 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_warning_re
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_SECONDS = 240
 # Tests of whole installations: in one process, so that no two of these want the cores at the same time.
-WHOLE = ("stack/", "host/test_dev.py", "host/test_other_servers.py", "api/test_over_http.py")
+WHOLE = (
+    *("stack/", "host/test_dev.py", "host/test_other_servers.py", "api/test_over_http.py"),
+    *("clients/fal/test_clients.py", "clients/fal/test_beside.py"),
+    "clients/replicate/test_clients.py",
+    *("clients/openai/test_clients.py", "clients/huggingface/test_clients.py"),
+)
 # Begun first where tests run in several processes, so that none of these is still at work when all else is done.
 LONGEST_FIRST = (
     "whole",
@@ -54,6 +59,8 @@ OURS = (
     "PUBLIC_URL",
     "HOST",
     "PORT",
+    "TLS_PORT",
+    "CONNECT_PORT",
     "SECRET_KEY",
     "MAKELEVEL",
 )
@@ -170,6 +177,8 @@ class Stack:
     data: Path
     pid: int  # the supervisor's
     env: dict[str, str]  # what `manage.py` needs to speak to it
+    tls_port: int = 0  # with a certificate of the authority in `data/tls/ca.pem`; 0 where there is none
+    connect_port: int = 0
 
     def pid_of(self, name: str) -> int:
         """The process id of a child: web, control, engine, postgres or redis."""
@@ -192,7 +201,8 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
     """`manage.py dev` on the folder `data` and a free port, ready to be used; stopped at the end of the block."""
     port = free_port()
     settings = {name: value for name, value in os.environ.items() if name not in OURS}
-    settings |= {"VITRINE_DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1", **env}
+    settings |= {"VITRINE_DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1"}
+    settings |= {"TLS_PORT": "0", **env}
     output = data.parent / f"{data.name}.out"
     with output.open("ab") as log:
         before = log.tell()
@@ -218,6 +228,8 @@ def run_stack(data: Path, **env: str) -> Iterator[Stack]:
             data=data,
             pid=process.pid,
             env=settings,
+            tls_port=int(settings["TLS_PORT"]),
+            connect_port=int(settings.get("CONNECT_PORT", "0")),
         )
     finally:
         process.terminate()
@@ -240,9 +252,12 @@ def _wait_for_announcement(process: subprocess.Popen[bytes], output: Path, *, si
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web, control and engine for the whole session, crash-safe, with a folder of their own.
 
-    It may tell servers on this machine, so that a test can be one.
+    It may tell servers on this machine, so that a test can be one, takes clients that insist on https, and its engine
+    has the families of the tests.
     """
-    with run_stack(tmp_path_factory.mktemp("stack") / "data", OUTBOUND_PRIVATE="loopback") as running:
+    named = {"OUTBOUND_PRIVATE": "loopback", "ENGINE_FAMILIES": str(PROJECT / "tests" / "families")}
+    named |= {"TLS_PORT": str(free_port()), "CONNECT_PORT": str(free_port())}
+    with run_stack(tmp_path_factory.mktemp("stack") / "data", **named) as running:
         yield running
 
 

@@ -21,7 +21,10 @@ LINE = {
 }  # a room may point to itself and to what stands before it
 MODULE_LINES, FUNCTION_LINES, TEMPLATE_LINES = 500, 80, 150
 NO_ROOMS = {"utils", "helpers", "services", "common", "core", "misc"}
-INTERFACES = ("playground/api/", "playground/pages/", "playground/edge/", "workers/tasks.py")
+INTERFACES = (
+    *("playground/api/", "playground/facades/", "playground/pages/", "playground/edge/"),
+    "workers/tasks.py",
+)
 
 
 def sources() -> list[Path]:

@@ -27,8 +27,10 @@ from marketplace import (
 from marketplace.dispatch import app
 from marketplace.host.process import die_with_parent
 from playground import health, predictions, webhooks
+from playground.facades import dialects
 from workers import session
 
+dialects.dialects()  # from then on, who was asked for in another protocol is told in its words
 log = logging.getLogger(__name__)
 
 Steps = tuple[Callable[[], object], ...]

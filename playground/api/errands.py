@@ -7,7 +7,7 @@ half, the same address and credentials again, makes the asset. An errand is what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rest_framework.request import Request
 
@@ -22,17 +22,24 @@ SCOPE_KEY = "vitrine.errand"
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The body is the file of `upload`, or, with a number, a part of it."""
+    """The body is the file of `upload`, or, with a number, a part of it. Of a form with several parts the file is the
+    one called `name`, and what the others hold comes with it.
+
+    `waits`: where many are under way it is waited for a place, as clients send many at once and none of them again.
+    """
 
     upload: Upload
     part: int | None = None
+    name: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The parts of `upload` are the file."""
+    """The parts of `upload` are the file: all of them, or those with these numbers."""
 
     upload: Upload
+    parts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Errand:
     work: Receive | Join | Fetch | None = None
     upload: Upload | None = None
     arrival: Arrival | None = None
+    fields: dict[str, bytes] = field(default_factory=dict)
     found: Found | None = None
 
 

@@ -37,6 +37,7 @@ def page(
     order: Sequence[str],
     show: Callable[[Row], Any],
     anchors: QuerySet[Row] | None = None,
+    limit: int | None = None,
 ) -> Page:
     """The page of `rows` that the request's `cursor` and `limit` ask for, each as `show` has it. `order` ends with a
     unique field.
@@ -48,7 +49,7 @@ def page(
     def each(found: list[Row]) -> list[Any]:
         return [show(row) for row in found]
 
-    return page_at_once(request, rows, order=order, show=each, anchors=anchors)
+    return page_at_once(request, rows, order=order, show=each, anchors=anchors, limit=limit)
 
 
 def page_at_once(
@@ -58,9 +59,13 @@ def page_at_once(
     order: Sequence[str],
     show: Callable[[list[Row]], Sequence[Any]],
     anchors: QuerySet[Row] | None = None,
+    limit: int | None = None,
 ) -> Page:
-    """`page` of rows that are shown together, as what is said of them is looked up for all at once."""
-    limit = _limit(request)
+    """`page` of rows that are shown together, as what is said of them is looked up for all at once.
+
+    `limit` is for who reads the request's own otherwise than here.
+    """
+    limit = _limit(request) if limit is None else limit
     backwards, anchor = _anchor(request, rows if anchors is None else anchors)
     asked = [_turned(name) for name in order] if backwards else list(order)
     found = rows if anchor is None else rows.filter(_beyond(anchor, asked))

@@ -58,7 +58,7 @@ class StrictJSONParser(BaseParser):
             raise ParseError(f"The JSON is nested deeper than {MAX_DEPTH}.") from None
         except ValueError as error:
             raise ParseError(f"The JSON cannot be taken: {error}.") from None
-        _walk(value)
+        walk(value)
         return value
 
 
@@ -90,7 +90,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _walk(value: Any) -> None:
+def walk(value: Any) -> None:
     """Refuse what the database or an answer could not hold. Without recursion: the depth is not known yet."""
     level, seen = [value], 0
     for depth in range(MAX_DEPTH + 1):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,11 +43,11 @@ class ApiView(APIView):
     authentication_classes: tuple[type[BaseAuthentication], ...] = (KeyAuthentication, SessionAuthentication)
     permission_classes: tuple[type[BasePermission], ...] = (HasWorkspace,)
     throttle_classes = ()
-    parser_classes = (StrictJSONParser,)
+    parser_classes: tuple[type[BaseParser], ...] = (StrictJSONParser,)
     content_negotiation_class = AlwaysJSON
     metadata_class = None
     scopes: ClassVar[Mapping[str, str | None]] = {}
-    schema = Described()
+    schema: Described | None = Described()
     is_counted: ClassVar[bool] = True
     for_browsers: ClassVar[bool] = (
         False  # whether publishable keys may come here, which see nothing but their own runs

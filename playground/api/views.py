@@ -18,7 +18,7 @@ from marketplace.catalog import SORTS
 from marketplace.ids import encode, parse
 from marketplace.schema import FieldError
 from playground import predictions
-from playground.api import examples, openapi, shelf
+from playground.api import examples, openapi, shelf, shown
 from playground.api.authentication import IsAnybody
 from playground.api.described import Answer, Operation, choice, header, query
 from playground.api.listing import filters_of
@@ -199,7 +199,7 @@ class Predictions(ApiView):
             # Whoever reads the page that it lies open in could have us call whom they like.
             raise invalid([FieldError("webhook", "not_allowed", "cannot be set with a publishable key")])
         row = predictions.submit(caller(request), predictions.Request(**wanted, idempotency_key=key))
-        body = predictions.as_json(row)
+        body = shown.show(request, row).shown
         headers = {"Location": body["urls"]["get"]}
         if row.is_replay:
             headers["Idempotent-Replayed"] = "true"
@@ -243,7 +243,7 @@ class Prediction(ApiView):
             raise invalid([FieldError("wait", "type", "must be a number of seconds", "integer")])
         asking = caller(request)
         row = predictions.find(asking.workspace, prediction_id, key=asking.key)
-        return Response(predictions.as_json(row))
+        return Response(shown.show(request, row).shown)
 
     def delete(self, request: Request, prediction_id: str) -> Response:
         asking = caller(request)

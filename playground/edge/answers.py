@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from playground.api import problems, rates
+from playground.api import rates
 from playground.api.codes import CODES
 from playground.api.problems import Problem
+from playground.edge.own import OWN
 from playground.edge.protocol import Headers, Scope, Send, header
+from playground.edge.speakers import speaker
+from playground.facades.dialect import problem_of
 from playground.middleware import request_id_of
 from playground.pages import errors
 
 ID_HEADER = b"x-request-id"
-PAGE_POLICY = b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def dump(document: Any) -> bytes:
@@ -43,9 +47,10 @@ async def answer(
     await send({"type": "http.response.body", "body": b"" if is_head else body})
 
 
-async def answer_problem(send: Send, problem: Problem, request_id: str, *, as_page: bool = False) -> None:
-    """Send an error."""
-    status, headers, body = problem_parts(problem, request_id, as_page=as_page)
+async def answer_problem(send: Send, problem: Problem, request_id: str, scope: Scope) -> None:
+    """Send an error, as whoever asked reads it."""
+    as_page = is_for_people(scope["path"], scope["headers"])
+    status, headers, body = problem_parts(problem, request_id, scope, as_page=as_page)
     await answer(send, status, headers, body)
 
 
@@ -54,18 +59,20 @@ def is_for_people(path: str, headers: Headers) -> bool:
     return errors.is_page(path) and b"text/html" in dict(headers).get(b"accept", b"")
 
 
-def problem_parts(problem: Problem, request_id: str, *, as_page: bool = False) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of an error, as a page or as problem+json."""
-    kind = b"text/html; charset=utf-8" if as_page else problems.CONTENT_TYPE.encode()
-    headers = [
-        (b"content-type", kind),
-        (b"cache-control", b"no-store"),
-        (ID_HEADER, request_id.encode()),
-        *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
-    ]
+def problem_parts(
+    problem: Problem, request_id: str, scope: Scope, *, as_page: bool = False
+) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error: a page, or as the protocol at this address tells it, ours by default."""
+    named = {"Cache-Control": "no-store", "X-Request-Id": request_id}
     if as_page:
-        headers += [(b"content-security-policy", PAGE_POLICY), (b"x-content-type-options", b"nosniff")]
-        body = errors.plain_page(problem.code, request_id=request_id).encode()
-    else:
-        body = dump(problems.body(problem, request_id=request_id))
-    return CODES[problem.code].status, headers, body
+        page = errors.plain_page(problem.code, request_id=request_id).encode()
+        kind = {"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+        headers = {**kind, **named, "Content-Security-Policy": PAGE_POLICY, **problem.headers}
+        return CODES[problem.code].status, encoded(headers), page
+    told = problem_of(speaker(scope["path"]) or OWN, problem, scope).plus(named)
+    return told.status, encoded(told.headers), told.body
+
+
+def encoded(headers: Mapping[str, str]) -> Headers:
+    """Headers as ASGI takes them."""
+    return [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

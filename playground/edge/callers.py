@@ -40,6 +40,8 @@ class Caller:
     @property
     def counted_as(self) -> str:
         """The name that the API counts its requests under."""
+        if self.key is None and self.user is None:  # one whose address or token came instead
+            return f"workspace:{self.workspace}"
         return f"key:{self.key}" if self.key is not None else f"user:{self.user}"
 
     def need(self, scope: str) -> None:

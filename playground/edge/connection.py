@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web import http
 
@@ -32,13 +33,19 @@ INLET_BYTES = 128 * 1024  # of a body that may wait for the application
 REASONS = {431: b"Request Header Fields Too Large"}
 
 
-def refuse(transport: Any, problem: Any, request_id: bytes = b"", *, as_page: bool = False) -> None:
-    """Answer with `problem` and cut the connection soon, when the client has had time to notice."""
+def refuse(
+    transport: Any, problem: Any, scope: dict[str, Any] | None = None, *, as_page: bool = False
+) -> None:
+    """Answer with `problem` and cut the connection soon, when the client has had time to notice.
+
+    `scope` is the request as far as it is known.
+    """
     from playground.edge import cors
     from playground.edge.answers import name_request, problem_parts
 
-    named = name_request({"headers": [(b"x-request-id", request_id)]})
-    status, headers, body = problem_parts(problem, named, as_page=as_page)
+    scope = scope if scope is not None else {"method": "", "path": "", "headers": []}
+    named = name_request(scope)
+    status, headers, body = problem_parts(problem, named, scope, as_page=as_page)
     cut_short(transport, status, [*headers, *cors.OPEN], body)
 
 
@@ -48,7 +55,10 @@ def cut_short(transport: Any, status: int, headers: Iterable[tuple[bytes, bytes]
     lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % pair for pair in headers)]
     lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
     transport.write(b"\r\n".join(lines))
-    transport.loseWriteConnection()
+    if isinstance(transport, ProtocolWrapper):
+        transport.loseConnection()  # TLS cannot be half closed
+    else:
+        transport.loseWriteConnection()
     asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abortConnection)
 
 
@@ -170,7 +180,10 @@ class Channel(http.HTTPChannel):
     @property
     def _is_socket(self) -> bool:
         """Whether a websocket has taken the connection over: what it says is not read while we are not heard."""
-        return self.transport is not None and self.transport.protocol is not self
+        transport = self.transport
+        if isinstance(transport, ProtocolWrapper):  # TLS stands between
+            return transport.wrappedProtocol is not self
+        return transport is not None and transport.protocol is not self
 
     def _send100Continue(self) -> None:
         inlet = self.requests[-1].inlet
@@ -325,12 +338,22 @@ class Request(WebRequest):  # type: ignore[misc]
         super().__init__(channel, *args, **kwargs, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:
-        from playground.edge import answers, gate
+        from playground.edge import answers, gate, speakers
 
-        path = unquote(self.channel._path.split(b"?", 1)[0].decode("latin-1"))
+        address, _, query = self.channel._path.partition(b"?")
         method = self.channel._command.decode("latin-1")
-        self.limit = gate.limit(method, path)
         headers = [(n.lower(), v) for n, values in self.requestHeaders.getAllRawHeaders() for v in values]
+        self.asked: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "scheme": "https" if self.isSecure() else "http",
+            "path": unquote(address.decode("latin-1")),
+            "query_string": query,
+            "headers": headers,
+        }
+        speakers.placed(self.asked)
+        path = self.asked["path"]
+        self.limit = gate.limit(method, path)
         self.is_for_people = answers.is_for_people(path, headers)
         problem = gate.refusal(path, headers, method)
         self.kept: list[Any] = []
@@ -388,8 +411,7 @@ class Request(WebRequest):  # type: ignore[misc]
     def _refuse(self, problem: Any) -> None:
         """Answer with an error, now."""
         self._cut_off()
-        given = self.requestHeaders.getRawHeaders(b"X-Request-Id", [b""])[0]
-        refuse(self.channel.transport, problem, given, as_page=self.is_for_people)
+        refuse(self.channel.transport, problem, self.asked, as_page=self.is_for_people)
 
     def _cut_off(self) -> None:
         """Take nothing more of this request in; what still comes is read and thrown away."""
@@ -411,6 +433,9 @@ class Factory(HTTPFactory):  # type: ignore[misc]
         super().__init__(*args)
         self.timeOut = IDLE_SECONDS
         self._resting: dict[Channel, None] = {}
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]  # what TLS clients are offered: connections of ours speak nothing else
 
     def buildProtocol(self, addr: Any) -> Any:
         channel = http.HTTPFactory.buildProtocol(self, addr)

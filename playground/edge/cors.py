@@ -6,6 +6,7 @@ cookies of a request from another origin are not looked at at all.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,27 +14,24 @@ from django.conf import settings
 from playground.edge.answers import ID_HEADER, answer
 from playground.edge.protocol import Headers, Message, Scope, Send, header
 
-PREFIX = "/api/"
 KEEP_SECONDS = 24 * 3600  # for which a browser need not ask again
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ASKED = (
     "Authorization, X-API-Key, Content-Type, Prefer, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Filename"
 )
+_NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(\s*,\s*[A-Za-z0-9-]{1,64}){0,63}")
 SHOWN = (
     "X-Request-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    "Idempotent-Replayed, Preference-Applied, WWW-Authenticate, Allow, Content-Disposition"
+    "Idempotent-Replayed, Preference-Applied, WWW-Authenticate, Allow, Content-Disposition, "
+    "X-Vitrine-Prediction, X-Vitrine-Ignored"
 )
 OPEN: Headers = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", SHOWN.encode()),
+    # The star is for the headers of other protocols; old browsers know the names.
+    (b"access-control-expose-headers", f"*, {SHOWN}".encode()),
     # Pages of other sites may load what the API says, where they could not read more of it anyway.
     (b"cross-origin-resource-policy", b"cross-origin"),
 ]
-
-
-def is_api(scope: Scope) -> bool:
-    """Whether the request is for the API."""
-    return bool(scope["path"].startswith(PREFIX))
 
 
 def is_preflight(scope: Scope) -> bool:
@@ -41,12 +39,14 @@ def is_preflight(scope: Scope) -> bool:
     return scope["method"] == "OPTIONS" and bool(header(scope, b"access-control-request-method"))
 
 
-async def answer_preflight(send: Send, request_id: str) -> None:
-    """It may."""
+async def answer_preflight(scope: Scope, send: Send, request_id: str) -> None:
+    """It may, with any headers: clients of every protocol have some of their own, and none of them means a cookie."""
+    wanted = header(scope, b"access-control-request-headers").strip()
+    asked = f"{ASKED}, {wanted}" if _NAMES.fullmatch(wanted) else ASKED
     headers = [
         *OPEN,
         (b"access-control-allow-methods", METHODS.encode()),
-        (b"access-control-allow-headers", ASKED.encode()),
+        (b"access-control-allow-headers", asked.encode()),
         (b"access-control-max-age", str(KEEP_SECONDS).encode()),
         (ID_HEADER, request_id.encode()),
     ]

@@ -7,17 +7,17 @@ from uuid import UUID
 
 from playground import predictions
 from playground.edge.threads import in_thread
-from playground.predictions.present import PredictionJson
+from playground.predictions import Document
 
 
 class Documents:
     """Batched reading of rows. Bound to the loop it is first used on. Whoever asks was let in before."""
 
     def __init__(self) -> None:
-        self._wanted: dict[UUID, asyncio.Future[PredictionJson | None]] = {}
+        self._wanted: dict[UUID, asyncio.Future[Document | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, public_id: UUID) -> PredictionJson | None:
+    async def get(self, public_id: UUID) -> Document | None:
         """The document of one prediction as its row is now, or None. Raises django.db.Error."""
         future = self._wanted.get(public_id)
         if future is None:

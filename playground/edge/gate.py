@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -12,9 +11,10 @@ from django.urls import Resolver404, resolve
 
 from playground.api.problems import Problem
 from playground.edge.protocol import Scope
+from playground.edge.speakers import speaker
 
-FILES = re.compile(r"/api/v1/assets(?:/uploads/[^/]+/parts/[0-9]+)?")
 MULTIPART_ROOM = 80 * 1024  # for what stands around a file
+WHOLE = "/complete"  # where the parts of a file are put together: no file comes with that
 WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}  # what some clients send along all the same is not looked at
 # Of whom nobody knows. The forms of visitors (sign-in, sign-up, a new password, a code) have some hundred bytes, and
 # what fits into one read of the network costs nothing to keep.
@@ -35,7 +35,9 @@ def stranger_limit() -> int:
 
 def is_file(method: str, path: str) -> bool:
     """Whether the body is a file, which is received as it comes and not kept back until it is whole."""
-    return method in {"POST", "PUT"} and FILES.fullmatch(path) is not None
+    dialect = speaker(path)
+    is_errand = dialect is not None and dialect.uploads({"method": method, "path": path})
+    return is_errand and not path.endswith(WHOLE)
 
 
 def has_body(scope: Scope) -> bool:
@@ -73,9 +75,12 @@ def refusal(path: str, headers: Iterable[tuple[bytes, bytes]], method: str = "")
         return None
     if length > limit(method, path):
         return too_large(limit(method, path))
-    if view_at(path) is None:
-        return Problem("not_found", f"There is nothing at {path[:200]}.")
-    return None
+    return nothing_at(path) if view_at(path) is None else None
+
+
+def nothing_at(path: str) -> Problem:
+    """The error of an address that does not exist."""
+    return Problem("not_found", f"There is nothing at {path[:200]}.")
 
 
 @lru_cache(maxsize=512)

@@ -18,10 +18,13 @@ from django.conf import settings
 from playground.api.authentication import HasWorkspace
 from playground.api.problems import RETRY_SECONDS, Problem
 from playground.api.view import UNREAD_KEY
-from playground.edge import cors, gate
+from playground.edge import gate
 from playground.edge.callers import Caller, by_key, by_session, credential_of, session_of
+from playground.edge.own import OWN
 from playground.edge.protocol import Headers, Message, Receive, Scope, header
 from playground.edge.room import Full, Place, Room
+from playground.edge.speakers import speaker
+from playground.edge.threads import in_thread
 
 PACE_BYTES = 8 * 1024  # a second, on the whole: what a telephone of twenty years ago sends
 GRACE_SECONDS = 20.0  # besides
@@ -106,14 +109,21 @@ async def _caller(scope: Scope, *, is_small: bool) -> Caller | None:
         try:
             return await by_key(credential, origin=header(scope, b"origin")) if credential else None
         except Problem:  # Django says which
-            return None
-    return None if is_small else await by_session(scope)
+            return await _sponsored(scope)
+    return await _sponsored(scope) or (None if is_small else await by_session(scope))
+
+
+async def _sponsored(scope: Scope) -> Caller | None:
+    """Who answers for it by a protocol's own means. Raises Problem."""
+    dialect = speaker(scope["path"])
+    workspace = await in_thread(dialect.sponsor, scope) if dialect not in {None, OWN} else None
+    return Caller(workspace) if workspace is not None else None
 
 
 def _bears_key(scope: Scope) -> bool:
     """Whether the request asks to be judged by a key, valid or not."""
     sent = header(scope, b"authorization").strip() or header(scope, b"x-api-key").strip()
-    return cors.is_api(scope) and bool(sent)
+    return speaker(scope["path"]) is not None and bool(sent)
 
 
 def _is_for_callers(path: str) -> bool:

@@ -58,7 +58,7 @@ class _Opened:
     first: bytes
 
 
-_known: dict[tuple[object, bool], tuple[float, _Medium]] = {}
+_known: dict[tuple[object, bool, bool], tuple[float, _Medium]] = {}
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _find(allowed: assets.Capability) -> _Medium | None:
-    key = (allowed.asset, allowed.is_thumbnail)
+    key = (allowed.asset, allowed.is_thumbnail, allowed.is_upload)
     until, medium = _known.get(key, (0.0, None))
     if medium is not None and until > time.monotonic():
         return medium
@@ -98,7 +98,7 @@ async def _find(allowed: assets.Capability) -> _Medium | None:
 
 
 def _look_up(allowed: assets.Capability) -> _Medium | None:
-    row = Asset.objects.live().filter(public_id=allowed.asset).first()
+    row = Asset.objects.live().filter(allowed.names).first()
     if row is None:
         return None
     if allowed.is_thumbnail:

@@ -20,11 +20,17 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class OneFile:
-    """Feed it the body; it gives back the bytes of the file, and knows what the part says of itself."""
+    """Feed it the body; it gives back the bytes of the file, and knows what the part says of itself.
 
-    def __init__(self, boundary: bytes) -> None:
+    With a `name` the file is the part of that name, and what all others hold is kept in `fields`, files or not.
+    """
+
+    def __init__(self, boundary: bytes, *, name: str = "") -> None:
         self.filename = ""
         self.content_type = ""
+        self.fields: dict[str, bytes] = {}
+        self._name = name
+        self._field = ""  # the part that is being read, if it is kept
         self._delimiter = b"\r\n--" + boundary
         self._left = bytearray(b"\r\n")  # the first delimiter stands at the beginning of the body
         self._state = "other"
@@ -71,6 +77,8 @@ class OneFile:
             out += self._left[:sure]
         else:
             self._pass_over(sure)
+            if self._field:
+                self.fields[self._field] += self._left[:sure]
         del self._left[:sure]
         if at < 0:
             return False
@@ -97,8 +105,13 @@ class OneFile:
             name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
         }
         kind, parameters = parse_header_parameters(said.get("content-disposition", ""))
-        if kind != "form-data" or "filename" not in parameters:
+        named = parameters.get("name", "") if kind == "form-data" else ""
+        is_file = kind == "form-data" and "filename" in parameters and self._name in {"", named}
+        self._field = named if self._name and not is_file else ""
+        if not is_file:
             self._state = "other"
+            if self._field:
+                self.fields[self._field] = b""
             return True
         if self._seen_file:
             raise Problem("malformed_request", "Send one file a request.")

@@ -58,15 +58,21 @@ class Present:
 
     def event(self, after: Present | None) -> bytes:
         """The event in JSON for a viewer whose last one was `after`."""
+        logs = self.new_logs(after)
+        if len(logs) not in self._events:
+            self._events[len(logs)] = dump(self._event(logs))
+        return self._events[len(logs)]
+
+    def new_logs(self, after: Present | None) -> list[str]:
+        """The lines that a viewer has not had whose last state was `after`."""
+        logs = self.state["logs"]
         if after is None:
-            new = len(self.state["logs"])
+            new = len(logs)
         elif (known := self._news.get(after.seq)) is not None:
             new = known
         else:
-            new = self._news[after.seq] = _new_lines(after.state["logs"], self.state["logs"])
-        if new not in self._events:
-            self._events[new] = dump(self._event(self.state["logs"][len(self.state["logs"]) - new :]))
-        return self._events[new]
+            new = self._news[after.seq] = _new_lines(after.state["logs"], logs)
+        return logs[len(logs) - new :]
 
     def _event(self, logs: list[str]) -> Event:
         state = self.state

@@ -65,6 +65,10 @@ class Reads:
         pipe.expire(counter, COUNTER_SECONDS)
         return int((await pipe.execute())[0])
 
+    async def note(self, key: str, seconds: int) -> None:
+        """Set a mark that lasts so long."""
+        await self._redis.set(key, 1, ex=seconds)
+
     async def states(self, public_ids: Sequence[UUID]) -> list[State | None]:
         """`state` of several, in one round trip of their own."""
         pipe = self._redis.pipeline(transaction=False)

@@ -23,8 +23,10 @@ import daphne.server
 from daphne.endpoints import build_endpoint_description_strings
 from django.utils.module_loading import import_string
 from twisted.internet import defer
+from twisted.internet.endpoints import quoteStringArgument
 
 from playground.edge.connection import SLOW_READER_SECONDS, Channel, Factory
+from playground.edge.heard import Heard
 
 APPLICATION = "playground.asgi.application"
 BUFFER_BYTES = 64 * 1024
@@ -56,7 +58,7 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         self.ports.append(port)
 
     def create_application(self, protocol: Any, scope: Any) -> Any:
-        inlet = Deaf() if scope["type"] == "websocket" else getattr(protocol, "inlet", None)
+        inlet = _ear(protocol, scope) if scope["type"] == "websocket" else getattr(protocol, "inlet", None)
         if inlet is None:
             return super().create_application(protocol, scope)
         if protocol not in self.connections:
@@ -99,19 +101,37 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
             await asyncio.gather(*late, return_exceptions=True)
 
 
+def _ear(protocol: Any, scope: Any) -> asyncio.Queue[Any]:
+    """Where what a websocket says goes: nowhere, but for those that ask by it."""
+    from playground.edge.realtime import is_realtime
+    from playground.facades.fal import limits
+
+    if not is_realtime(scope):
+        return Deaf()
+    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = limits.MESSAGE_BYTES
+    return Heard(protocol.transport, limits.WAITING_BYTES)
+
+
 def _channel_of(protocol: Any) -> Channel | None:
     channel = getattr(protocol, "channel", None) or getattr(protocol.transport, "producer", None)
     return channel if isinstance(channel, Channel) else None
 
 
-def serve(host: str, port: int, *, has_proxy: bool = False) -> int:
-    """Serve until a signal ends it; the exit status."""
+def tls_endpoint(host: str, port: int, key: str, certificate: str) -> str:
+    """Where to listen with TLS, in Twisted's words."""
+    parts = {"privateKey": key, "certKey": certificate, "interface": host.strip("[]")}
+    named = [f"{name}={quoteStringArgument(value)}" for name, value in parts.items()]
+    return ":".join(["ssl", str(port), *named])
+
+
+def serve(host: str, port: int, *, has_proxy: bool = False, secure: Sequence[str] = ()) -> int:
+    """Serve until a signal ends it; the exit status. `secure` are more endpoints."""
     Factory.most_resting = (
         _allow_many_files() // 4
     )  # the others are for what is asked, and for files and databases
     server = WebServer(
         import_string(APPLICATION),
-        endpoints=build_endpoint_description_strings(host=host, port=port),
+        endpoints=[*build_endpoint_description_strings(host=host, port=port), *secure],
         request_buffer_size=BUFFER_BYTES,
         websocket_timeout=-1,
         websocket_max_message_size=SOCKET_MESSAGE_BYTES,
@@ -143,8 +163,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--proxy-headers", action="store_true", help="believe a proxy's X-Forwarded-For and -Proto"
     )
+    parser.add_argument("--tls-port", type=int, default=0, help="a port to listen on with TLS besides")
+    parser.add_argument("--tls-key", default="", help="the file of its private key, in PEM")
+    parser.add_argument("--tls-cert", default="", help="the file of its certificate, in PEM")
     given = parser.parse_args(arguments)
-    return serve(given.bind, given.port, has_proxy=given.proxy_headers)
+    secure = (
+        [tls_endpoint(given.bind, given.tls_port, given.tls_key, given.tls_cert)] if given.tls_port else []
+    )
+    return serve(given.bind, given.port, has_proxy=given.proxy_headers, secure=secure)
 
 
 if __name__ == "__main__":

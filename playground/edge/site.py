@@ -9,23 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 from django.db import Error as DatabaseError
 
-from marketplace.ids import parse
 from playground.api.problems import Problem
-from playground.edge import cors, events, gate, intake, media, uploads, waits
-from playground.edge.answers import answer_problem, is_for_people, name_request
-from playground.edge.callers import caller_of
+from playground.edge import cors, events, gate, held, intake, media, own, speakers, uploads
+from playground.edge.answers import answer_problem, name_request
 from playground.edge.hub import hub
 from playground.edge.inner import Inner
+from playground.edge.own import OWN
 from playground.edge.polls import Polls
 from playground.edge.protocol import Message, Receive, Scope, Send
+from playground.facades.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
-PREDICTIONS = "/api/v1/predictions"
 # Asked by our own pages, which hold a thread while they wait: with threads of its own it always gets to answer them.
 STRIPE = re.compile(r"/-/stripe/v[12]/")
 STRIPE_THREADS = 4
-_ONE = re.compile(PREDICTIONS + r"/([^/]{1,64})(/events)?")
 
 
 class Site:
@@ -39,9 +37,10 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = dict(scope)
         request_id = name_request(scope)
-        if cors.is_api(scope):
+        dialect = speakers.placed(scope)
+        if dialect is not None:
             if cors.is_preflight(scope):
-                await cors.answer_preflight(send, request_id)
+                await cors.answer_preflight(scope, send, request_id)
                 return
             cors.forget_strangers_cookies(scope)
             send = cors.open_to_all(send)
@@ -53,61 +52,54 @@ class Site:
             await send(message)
 
         try:
-            await self._route(scope, receive, watched)
+            await self._route(dialect, scope, receive, watched)
         except Exception as error:
             if has_started:
                 raise
-            as_page = is_for_people(scope["path"], scope["headers"])
-            await answer_problem(send, _problem_of(error, scope["path"]), request_id, as_page=as_page)
+            await answer_problem(send, _problem_of(error, scope["path"]), request_id, scope)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _route(self, dialect: Dialect | None, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         refused = gate.refusal(path, scope["headers"], scope["method"])
         if refused is not None:
             raise refused
         if not gate.has_body(scope):
-            await self._answer(path, scope, receive, send)
+            await self._answer(dialect, scope, receive, send)
             return
         try:
             async with intake.taken_in(scope, receive) as taken:
-                await self._answer(path, scope, taken, send)
+                await self._answer(dialect, scope, taken, send)
         except intake.Unread:
             await self._inner({**scope, **intake.unread(scope)}, intake.nothing(), send)
 
-    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if path.startswith(media.PREFIX):
+    async def _answer(self, dialect: Dialect | None, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if dialect is not None:
+            await self._spoken(dialect, scope, receive, send)
+        elif path.startswith(media.PREFIX):
             await media.serve(scope, receive, send)
-        elif uploads.is_errand(scope):
-            await uploads.serve(self._inner, scope, receive, send)
         elif STRIPE.match(path):
             await self._stripe(scope, receive, send)
-        elif path.startswith(PREDICTIONS):
-            await self._predictions(path, scope, receive, send)
         else:
             await self._inner(scope, receive, send)
 
-    async def _predictions(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        one, method = _ONE.fullmatch(path), scope["method"]
-        if one is not None and one[2] and method in {"GET", "HEAD"}:
-            caller = await caller_of(scope)
-            caller.need("predictions:read")
-            public_id = parse(one[1], "p")
-            if public_id is None:
-                raise Problem("not_found", "There is no such prediction in this workspace.")
-            await events.stream(public_id, caller, scope, receive, send)
+    async def _spoken(self, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is asked in a protocol, our own or another."""
+        if dialect is not OWN and gate.view_at(scope["path"]) is None:
+            raise gate.nothing_at(scope["path"])
+        if dialect.uploads(scope):
+            await uploads.serve(self._inner, scope, receive, send)
             return
-        seconds = None
-        if method == "POST" and path == PREDICTIONS:
-            seconds = waits.preferred(scope)
-        elif method == "GET" and one is not None and not one[2]:
-            seconds = waits.queried(scope)
-        if seconds is not None:
-            await waits.answer_at_end(self._inner, seconds, scope, receive, send)
+        if dialect is OWN and (followed := own.followed(scope)) is not None:
+            await events.serve(followed, scope, receive, send)
             return
-        is_plain = one is not None and not one[2] and method == "GET" and not scope["query_string"]
-        polled = parse(one[1], "p") if one is not None and is_plain else None
-        if polled is None or not await self._polls.answer_now(polled, scope, send):
+        seconds, polled = dialect.waits(scope), dialect.polled(scope)
+        if polled is not None and await self._polls.answer_now(polled, dialect, scope, send):
+            return
+        if seconds is None and dialect is OWN:
             await self._inner(scope, receive, send)
+        else:
+            await held.answer(self._inner, dialect, seconds, scope, receive, send)
 
 
 def _problem_of(error: Exception, path: str) -> Problem:

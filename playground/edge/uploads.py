@@ -7,9 +7,9 @@ it may come. Fetching and examining have a few threads of their own.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -21,13 +21,15 @@ from playground.api.errands import Errand
 from playground.api.problems import Problem, problem_of
 from playground.assets import Arrival, uploads
 from playground.edge.crowd import Crowd, Full
+from playground.edge.gate import WHOLE
 from playground.edge.multipart import OneFile, boundary_of
 from playground.edge.protocol import Application, Headers, Message, Receive, Scope, Send, header
 from playground.edge.threads import in_thread
 
-PLACE = re.compile(r"/api/v1/assets|/api/v1/assets/uploads/[^/]+/(?:parts/[0-9]+|complete)")
 SLICE_BYTES = 2**20
 AT_ONCE = 6  # of a workspace in this process
+MAX_WAITING = 64  # for one of these places, where it is waited for
+TURN_SECONDS = 60.0
 JSON_BYTES = 64 * 1024
 FETCH_SECONDS = 30.0
 
@@ -43,11 +45,6 @@ class _Gone(Exception):
     """The client has left."""
 
 
-def is_errand(scope: Scope) -> bool:
-    """Whether this request is answered here."""
-    return scope["method"] in {"POST", "PUT"} and PLACE.fullmatch(scope["path"]) is not None
-
-
 async def serve(inner: Application, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request that brings a file. Raises Problem."""
     errand = Errand(
@@ -57,7 +54,7 @@ async def serve(inner: Application, scope: Scope, receive: Receive, send: Send) 
     )
     # A part is a file whatever it calls itself.
     is_json = errand.content_type == "application/json" and scope["method"] == "POST"
-    body = await _small(receive) if is_json or scope["path"].endswith("/complete") else b""
+    body = await _small(receive) if is_json or scope["path"].endswith(WHOLE) else b""
     first = await _half(inner, scope, errand, body)
     if errand.work is None:
         await first.release(send)
@@ -85,7 +82,7 @@ async def _do(errand: Errand, scope: Scope, receive: Receive) -> None:
     try:
         if isinstance(work, errands.Receive):
             errand.upload = work.upload
-            with _crowd.place(work.upload.workspace_id):
+            async with _placed(work):
                 errand.arrival = await _in(_disk, Arrival)
                 await _received(errand, scope, receive)
                 if work.part is None:
@@ -94,7 +91,7 @@ async def _do(errand: Errand, scope: Scope, receive: Receive) -> None:
             errand.upload = work.upload
             with _crowd.place(work.upload.workspace_id):
                 try:
-                    errand.arrival = await _in(_looks, uploads.join, work.upload)
+                    errand.arrival = await _in(_looks, uploads.join, work.upload, work.parts)
                 except uploads.Incomplete:
                     if not await in_thread(uploads.is_complete, work.upload):
                         raise
@@ -108,13 +105,26 @@ async def _do(errand: Errand, scope: Scope, receive: Receive) -> None:
         raise Problem("too_many_uploads", detail, headers={"Retry-After": "5"}) from None
 
 
+@asynccontextmanager
+async def _placed(work: errands.Receive) -> AsyncIterator[None]:
+    """One of the places of a workspace. Raises Full."""
+    owner = work.upload.workspace_id
+    if work.waits:
+        async with _crowd.turn(owner, seconds=TURN_SECONDS, most=MAX_WAITING):
+            yield
+    else:
+        with _crowd.place(owner):
+            yield
+
+
 async def _received(errand: Errand, scope: Scope, receive: Receive) -> None:
     """Write the body to the arrival. Raises Problem, _Gone, and OSError when the disk is full."""
     arrival, upload = errand.arrival, errand.upload
     assert arrival is not None
     assert upload is not None
+    name = errand.work.name if isinstance(errand.work, errands.Receive) else ""
     form = (
-        OneFile(boundary_of(header(scope, b"content-type")))
+        OneFile(boundary_of(header(scope, b"content-type")), name=name)
         if errand.content_type == "multipart/form-data" and scope["method"] == "POST"
         else None
     )
@@ -130,6 +140,7 @@ async def _received(errand: Errand, scope: Scope, receive: Receive) -> None:
             pending.clear()
     if form is not None:
         form.end()
+        errand.fields = form.fields
         # What was announced was the whole body, of which the file is the most.
         upload.size = arrival.size
         upload.media_type = examiner.plain(form.content_type)[:100]

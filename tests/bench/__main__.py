@@ -18,7 +18,7 @@ import psutil
 import psycopg
 
 from marketplace.host.places import Places
-from tests.bench import browser, floors, peers, pressure, rows
+from tests.bench import browser, floors, peers, polling, pressure, rows
 from tests.bench.adapters import swaps_ms
 from tests.bench.rows import Row
 from tests.conftest import Stack, run_stack
@@ -110,14 +110,7 @@ class Bench:
             yield Row(figure, f"{ours * 1000:.0f} ms", f"plain diffusers {bare * 1000:.0f} ms", "")
 
     def polls(self) -> Iterator[Row]:
-        beside = asyncio.run(rows.through_django(self.stack, self.keys[1]))
-        rate, p99 = asyncio.run(rows.polls(self.stack, self.keys[0]))
-        yield Row(
-            "status polls/s per core, 1,000 in flight",
-            f"{rate:.0f}/s, p99 {p99:.0f} ms",
-            f"a read through Django and DRF {beside:.0f}/s",
-            "500/s",
-        )
+        yield from polling.figures(self.stack, self.keys)
 
     def viewers(self) -> Iterator[Row]:
         bare = floors.fan_out_ms(self.places.redis_url(), 1000)

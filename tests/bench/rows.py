@@ -102,37 +102,6 @@ async def first_progress_ms(url: str, key: str, count: int = 15) -> float:
     return median(taken) * 1000
 
 
-async def polls(stack: Stack, key: str, in_flight: int = 1000, seconds: float = 5) -> tuple[float, float]:
-    """Status polls per second of the web process's own CPU time, and the 99th percentile in ms."""
-    wire = Wire(stack.url, key)
-    ids = []
-    for _ in range(in_flight):
-        _, made = await wire.call("POST", "/api/v1/predictions", {**picture(40), "start_within": 3600})
-        ids.append(made["id"])
-    web = psutil.Process(stack.pid_of("web"))
-    taken: list[float] = []
-
-    async def poll(n: int) -> None:
-        mine = Wire(stack.url, key)
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            n += 7
-            begun = time.perf_counter()
-            status, _ = await mine.raw("GET", f"/api/v1/predictions/{ids[n % len(ids)]}")
-            assert status == 200
-            taken.append(time.perf_counter() - begun)
-
-    await poll(0)
-    taken.clear()
-    before = web.cpu_times()
-    await asyncio.gather(*(poll(n) for n in range(4)))
-    after = web.cpu_times()
-    spent = after.user + after.system - before.user - before.system
-    for made in ids:
-        await wire.call("POST", f"/api/v1/predictions/{made}/cancel")
-    return len(taken) / spent, quantiles(taken, n=100)[98] * 1000
-
-
 async def through_django(stack: Stack, key: str, seconds: float = 4) -> float:
     """Requests per second of the web process's CPU time that Django and DRF answer: key, one query, JSON."""
     web, count = psutil.Process(stack.pid_of("web")), 0

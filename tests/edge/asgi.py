@@ -106,7 +106,7 @@ def begin(
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"localhost"), *pairs],
+        "headers": pairs if b"host" in dict(pairs) else [(b"host", b"localhost"), *pairs],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8000),
     }

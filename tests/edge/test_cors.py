@@ -135,7 +135,7 @@ def test_a_wait_that_is_none_is_refused(world):
 
 
 def test_after_a_wait_the_figures_are_those_of_now():
-    from playground.edge.waits import _aged
+    from playground.edge.held import _aged
 
     said = [(b"RateLimit-Limit", b"100"), (b"RateLimit-Remaining", b"7"), (b"RateLimit-Reset", b"20")]
     assert dict(_aged(said, 5.2))[b"RateLimit-Reset"] == b"15"

@@ -50,6 +50,20 @@ def test_every_moment_of_a_life_is_told_as_django_tells_it(world, by_django):
     assert "allow" not in answer.headers  # which Django would have sent
 
 
+def test_addresses_are_those_of_each_who_asks_behind_a_proxy(world, settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    path = f"/v1/predictions/{cast.submit(world.ada).uid.removeprefix('p_')}"
+
+    async def story():
+        told = []
+        for scheme in ("https", "http", "https"):
+            headers = {**world.headers(), "Host": "localhost", "X-Forwarded-Proto": scheme}
+            told.append((await ask("GET", path, headers=headers)).json()["urls"]["get"])
+        return told
+
+    assert run(story()) == [f"{scheme}://localhost{path}" for scheme in ("https", "http", "https")]
+
+
 def test_others_are_left_to_django_and_told_nothing(world):
     row = cast.submit(world.ada)
 

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from marketplace import keys
+from marketplace.ids import encode, parse
 from playground.edge import callers
+from playground.models import Prediction
 from tests.edge.asgi import ask, run
 from tests.live.test_hub import do
 from tests.predictions import cast
@@ -102,3 +104,79 @@ def test_a_revoked_key_is_forgotten_after_seconds(world, text, monkeypatch):
         return (await ask("GET", f"{PATH}/{own}", headers=headers(text))).status
 
     assert run(story()) == 401
+
+
+def at(path: str, public_id) -> str:
+    return path.format(bare=encode(public_id), uuid=public_id)
+
+
+FAL = "/fal/queue/kiln/vase/requests/{uuid}"
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions/{bare}", FAL, f"{FAL}/status", f"{FAL}/status/stream"])
+def test_in_other_protocols_it_sees_its_own_run_and_no_other(world, text, path):
+    foreign = cast.submit(world.ada).public_id
+
+    async def story():
+        own = parse((await submit(world, text)).json()["id"], "p")
+        for _ in range(4):
+            for job in await do(cast.claim, limit=2):
+                await do(cast.succeed, job)
+        asked = [(own, text, ORIGIN), (foreign, world.ada_key, None)]  # the edge has seen both
+        asked += [(own, text, ORIGIN), (foreign, text, ORIGIN), (own, text, "https://evil.example")]
+        return [(await ask("GET", at(path, one), headers=headers(*who))).status for one, *who in asked]
+
+    assert run(story()) == [200, 200, 200, 404, 403]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/predictions/{bare}/cancel"), ("PUT", f"{FAL}/cancel")]
+)
+def test_in_other_protocols_it_cancels_no_run_but_its_own(world, text, method, path):
+    foreign = cast.submit(world.ada)
+
+    async def story():
+        own = parse((await submit(world, text)).json()["id"], "p")
+        return [
+            (await ask(method, at(path, one), headers=headers(text))).status
+            for one in (own, foreign.public_id)
+        ]
+
+    canceled, missing = run(story())
+    assert (canceled < 300, missing, cast.again(foreign).status) == (True, 404, "queued")
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/v1/predictions", {"version": "kiln/vase", "webhook": "https://x.test/"}),
+        ("/v1/models/kiln/vase/predictions", {"webhook_completed": "https://x.test/"}),
+        ("/fal/queue/kiln/vase?fal_webhook=https://x.test/", None),
+        ("/fal/run/kiln/vase?fal_webhook=https://x.test/", None),
+    ],
+)
+def test_in_other_protocols_it_has_nobody_called(world, text, path, more):
+    given = {"prompt": "a vase"}
+    body = json.dumps(given if more is None else {"input": given, **more}).encode()
+    answer = run(ask("POST", path, headers=headers(text), body=body))
+    assert (answer.status, b"publishable" in answer.body) == (422, True)
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/fal/rest/tokens/"),
+        ("GET", "/fal/v1/models/requests/by-endpoint?endpoint_id=kiln/vase"),
+        ("DELETE", "/fal/v1/models/requests/0/payloads"),
+        ("POST", "/fal/rest/storage/auth/token"),
+        ("GET", "/v1/files"),
+        ("GET", "/v1/webhooks/default/secret"),
+        ("GET", "/openai/v1/videos"),
+        ("POST", "/openai/v1/images/generations"),
+        ("POST", "/hf/kiln/vase"),
+    ],
+)
+def test_in_other_protocols_it_comes_no_further(world, text, method, path):
+    body = b"{}" if method == "POST" else b""
+    assert run(ask(method, path, headers=headers(text), body=body)).status == 403

@@ -303,14 +303,14 @@ def test_an_upload_that_ends_while_it_is_completed(world, folder, monkeypatch, e
     assert put(world, f"{path}/parts/1", data).status == 200
     join = uploads.join
 
-    def overtaken(row: Upload) -> Arrival:
+    def overtaken(row: Upload, numbers: tuple[int, ...]) -> Arrival:
         """Another request has come to its end by the time that this one reads the parts."""
         if ends == "deleted":
             uploads.abandon(row)
         else:
             with join(row) as arrival:
                 uploads.finish(row, arrival, examiner.examine(arrival.file))
-        return join(row)
+        return join(row, numbers)
 
     monkeypatch.setattr(uploads, "join", overtaken)
     answer = call(world, "POST", f"{path}/complete")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from playground.edge import waits
+from playground.edge import own
 from playground.edge.hub import hub
 from playground.live import MAX_LOG_LINES
 from tests.edge.asgi import ask, begin, run
@@ -142,7 +142,7 @@ def test_refusals_do_not_wait(world):
     ],
 )
 def test_what_the_preference_means(sent, seconds):
-    assert waits.preferred({"headers": [(b"prefer", sent.encode())]}) == seconds
+    assert own.preferred({"headers": [(b"prefer", sent.encode())]}) == seconds
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_what_the_preference_means(sent, seconds):
     ],
 )
 def test_what_the_query_means(query, seconds):
-    assert waits.queried({"query_string": query.encode("utf-8")}) == seconds
+    assert own.queried({"query_string": query.encode("utf-8")}) == seconds

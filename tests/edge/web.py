@@ -78,14 +78,14 @@ class Web:
 
 
 @contextlib.contextmanager
-def serving(**env: str) -> Iterator[Web]:
-    """A web process; it is stopped at the end."""
+def serving(*more: str, **env: str) -> Iterator[Web]:
+    """A web process, with `more` on its command line; it is stopped at the end."""
     from marketplace.host.places import Places
 
     port = free_port()
     database = Places.configured().postgres_url(database=connection.settings_dict["NAME"])
     env = {**os.environ, "DATABASE_URL": database, "PORT": str(port), "MAX_BODY_BYTES": str(LIMIT), **env}
-    command = [sys.executable, "-m", "playground.edge.server", "-b", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "playground.edge.server", "-b", "127.0.0.1", "-p", str(port), *more]
     process = subprocess.Popen(command, env=env, cwd=PROJECT)
     try:
         until(lambda: accepts(port))

@@ -1,0 +1,197 @@
+"""What the edge and the base view need of a protocol: who it is for, what waits, and how things are shown in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NotRequired, Protocol
+from uuid import UUID
+
+from django.conf import settings
+
+from playground.api.codes import CODES
+from playground.api.problems import Problem
+from playground.facades.words import Table
+from playground.live import State
+from playground.predictions.present import PredictionJson
+
+Scope = MutableMapping[str, Any]
+ORIGINAL_PATH = (
+    "vitrine.path"  # in a scope: the path that was asked for, where Host decided the address on the map
+)
+
+
+class Document(PredictionJson):
+    """A run as `/api/v1` shows it, and, while it waits, how many are ahead of it; None where that is not known."""
+
+    queue_position: NotRequired[int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Names of headers as people write them; `Content-Type` is one of them."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, document: Any, status: int = 200, **headers: str) -> Answer:
+        """An answer in JSON; `headers` with `_` for `-`."""
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(status, body, {"Content-Type": "application/json"} | named)
+
+    def plus(self, headers: Mapping[str, str]) -> Answer:
+        """With more headers; its own win."""
+        return replace(self, headers={**headers, **self.headers})
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment of a run that is followed: the newest state, and what is new in it for this viewer."""
+
+    state: State
+    seq: int
+    logs: Sequence[str]  # lines that were not in an earlier moment
+    is_end: bool
+    position: int | None = None  # how many are ahead, while it waits
+    reason: str | None = None  # why it waits
+
+
+class Frames(Protocol):
+    """What one viewer of a stream is sent. One object per stream, so it may remember what it has said."""
+
+    def frame(self, moment: Moment) -> bytes:
+        """The events of this moment, ready to be sent; empty for none. After the one of the end nothing follows."""
+        ...
+
+
+class Dialect(Protocol):
+    """One protocol.
+
+    `show` and `problem` depend on the address of the request (method, scheme, host, path, query) and on nothing else of
+    the scope but `Prefer`: what is shown once is shown to everybody who asks at the same address and may see the run.
+    """
+
+    name: str  # of its directory, and of Prediction.Via
+    words: Table
+
+    def place(self, path: str, host: str) -> str | None:
+        """The address on the site's map of a request to `path`; None if it is not for this protocol.
+
+        `host` is in lower case and without a port.
+        """
+        ...
+
+    def lead(self, scope: Scope) -> None:
+        """Have a request that only stands for another one be that, before anything else is done with it."""
+        ...
+
+    def waits(self, scope: Scope) -> float | None:
+        """Seconds that this request may be held for the end of the run it makes or asks for; None: answer at once."""
+        ...
+
+    def polled(self, scope: Scope) -> UUID | None:
+        """The run that this request polls, if the answer depends on nothing but the document."""
+        ...
+
+    def uploads(self, scope: Scope) -> bool:
+        """Whether the body is a file, or the request is about one that the edge has to fetch or to join.
+
+        Its view answers in two halves, see `playground.api.errands`.
+        """
+        ...
+
+    def sponsor(self, scope: Scope) -> int | None:
+        """The workspace that answers for the body where no key does, as by an address that allows whoever has it.
+
+        None for nobody. Looks at the database. Raises Problem where nothing can be sent to.
+        """
+        ...
+
+    def show(
+        self, document: Document, asked: Mapping[str, Any], scope: Scope, *, is_due: bool = False
+    ) -> Answer:
+        """A run, as this request wants it shown; `is_due`: the time that was to be waited is over."""
+        ...
+
+    def problem(self, problem: Problem, scope: Scope) -> Answer:
+        """An error. Its own headers (Retry-After …) are added to whatever the answer has."""
+        ...
+
+
+class Basic:
+    """What most protocols have in common, to be inherited: an address prefix, nothing that waits, polls or uploads."""
+
+    name: str
+    prefix: str  # like `/v1/`
+
+    def place(self, path: str, host: str) -> str | None:
+        return path if path.startswith(self.prefix) else None
+
+    def lead(self, scope: Scope) -> None:
+        return
+
+    def waits(self, scope: Scope) -> float | None:
+        return None
+
+    def polled(self, scope: Scope) -> UUID | None:
+        return None
+
+    def uploads(self, scope: Scope) -> bool:
+        return False
+
+    def sponsor(self, scope: Scope) -> int | None:
+        return None
+
+
+def problem_of(dialect: Dialect, problem: Problem, scope: Scope) -> Answer:
+    """The answer that tells of an error, with the headers that go with it."""
+    return dialect.problem(problem, scope).plus(problem.headers)
+
+
+def status_of(problem: Problem) -> int:
+    """The status that `/api/v1` answers with."""
+    return CODES[problem.code].status
+
+
+def header_of(scope: Scope, name: str) -> str:
+    """The value of a request header, several joined; empty if there is none."""
+    wanted = name.lower().encode()
+    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == wanted)
+
+
+def host_of(scope: Scope) -> str:
+    """The Host of a request in lower case, without its port; empty without one."""
+    host = header_of(scope, "host").strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def origin_of(scope: Scope) -> str:
+    """Scheme and host as the caller used them: what addresses in answers begin with."""
+    host = header_of(scope, "host")
+    if not host:
+        return str(settings.PUBLIC_URL)
+    scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"
+    named = settings.SECURE_PROXY_SSL_HEADER
+    if named is not None:  # there is a proxy in front, which speaks to the caller
+        said = header_of(scope, named[0].removeprefix("HTTP_").replace("_", "-"))
+        if said:
+            scheme = "https" if said.partition(",")[0].strip() == named[1] else "http"
+    return f"{scheme}://{host}"
+
+
+def address(scope: Scope, path: str) -> str:
+    """The absolute address of `path` (on the site's map), as this caller has to call it.
+
+    Who came by a Host that stands for a prefix gets the address without that prefix.
+    """
+    original = scope.get(ORIGINAL_PATH)
+    if original is not None:
+        prefix = scope["path"].removesuffix(original)
+        path = path.removeprefix(prefix) if path.startswith(prefix) else path
+    return origin_of(scope) + path

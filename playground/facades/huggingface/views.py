@@ -1,0 +1,47 @@
+"""`/hf/<publisher>/<name>`: one run, answered with what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpResponseBase
+from rest_framework.request import Request
+
+from marketplace.schema import FieldError
+from playground.api.parsing import StrictJSONParser, idempotency_key
+from playground.api.problems import invalid
+from playground.facades import asking
+from playground.facades.huggingface import bodies
+from playground.facades.huggingface.dialect import DIALECT
+from playground.facades.view import FacadeView
+from playground.facades.vocabulary import COUNT
+
+_COUNTS = (*COUNT, "num_images_per_prompt")
+
+
+class Inference(FacadeView):
+    """`POST` runs the model."""
+
+    dialect = DIALECT
+    scopes = {"POST": "predictions:write"}
+    parser_classes = (StrictJSONParser, bodies.BytesParser)
+    content_negotiation_class = bodies.JSONOrBytes
+
+    def post(self, request: Request, publisher: str, name: str) -> HttpResponseBase:
+        inputs, given = bodies.read(request)
+        _one(given)
+        call = asking.Call(
+            dialect=DIALECT.name,
+            model=f"{publisher}/{name}",
+            input={**given, "inputs": inputs},
+            idempotency_key=idempotency_key(request),
+        )
+        return self.shown(self.ask(call))
+
+
+def _one(given: Mapping[str, Any]) -> None:
+    """Refuse to make, and to charge for, what the answer has no room for."""
+    for word in _COUNTS:
+        if given.get(word, 1) not in (1, "1"):
+            raise invalid([FieldError(word, "too_large", "must be 1: an answer is one file", 1)])
