@@ -1,0 +1,242 @@
+"""The OpenAI API in process: one run for one request, nothing of other workspaces, errors in its own shape."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import pytest
+from django.utils import timezone
+from PIL import Image
+
+from playground import predictions
+from playground.facades.openai.routes import urlpatterns
+from playground.models import IdempotencyKey, Prediction
+from tests.predictions import cast
+
+pytestmark = pytest.mark.django_db
+V1 = "/openai/v1"
+FILM = {"endpoint__output": {"type": "object", "properties": {"videos": {"type": "array", "items": {}}}}}
+
+
+def draw(caller, *, again: int | None = None, **fields):
+    headers = {} if again is None else {"X-Stainless-Retry-Count": str(again)}
+    return caller.post(
+        f"{V1}/images/generations", {"model": "kiln/vase", "prompt": "a vase", **fields}, **headers
+    )
+
+
+def made(answer) -> Prediction:
+    return Prediction.objects.with_model().get(public_id=predictions_id(answer))
+
+
+def predictions_id(answer):
+    from marketplace.ids import parse
+
+    return parse(answer.headers["X-Vitrine-Prediction"], "p")
+
+
+def test_a_request_is_a_run_of_ours(world):
+    answer = draw(world.ada, n=2, size="auto", user="u", seed=5)
+    row = made(answer)
+    assert (row.via, row.model, row.input["num_images"], row.input["seed"]) == ("openai", "kiln/vase", 2, 5)
+    assert row.asked["act"] == "generate"
+    assert answer.headers["X-Vitrine-Ignored"] == "user"
+    assert answer.status_code == 504  # nobody has waited here
+    assert answer.json()["error"]["code"] == "timeout"
+    cast.money_is_right()
+
+
+def test_what_a_client_sends_again_is_one_run(world):
+    first, again = made(draw(world.ada, again=0)), made(draw(world.ada, again=1))
+    assert first.pk == again.pk
+    # However long it has been under way: a client waits minutes before it asks again.
+    IdempotencyKey.objects.update(created_at=timezone.now() - cast.later(seconds=600))
+    assert made(draw(world.ada, again=2)).pk == first.pk
+    (job,) = cast.claim()
+    cast.succeed(job)
+    assert made(draw(world.ada, again=2)).pk == first.pk
+    cast.move_back(first, finished_at=600)
+    assert made(draw(world.ada, again=2)).pk != first.pk
+    assert made(draw(world.ada, again=0)).pk != first.pk  # four pictures of the same words are four
+    assert made(draw(world.ada)).pk != first.pk
+    assert made(draw(world.ada, again=1, prompt="another")).pk != first.pk
+    cast.money_is_right()
+
+
+def test_what_is_done_is_shown_to_who_asks_again(world):
+    draw(world.ada, again=0, n=2)
+    (job,) = cast.claim()
+    cast.succeed(job, pictures=2)
+    answer = draw(world.ada, again=1, n=2)
+    assert answer.status_code == 200
+    data = answer.json()["data"]
+    assert [base64.b64decode(one["b64_json"]) for one in data] == [cast.png(0), cast.png(1)]
+    assert all(one["url"].startswith("http") for one in data)
+
+
+def test_what_failed_is_told(world):
+    draw(world.ada, again=0)
+    (job,) = cast.claim()
+    cast.fail(job)
+    answer = draw(world.ada, again=1)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
+    assert answer.json() == {
+        "error": {"message": "It broke.", "type": "server_error", "param": None, "code": "broken"}
+    }
+
+
+def test_an_empty_list_is_a_value_like_any_other(world):
+    answer = draw(world.ada, loras=[], odd=[])
+    assert answer.headers["X-Vitrine-Ignored"] == "odd"
+    assert made(answer).status == "queued"
+
+
+def test_a_form_may_name_what_no_database_holds(world):
+    form = {"model": "kiln/vase", "prompt": "a vase", "o\0dd": "1"}
+    answer = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+    assert answer.headers["X-Vitrine-Ignored"] == "o?dd"
+    assert made(answer).asked["ignored"][0]["field"] == "o\ufffddd"
+
+
+def test_who_cannot_pay_is_told_as_openai_tells_it(world):
+    answer = draw(world.ada, n=4)
+    poor = cast.payer(name="poor", credit=0)
+    from marketplace import keys
+    from tests.api.programs import Caller
+
+    answer = draw(Caller(keys.make(poor, name="Poor's")[1]))
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "false")
+    assert answer.json()["error"]["code"] == "insufficient_quota"
+    assert not Prediction.objects.of(poor).exists()
+
+
+@pytest.mark.parametrize("route", urlpatterns, ids=lambda route: route.name)
+def test_nobody_gets_anything(world, route):
+    path = (
+        f"/{route.pattern}".replace("<str:video_id>", "video_1")
+        .replace("<path:model>", "a/b")
+        .replace("<str:file_id>", "file-1")
+    )
+    view = route.callback.cls
+    for method in view.scopes:
+        answer = world.nobody.client.generic(method, path.replace("<path:rest>", "chat/completions"))
+        assert answer.status_code == 401, method
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def film(caller, **fields):
+    return caller.post(f"{V1}/videos", {"model": "kiln/vase", "prompt": "a vase", **fields})
+
+
+def test_films_of_others_are_none(world):
+    theirs = film(world.ada).json()["id"]
+    for path in ("", "/content"):
+        assert world.mal.get(f"{V1}/videos/{theirs}{path}").status_code == 404
+    assert world.mal.post(f"{V1}/videos/{theirs}/remix", {"prompt": "x"}).status_code == 404
+    assert world.mal.delete(f"{V1}/videos/{theirs}").status_code == 404
+    assert world.mal.get(f"{V1}/videos").json()["data"] == []
+    assert world.mal.get(f"{V1}/videos?after={theirs}").status_code == 400
+    assert world.ada.get(f"{V1}/videos/{theirs}").json()["status"] == "queued"
+    # A picture is none, and an open film cannot be deleted.
+    picture = draw(world.ada).headers["X-Vitrine-Prediction"]
+    assert world.ada.get(f"{V1}/videos/{picture.removeprefix('p_')}").status_code == 404
+    refused = world.ada.delete(f"{V1}/videos/{theirs}")
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (409, "false")
+
+
+def test_files_of_others_are_none(world):
+    ask = {"headers": world.ada.headers({})}
+    form = {"file": io.BytesIO(cast.png()), "purpose": "vision"}
+    theirs = world.ada.client.post(f"{V1}/files", form, **ask).json()["id"]
+    for path in ("", "/content"):
+        assert world.mal.get(f"{V1}/files/{theirs}{path}").status_code == 404
+    assert world.mal.delete(f"{V1}/files/{theirs}").status_code == 404
+    assert world.mal.get(f"{V1}/files").json()["data"] == []
+    assert world.ada.get(f"{V1}/files/{theirs}").json()["purpose"] == "vision"
+    for wrong, param in (({"purpose": "vision"}, "file"), ({**form, "purpose": "fine-tune"}, "purpose")):
+        answer = world.ada.client.post(f"{V1}/files", wrong, **ask)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    hostile = world.ada.client.post(f"{V1}/files", {"file": io.BytesIO(b"<svg/>")}, **ask)
+    assert (hostile.status_code, hostile.json()["error"]["code"]) == (400, "invalid_file")
+
+
+def test_films_are_listed_in_pages(world):
+    ids = [film(world.ada).json()["id"] for _ in range(3)]
+    draw(world.ada)
+    first = world.ada.get(f"{V1}/videos?limit=2").json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == ([ids[2], ids[1]], True)
+    rest = world.ada.get(f"{V1}/videos?limit=2&after={first['last_id']}").json()
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([ids[0]], False)
+    upwards = world.ada.get(f"{V1}/videos?order=asc&after={ids[0]}").json()
+    assert [one["id"] for one in upwards["data"]] == ids[1:]
+    for query in ("limit=0", "limit=x", "order=up", "after=video_none"):
+        assert world.ada.get(f"{V1}/videos?{query}").status_code == 400
+
+
+def test_a_remix_is_the_film_but_for_the_words(world):
+    row = made(film(world.ada, steps=7))
+    (job,) = cast.claim()
+    early = world.ada.post(f"{V1}/videos/{row.public_id}/remix", {"prompt": "again"})
+    assert (early.status_code, early.json()["error"]["code"]) == (404, "video_not_ready")
+    cast.succeed(job)
+    remix = made(world.ada.post(f"{V1}/videos/{row.public_id}/remix", {"prompt": "again"}))
+    assert remix.input == {**row.input, "prompt": "again"}
+    assert remix.asked["remixed_from"].startswith("video_")
+
+
+def test_a_hole_is_a_mask(world):
+    fields = {
+        "prompt": {"type": "string"},
+        "image": {"type": "string", "x-media": ["image/png"]},
+        "mask_image": {"type": "string", "x-media": ["image/png"]},
+    }
+    cast.shelve(
+        name="edit",
+        prices=[{"unit": "request", "unit_price": "0.004"}],
+        endpoint__input={"type": "object", "required": ["image", "mask_image"], "properties": fields},
+    )
+    picture = Image.new("RGBA", (8, 8), (9, 9, 9, 255))
+    picture.putpixel((2, 2), (0, 0, 0, 0))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    body = {"model": "kiln/edit", "prompt": "fill"}
+    ask = {"headers": world.ada.headers({})}
+    holed = {"image": io.BytesIO(out.getvalue())}
+    answer = world.ada.client.post(f"{V1}/images/edits", {**body, **holed}, **ask)
+    row = made(answer)
+    mask = predictions.own_file(world.workspace, row.input["mask_image"])
+    from playground import assets
+
+    with Image.open(io.BytesIO(assets.read(mask))) as found:
+        assert [found.getpixel(at) for at in ((2, 2), (5, 5))] == [255, 0]
+    whole = world.ada.client.post(f"{V1}/images/edits", {**body, "image": io.BytesIO(cast.png())}, **ask)
+    assert (whole.status_code, whole.json()["error"]["param"]) == (400, "mask")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"prompt": None}, "prompt"),
+        ({"n": 5}, "n"),
+        ({"quality": "high"}, "quality"),
+        ({"size": "64x64"}, "size"),
+        ({"stream": "yes"}, "stream"),
+        ({"partial_images": 4, "stream": True}, "partial_images"),
+        ({"response_format": "webp"}, "response_format"),
+        ({"output_format": "svg"}, "output_format"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_name(world, fields, param):
+    answer = draw(world.ada, **fields)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert not Prediction.objects.exists()
+
+
+def test_what_is_no_json(world):
+    answer = world.ada.post(f"{V1}/images/generations", raw=b"{")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+    assert world.ada.get(f"{V1}/images/generations").status_code == 405
+    assert json.loads(world.ada.get(f"{V1}/assistants").content)["error"]["code"] == "unknown_url"
