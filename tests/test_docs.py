@@ -13,6 +13,7 @@ from django.urls import get_resolver
 
 from playground.api.codes import FAILURES
 from playground.console import metrics
+from playground.docs import clients, moving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -94,3 +95,48 @@ def test_the_glossary_is_the_code(word: str) -> None:
 def test_pictures_and_files_named_exist() -> None:
     for path in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+HANDED = {"vt_", "var"}  # of settings: how a key begins, and the folder of `make run`
+
+
+def proved(test: str) -> Path:
+    """The file of a test that is named as a proof, which has to be there."""
+    name, _, function = test.partition("::")
+    path = ROOT / "tests" / name
+    assert re.search(rf"^def {function}\(", path.read_text(), re.MULTILINE), test
+    return path
+
+
+@pytest.mark.parametrize("way", clients.ways(), ids=lambda way: way.id)
+def test_settings_of_clients_are_those_that_tests_use(way: clients.Way) -> None:
+    """Every word and every address of them stands in the programs or in their tests; and the README has them."""
+    files = [ROOT / "tests" / "clients" / name for name in way.programs]
+    files += [proved(f"clients/{test}") for test in way.proofs]
+    used = "\n".join(path.read_text() for path in files)
+    code = re.sub(r"(//|#) [^=\n]*$", "", way.code, flags=re.MULTILINE).replace(clients.LOCAL, "")
+    words = set(re.findall(r"[A-Za-z_][A-Za-z_0-9]+", code)) - HANDED
+    assert words
+    assert {one for one in words if one not in used} == set()
+    for line in way.code.splitlines():
+        assert line in README, line
+    for test in way.proofs:
+        assert test.rpartition("/")[2].partition("::")[0] in README, test
+        assert f"`{test.partition('::')[2]}`" in README, test
+
+
+def test_what_is_said_to_who_moves_here_has_a_test() -> None:
+    for one in moving.every():
+        assert one.proofs, one.here
+        for test in one.proofs:
+            proved(test)
+
+
+def test_an_installation_with_https_needs_no_authority_of_its_own() -> None:
+    found = {way.id: way.code for way in clients.ways("https://media.example/")}
+    assert all("127.0.0.1:8443" not in code and "localhost" not in code for code in found.values())
+    assert [name for name, code in found.items() if "SSL_CERT_FILE" in code] == [
+        "way-fal-client-python-the-connect-port"
+    ]
+    assert "FAL_RUN_HOST=media.example/fal/run\n" in found["way-fal-client-python-two-host-names"]
+    assert '"wss://media.example/fal/run"' in found["way-fal-ai-client-javascript-proxyurl"]

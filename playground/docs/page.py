@@ -21,7 +21,7 @@ from marketplace.models import Listing
 from playground import webhooks
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.examples import PREDICTION_REQUEST, PROMPT
-from playground.docs import recipes, reference
+from playground.docs import clients, moving, recipes, reference
 from playground.refunds import RULES
 from playground.snippets import WAIT_SECONDS, snippets
 from playground.webhooks.outcome import BACKOFF
@@ -41,6 +41,8 @@ GUIDES = (
     ("browsers", "Browsers"),
     ("webhooks", "Webhooks"),
     ("errors", "Errors"),
+    ("clients", "Clients of other services"),
+    ("moving", "Moving here"),
     ("paid", "Publishing and being paid"),
 )
 
@@ -52,6 +54,8 @@ def docs(request: HttpRequest) -> HttpResponse:
     every = snippets(settings.PUBLIC_URL, *first_call())
     wanted = request.GET.get("l", "")
     chosen = next((one for one in every if one["language"] == wanted), every[0])
+    house = request.GET.get("c", "")
+    house = house if house in clients.HOUSES else next(iter(clients.HOUSES))
     context = {
         "guides": GUIDES,
         "groups": reference.groups(),
@@ -69,6 +73,10 @@ def docs(request: HttpRequest) -> HttpResponse:
         "verify_javascript": recipes.VERIFY_JAVASCRIPT,
         "events_javascript": recipes.EVENTS_JAVASCRIPT,
         "check_python": recipes.CHECK_PYTHON,
+        "houses": clients.HOUSES,
+        "house": house,
+        "ways": [way for way in clients.ways(settings.PUBLIC_URL) if way.house == house],
+        "moving": _moving(clients.HOUSES[house]),
         "head": ledger.heads().get(settings.LEDGER_BOOK, ""),
     }
     return render(request, "docs/docs.html", context)
@@ -107,6 +115,27 @@ def _reference() -> SafeString:
         "base_url": settings.PUBLIC_URL,
     }
     return render_to_string("docs/_reference.html", context)
+
+
+@functools.cache
+def _moving(house: str) -> dict[str, list[dict[str, str]]]:
+    """The guide for who moves here from one of `clients.HOUSES`, its code marked as such."""
+    parts = {
+        "maps": moving.MAPS,
+        "better": moving.BETTER,
+        "ignored": (moving.IGNORED,),
+        "refused": (moving.REFUSED,),
+        "absent": moving.ABSENT,
+        "webhooks": moving.WEBHOOKS,
+    }
+    return {
+        name: [
+            {"there": reference.words(one.there), "here": reference.words(one.here)}
+            for one in said
+            if one.whose in {house, "All", ""}
+        ]
+        for name, said in parts.items()
+    }
 
 
 def first_call() -> tuple[str, dict[str, Any]]:

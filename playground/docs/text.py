@@ -17,7 +17,7 @@ from marketplace import catalog
 from marketplace.models import Listing
 from playground.api import shelf
 from playground.api.codes import CODES
-from playground.docs import reference
+from playground.docs import clients, moving, reference
 from playground.docs.page import facts, first_call
 from playground.snippets import snippets
 
@@ -37,8 +37,8 @@ def llms(request: HttpRequest) -> HttpResponse:
 @gzip_page
 @cache_control(public=True, max_age=300)
 def llms_full(request: HttpRequest) -> HttpResponse:
-    """The same, and every operation with its fields, and every error."""
-    return HttpResponse("\n".join([*_short(), *_operations(), *_errors()]), content_type=PLAIN)
+    """The same, and how clients of other services are led here, every operation with its fields, and every error."""
+    return HttpResponse("\n".join([*_short(), *_clients(), *_operations(), *_errors()]), content_type=PLAIN)
 
 
 def _short() -> Iterator[str]:
@@ -92,6 +92,38 @@ def _shelf() -> Iterator[str]:
 def _when(line: Mapping[str, Any]) -> str:
     after = f" after {line['from_runs']:,} runs a month" if line["from_runs"] else ""
     return f"{after} under conditions" if line["conditions"] else after
+
+
+def _clients() -> Iterator[str]:
+    yield "## Clients of other services"
+    yield ""
+    yield "They run here unchanged, with these settings, a key as their token, and `publisher/name` for the model."
+    yield "8443 is TLS_PORT, whose authority is var/tls/ca.pem; 8444 is CONNECT_PORT, for the machine itself alone."
+    for way in clients.ways(settings.PUBLIC_URL):
+        yield ""
+        yield f"### {way.title}"
+        yield ""
+        yield "```"
+        yield from way.code.split("\n")
+        yield "```"
+        yield ""
+        yield way.runs
+    yield ""
+    yield "## Moving here"
+    parts = (
+        ("What is called how", moving.MAPS),
+        ("What is better", moving.BETTER),
+        ("What is ignored, and what is refused", (moving.IGNORED, moving.REFUSED)),
+        ("What is not there", moving.ABSENT),
+        ("Webhooks", moving.WEBHOOKS),
+    )
+    for title, said in parts:
+        yield ""
+        yield f"### {title}"
+        yield ""
+        for one in said:
+            yield f"- {one.whose}, {one.there}: {one.here}" if one.whose else f"- {one.here}"
+    yield ""
 
 
 def _operations() -> Iterator[str]:

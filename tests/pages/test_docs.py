@@ -21,7 +21,7 @@ from billing.ledger import RefundReason
 from marketplace.keys import SCOPES
 from playground.api import openapi
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
-from playground.docs import recipes
+from playground.docs import clients, moving, recipes
 from playground.models import Webhook
 from playground.webhooks import signing
 from tests.billing.cast import new_workspace
@@ -98,6 +98,23 @@ def test_as_text(world):
         assert path in full
     for code in CODES:
         assert f"`{code}`" in full
+
+
+def test_clients_of_other_services_find_their_settings(world, settings):
+    settings.PUBLIC_URL = "https://media.example"
+    full = page(world.nobody, "/llms-full.txt")
+    pages = {house: page(world.nobody, f"/docs?c={house}") for house in clients.HOUSES}
+    assert clients.ways()[0].id in page(world.nobody, "/docs?c=nobody")
+    for way in clients.ways(settings.PUBLIC_URL):
+        assert f'<code id="{way.id}">{html.escape(way.code)}</code>' in pages[way.house], way.id
+        assert f"```\n{way.code}\n```\n\n{way.runs}\n" in full
+    seen = {
+        clients.HOUSES[house]: html.unescape(re.sub(r"</?code>", "`", body)) for house, body in pages.items()
+    }
+    for one in moving.every():
+        of = [one.whose] if one.whose in seen else list(seen)
+        assert all(one.there in seen[name] and one.here in seen[name] for name in of), one.here
+        assert one.here in full
 
 
 def test_a_private_model_is_not_told_of(world):
