@@ -102,7 +102,7 @@ chaos: $(VENV)/.made
 SOAK ?= 50
 soak: $(VENV)/.made
 	$(call install,dev)
-	@SOAK=$(SOAK) $(BIN)/python -m pytest tests/billing/test_ledger_machine.py tests/billing/test_ledger_races.py tests/billing/test_ledger_crashes.py
+	@SOAK=$(SOAK) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/billing/test_ledger_machine.py tests/billing/test_ledger_races.py tests/billing/test_ledger_crashes.py
 
 eval: $(VENV)/.made
 	$(call install,engine)
