@@ -2,7 +2,8 @@
 
 Django decides who may ask and what is made; beside its answer it tells which run that shows, and for how long to hold
 it (see `playground.api.shown`). A client that leaves ends the waiting, not the run; that it left is noted for a while,
-so that the same request, sent again, is answered with the run that it has made.
+so that the same request, sent again, is answered with the run that it has made. That it was answered is noted too: who
+was not, and whose process here was killed, has left nothing else behind.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from playground.live import MAX_LOG_LINES, State
 from playground.models import Prediction
 from playground.predictions import Document
 from playground.predictions.present import moved
-from playground.predictions.repeats import WINDOW, left_key
+from playground.predictions.repeats import HELD, WINDOW, heard_key, left_key
 
 MAX_PER_WORKSPACE = 2_000
 
@@ -45,6 +46,10 @@ class _Held:
         self.status = 0
         self.headers: Headers = []
         self.body = b""
+
+    @property
+    def is_replay(self) -> bool:
+        return any(name.lower() == b"idempotent-replayed" for name, _ in self.headers)
 
     async def send(self, message: Message) -> None:
         if self._told.document is None:
@@ -74,13 +79,17 @@ async def answer(
     """Let Django answer. If that shows an open run and is to wait, answer at its end instead, or after `seconds` as it
     is then; if it is to be followed, with its moments."""
     told, began = shown.Shown(seconds=seconds), time.monotonic()
-    held = _Held(told, send)
+    held, may_make = _Held(told, send), scope["method"] != "GET"
+    if may_make:
+        await hub().be_seen()
     await inner({**scope, shown.SCOPE_KEY: told}, receive, held.send)
     if told.document is None:
         return
     public_id = parse(told.document.shown["id"], "p")
     assert public_id is not None
     if told.frames is not None:
+        if may_make:  # its first moment comes at once
+            await _note_hearing(public_id, is_replay=held.is_replay)
         await events.follow(public_id, told.frames, held.headers, scope, receive, send)
         return
 
@@ -94,8 +103,10 @@ async def answer(
     try:
         is_heard = await while_here(receive, work())
     finally:  # nor has it heard of the run where the answer is an error of ours
-        if not is_heard and scope["method"] != "GET":
+        if may_make and not is_heard:
             await _note_leaving(public_id)
+    if may_make and is_heard:
+        await _note_hearing(public_id, is_replay=held.is_replay)
 
 
 async def _wait(told: shown.Shown, public_id: UUID, dialect: Dialect, scope: Scope, held: _Held) -> None:
@@ -160,3 +171,13 @@ async def _note_leaving(public_id: UUID) -> None:
         await hub().reads.note(left_key(public_id), round(WINDOW.total_seconds()))
     except (redis.RedisError, OSError) as error:
         log.warning("that a client has left cannot be noted: %s", error)
+
+
+async def _note_hearing(public_id: UUID, *, is_replay: bool) -> None:
+    """Remember that who asked for this run has heard of it; where that was for a repeat, that others may still come."""
+    try:
+        if is_replay:
+            await hub().reads.note(left_key(public_id), round(WINDOW.total_seconds()), is_new=True)
+        await hub().reads.note(heard_key(public_id), round(HELD.total_seconds()))
+    except (redis.RedisError, OSError) as error:
+        log.warning("that a client has heard cannot be noted: %s", error)

@@ -24,6 +24,7 @@ from playground.edge.reads import Reads, client
 from playground.edge.threads import in_thread
 from playground.live import State
 from playground.models import Prediction
+from playground.predictions import repeats
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ ROWS_SECONDS = 5.0  # between looks at the rows, for what no announcement told
 ROWS_WITHOUT_REDIS_SECONDS = 1.0
 LAST_BACKOFF_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
+BEGIN_SECONDS = 1.0  # that the first request waits until others can see this process
 CLOSE_SECONDS = 2.0
 
 Known = tuple[str, int, int]  # status, attempt, step
@@ -105,6 +107,7 @@ class Hub:
         self._has_dirty = asyncio.Event()
         self._needs_rows = asyncio.Event()
         self._needs_places = asyncio.Event()
+        self._has_begun = asyncio.Event()
         self._redis = client(timeout=ANSWER_SECONDS)
         self._subscription = client(timeout=None)
         self.reads = Reads(self._redis)
@@ -114,9 +117,7 @@ class Hub:
     @asynccontextmanager
     async def watch(self, public_id: UUID, *, only_end: bool = False) -> AsyncIterator[Watcher]:
         """Watch one prediction, whoever's it is; with `only_end`, nothing before it needs to be told."""
-        if not self._tasks:
-            loops = (self._listen, self._read, self._look_at_rows, self._look_at_queue)
-            self._tasks = [asyncio.ensure_future(_keep(loop)) for loop in loops]
+        self._begin()
         topic = self._topics.get(public_id)
         if topic is None:
             topic = self._topics[public_id] = _Topic(public_id)
@@ -136,6 +137,21 @@ class Hub:
             if not topic.watchers:
                 self._topics.pop(public_id, None)
 
+    async def be_seen(self) -> None:
+        """Let other processes see that this one lives, and would see it die: before it promises an answer."""
+        if self._begin():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEGIN_SECONDS):
+                    await self._has_begun.wait()
+
+    def _begin(self) -> bool:
+        """Start to listen; whether it had not before."""
+        if self._tasks:
+            return False
+        loops = (self._listen, self._read, self._look_at_rows, self._look_at_queue)
+        self._tasks = [asyncio.ensure_future(_keep(loop)) for loop in loops]
+        return True
+
     async def present(self, public_id: UUID) -> State | None:
         """The present state without watching, from Redis or else the row; None if there is none."""
         try:
@@ -150,6 +166,7 @@ class Hub:
     async def close(self) -> None:
         """Let every watcher go with Gone, and stop."""
         self.is_closed = True
+        repeats.note_seen(is_seen=False)
         for topic in list(self._topics.values()):
             topic.wake()
         for task in self._tasks:
@@ -168,7 +185,7 @@ class Hub:
         while not self.is_closed:
             try:
                 async with self._subscription.pubsub() as pubsub:
-                    await pubsub.subscribe(live.CHANNEL)
+                    await pubsub.subscribe(live.CHANNEL, repeats.channel_here())
                     while not self.is_closed:
                         message = await pubsub.get_message(timeout=10)
                         if message is not None:
@@ -178,6 +195,7 @@ class Hub:
                 if self.is_connected:
                     log.warning("live events are read from the rows for now: %s", error)
                 self.is_connected = False
+                repeats.note_seen(is_seen=False)
                 self._needs_rows.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_BACKOFF_SECONDS)
@@ -187,6 +205,10 @@ class Hub:
         if (
             message["type"] == "subscribe"
         ):  # also after a silent reconnection: what was said meanwhile is read now
+            if message["channel"] != live.CHANNEL.encode():
+                repeats.note_seen(is_seen=True)
+                self._has_begun.set()
+                return
             self.is_connected = True
             self._mark(topic.public_id for topic in self._topics.values() if topic.is_open)
         elif message["type"] == "message" and isinstance(data, bytes):

@@ -65,9 +65,9 @@ class Reads:
         pipe.expire(counter, COUNTER_SECONDS)
         return int((await pipe.execute())[0])
 
-    async def note(self, key: str, seconds: int) -> None:
-        """Set a mark that lasts so long."""
-        await self._redis.set(key, 1, ex=seconds)
+    async def note(self, key: str, seconds: int, *, is_new: bool = False) -> None:
+        """Set a mark that lasts so long; with `is_new`, one that is there already ends when it would have."""
+        await self._redis.set(key, 1, ex=seconds, nx=is_new)
 
     async def states(self, public_ids: Sequence[UUID]) -> list[State | None]:
         """`state` of several, in one round trip of their own."""

@@ -230,6 +230,13 @@ class IdempotencyKey(models.Model):
     body_sha256 = models.CharField(max_length=64)
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, null=True, related_name="+")
     made = models.UUIDField(null=True, help_text="public id of what it made, where that is no prediction")
+    answerer = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="the web process that was to answer it, where what was sent names the request",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -1,13 +1,15 @@
 """The same request, sent again by a client itself: a library that got no answer in time sends what it sent before.
 
 Some name their requests, and then the name decides (see `idempotency`). Those that do not are told by what they sent:
-where a client says that it sends again, or where it left before it was answered, the first run is the answer. Two
-requests that only look alike are two, as somebody may well want four pictures of the same words.
+where a client says that it sends again, or where it was never answered, the first run is the answer: it left before,
+or the web process that was to answer it is dead. Two requests that only look alike are two, as somebody may well want
+four pictures of the same words.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -22,6 +24,7 @@ from playground.models import IdempotencyKey, Prediction
 from playground.predictions import idempotency
 
 WINDOW = timedelta(seconds=90)  # clients that try again do it within that
+HELD = timedelta(minutes=10)  # no answer is kept back for longer
 _LOCK_MS = 5_000
 
 
@@ -69,13 +72,13 @@ class Again:
         row = known.prediction if known is not None else None
         if known is None or row is None or row.deletion_id is not None:
             return None
-        since = timezone.now() - WINDOW
-        is_recent = known.created_at > since
-        if self._repeat.is_again and not is_recent:  # some wait minutes for a run before they ask again
-            is_recent = row.finished_at is None or row.finished_at > since
-        if not is_recent:
-            return None
-        if self._repeat.is_again is None and not was_left(row.public_id):
+        now = timezone.now()
+        if self._repeat.is_again:  # some wait minutes for a run before they ask again
+            since = now - WINDOW
+            is_meant = known.created_at > since or row.finished_at is None or row.finished_at > since
+        else:
+            is_meant = known.created_at > now - HELD and is_unheard(row.public_id, known.answerer)
+        if not is_meant:
             return None
         row.is_replay = True
         return row
@@ -95,12 +98,14 @@ class Again:
     def remember(self, row: Prediction) -> None:
         """That this is the run it made, and no earlier one."""
         now = timezone.now()
-        made = IdempotencyKey(workspace=self._workspace, key=self._key, prediction=row, created_at=now)
+        made = IdempotencyKey(
+            workspace=self._workspace, key=self._key, prediction=row, created_at=now, answerer=_here.name
+        )
         IdempotencyKey.objects.bulk_create(
             [made],
             update_conflicts=True,
             unique_fields=["workspace", "key"],
-            update_fields=["prediction", "created_at"],
+            update_fields=["prediction", "created_at", "answerer"],
         )
 
 
@@ -109,9 +114,47 @@ def left_key(public_id: UUID) -> str:
     return f"left:{public_id.hex}"
 
 
-def was_left(public_id: UUID) -> bool:
-    """Whether its client left before it was answered. Without Redis nobody knows, and nobody did."""
+def heard_key(public_id: UUID) -> str:
+    """Where Redis keeps, for as long as it matters, that a client was told of the run it had asked for."""
+    return f"heard:{public_id.hex}"
+
+
+class _Here:
+    """This process as one that answers: `name` is empty while nobody could see it die."""
+
+    def __init__(self) -> None:
+        self.own = secrets.token_hex(16)
+        self.name = ""
+
+
+_here = _Here()
+
+
+def channel_here() -> str:
+    """The channel in Redis that this process listens to for as long as it lives: Redis sees a dead one at once."""
+    return _channel(_here.own)
+
+
+def note_seen(*, is_seen: bool) -> None:
+    """Say whether this process listens to `channel_here` now."""
+    _here.name = _here.own if is_seen else ""
+
+
+def is_unheard(public_id: UUID, answerer: str) -> bool:
+    """Whether the client that asked for a run has not heard of it: it left, or who was to answer it, the process
+    `answerer`, is dead. Without Redis nobody knows, and everybody has heard."""
     try:
-        return bool(redis_client().exists(left_key(public_id)))
+        pipe = redis_client().pipeline(transaction=False)
+        pipe.exists(left_key(public_id))
+        pipe.exists(heard_key(public_id))
+        pipe.pubsub_numsub(_channel(answerer))
+        has_left, has_heard, [(_, listening)] = pipe.execute()
     except redis.RedisError:
         return False
+    # A process that Redis lost sight of for a moment counts as dead: one run too few is the smaller harm.
+    is_dead = answerer not in {"", _here.own} and not listening
+    return bool(has_left) or (is_dead and not has_heard)
+
+
+def _channel(name: str) -> str:
+    return f"answers:{name}"

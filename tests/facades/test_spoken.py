@@ -7,7 +7,10 @@ import json
 
 import pytest
 
+from marketplace.dispatch import redis_client
+from playground.edge import held
 from playground.edge.hub import hub
+from playground.predictions import repeats
 from tests.edge.asgi import ask, begin, run
 from tests.live.test_hub import do
 from tests.predictions import cast
@@ -146,6 +149,48 @@ def test_the_same_request_again_is_one_run_if_its_client_says_so_or_left_unheard
         *((1, None), (2, None), (3, None)),
         *((3, "true"), (3, "true"), (4, None), (5, "true")),
     ]
+
+
+def test_a_request_is_one_run_also_where_the_process_that_was_to_answer_it_died(world, plain, monkeypatch):
+    async def nothing(*_, **__):
+        return
+
+    def another_process(name):
+        monkeypatch.setattr(repeats._here, "own", name * 32)
+        monkeypatch.setattr(repeats._here, "name", "")
+
+    def left(text):
+        return order(world, {"input": {"prompt": text}}, X_Patience="30")
+
+    async def dying(text):
+        exchange = begin("POST", RUNS, **left(text))
+        await is_watched()
+        await exchange.leave()
+        return await do(cast.Prediction.objects.latest, "pk")
+
+    async def asked(text):
+        answer = await ask("POST", RUNS, **order(world, {"input": {"prompt": text}}))
+        return answer.headers["x-vitrine-prediction"], answer.headers.get("idempotent-replayed")
+
+    async def another_lives():
+        exchange = begin("POST", RUNS, **left("two"))
+        await is_watched()
+        another_process("c")
+        repeats.note_seen(is_seen=True)
+        found = await asked("two")
+        await exchange.leave()
+        return found
+
+    monkeypatch.setattr(held, "_note_leaving", nothing)  # who is killed notes nothing
+    first, (heard, _) = run(dying("a vase")), run(asked("a jug"))
+    another_process("b")
+    assert run(asked("a vase")) == (first.uid, "true")
+    assert run(asked("a vase")) == (first.uid, "true")  # several may have waited
+    assert run(asked("a jug"))[0] != heard
+    assert run(another_lives())[1] is None
+    assert cast.Prediction.objects.of(world.ada).count() == 5
+    redis_client().delete(repeats.left_key(first.public_id))  # as its time would
+    assert run(asked("a vase"))[1] is None
 
 
 def test_any_page_may_ask_with_whatever_headers_its_client_sends(world, plain):

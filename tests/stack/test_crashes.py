@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
+import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import PROJECT, Stack, run_stack
-from tests.stack.api import Api
+from tests.stack.api import MODEL, SMALL, Api
+from tests.until import until
 
 LONG = 40  # steps
 
@@ -81,14 +85,35 @@ def test_the_open_page_says_what_happened_to_the_engine(page: Page, stack: Stack
     assert "attempt 2" in page.locator("article").inner_text()
 
 
-def test_the_open_page_outlives_its_server(page: Page, stack: Stack) -> None:
-    api = Api(stack.url, stack.key)
+def test_the_open_page_outlives_its_server_and_a_call_that_waited_is_not_made_twice(
+    page: Page, stack: Stack
+) -> None:
+    api, caller = Api(stack.url, stack.key), make_key(stack, "waits", "1.00")
     run = api.submit(num_inference_steps=LONG, num_images=4)
     page.goto(f"{stack.url}/p/{run['id']}")
     page.wait_for_selector("article[data-status=running]", timeout=60_000)
-    os.kill(stack.pid_of("web"), signal.SIGKILL)
+
+    def call() -> (
+        httpx.Response
+    ):  # of a client that neither names its requests nor says that it sends one again
+        sent = {"prompt": "one call", **SMALL, "num_inference_steps": 4}
+        return caller.http.post(f"{stack.url}/fal/run/{MODEL}", json=sent)
+
+    def made() -> list[str]:
+        return [one["id"] for one in caller.http.get("/predictions").json()["results"]]
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call)
+        [mine] = until(made)
+        os.kill(stack.pid_of("web"), signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            waiting.result()
     page.wait_for_selector("article[data-status=succeeded] .made img", timeout=120_000)
     assert "charged" in page.locator("article").inner_text()
+    again = call()
+    assert (again.status_code, again.headers["x-vitrine-prediction"]) == (200, mine), again.text
+    assert again.headers["idempotent-replayed"] == "true"
+    assert made() == [mine]
 
 
 def test_everything_killed_with_nine_in_hand(tmp_path: Path) -> None:
