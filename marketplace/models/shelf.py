@@ -164,6 +164,7 @@ class Version(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["listing", "sha256"], name="version_unique")]
+        indexes = [models.Index(fields=["sha256"], name="version_by_sha256")]
 
     def __str__(self) -> str:
         return self.sha256[:12]
