@@ -46,15 +46,12 @@ class Assets(ApiView):
             summary="Upload a file",
             detail="The body is the file itself, by its own `Content-Type` or none; or a form with one `file`; or JSON "
             "with a `url` from which we fetch it. What it is is read from its bytes: PNG, JPEG, WebP, GIF, WAV, MP3, "
-            "MP4, WebM, GLB or safetensors. Bytes that the workspace has already are answered with the asset that they "
-            "are, its time renewed; so it does no harm to send them again.",
+            "MP4, WebM, GLB or safetensors. Each upload is an asset of its own; bytes that the workspace has already "
+            "take no more room, so it does no harm to send them again.",
             body=AssetFromUrl,
             body_example=examples.ASSET_REQUEST,
             files={"application/octet-stream": FILE, "multipart/form-data": FORM},
-            answers={
-                201: Answer("Asset", "The asset.", ("Location",), examples.ASSET),
-                200: Answer("Asset", "The asset that these bytes are already.", ("Location",)),
-            },
+            answers={201: Answer("Asset", "The asset.", ("Location",), examples.ASSET)},
             parameters=(
                 header("X-Filename", "what it is called, percent-encoded, where the body is the file itself"),
             ),

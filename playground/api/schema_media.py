@@ -20,7 +20,7 @@ ASSET = w.record(
     thumbnail_url=w.maybe(w.said(w.ADDRESS, "a small version; null for what is no picture")),
     prediction=w.maybe(w.said(w.identifier("p"), "the run that made it; null for an upload")),
     created_at=w.TIME,
-    expires_at=w.said(w.TIME, "when the file goes; the same bytes uploaded again put it off"),
+    expires_at=w.said(w.TIME, "when the file goes; a run that takes it in puts it off"),
 )
 PART = w.record("One part that is there.", number=w.WHOLE, size=w.said(w.WHOLE, "bytes"), sha256=w.SHA256)
 UPLOAD = w.record(

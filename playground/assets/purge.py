@@ -1,4 +1,8 @@
-"""Removing media: the rows at once, the files after the commit, by the outbox."""
+"""Removing media: the rows at once, the files after the commit, by the outbox.
+
+Uploads of a workspace may share their bytes. Whoever takes those of another locks its row first, so that by the time
+that the row is gone everybody who shares them has one: then nobody does any more, or the bytes stay for them.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +37,7 @@ def delete(asset: Asset) -> None:
             return
         if Asset.objects.needed().filter(pk=row.pk).exists():
             raise InUse("A run that is not over yet takes this file in. Wait for its end, or cancel it.")
-        row.delete()
-        discard_later([row.storage_name, row.thumbnail_name])
+        purge([row])
 
 
 def discard_later(names: Iterable[str]) -> None:
@@ -85,12 +88,17 @@ def expire_closed() -> int:
 
 
 def purge(assets: Iterable[Asset]) -> None:
-    """Delete these, inside a transaction. Their files follow through the outbox, at least once."""
+    """Delete these, inside a transaction. Their files follow through the outbox, at least once, if nobody else has
+    them."""
     rows = list(assets)
-    if rows:
-        names = [name for row in rows for name in (row.storage_name, row.thumbnail_name) if name]
-        Asset.objects.filter(pk__in=[row.pk for row in rows]).delete()
-        dispatch.post(DELETE_TASK, {"names": names})
+    if not rows:
+        return
+    own = [row for row in rows if row.kind != Asset.Kind.UPLOAD]
+    shared = [row for row in rows if row.kind == Asset.Kind.UPLOAD]
+    names = [name for row in own for name in (row.storage_name, row.thumbnail_name) if name]
+    uploads = [[row.workspace_id, row.sha256, row.storage_name, row.thumbnail_name] for row in shared]
+    Asset.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    dispatch.post(DELETE_TASK, {"names": names, "uploads": uploads})
 
 
 def purge_orphans() -> int:
@@ -124,6 +132,11 @@ def _folders(folder: str, *, depth: int) -> Iterator[str]:
 
 @dispatch.handler(DELETE_TASK)
 def delete_media(payload: dispatch.Payload) -> None:
-    """Remove files from storage; one that is gone already is fine."""
-    for name in payload["names"]:
+    """Remove files from storage, those of uploads if no other upload has them; one that is gone already is fine."""
+    names = list(payload["names"])
+    for workspace_id, sha256, storage_name, thumbnail_name in payload.get("uploads", ()):
+        others = Asset.objects.filter(workspace_id=workspace_id, sha256=sha256, kind=Asset.Kind.UPLOAD)
+        if not others.filter(storage_name=storage_name).exists():
+            names += filter(None, (storage_name, thumbnail_name))
+    for name in names:
         default_storage.delete(name)

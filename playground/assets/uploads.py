@@ -1,6 +1,7 @@
 """Files of strangers: announced within a quota, received, examined, and only then assets of their workspace.
 
-The same bytes twice are one asset of a workspace, whose time starts anew.
+Each upload is an asset of its own, with its own name and its own time. The same bytes are stored once in a workspace,
+count once in its quota, and go with the last asset that has them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TypedDict
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Sum
+from django.db import connection, transaction
+from django.db.models import F, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -23,18 +24,20 @@ from marketplace.ids import parse
 from marketplace.models import User, Workspace
 from playground import examiner
 from playground.assets.arrivals import Arrival
-from playground.assets.intake import ROOT_FOLDER, storage_path
+from playground.assets.intake import ROOT_FOLDER, Stored, storage_path
 from playground.assets.present import AssetJson
 from playground.assets.present import as_json as asset_json
 from playground.assets.purge import PARTS_FOLDER, discard_later
 from playground.examiner import Found, Refusal
 from playground.models import Asset, Upload, UploadPart
+from playground.models.asset import AssetQuerySet
 
 PART_BYTES = 8 * 2**20
 MAX_UNFINISHED = 32  # of a workspace
 LIFETIME = timedelta(days=1)  # of an upload in parts
 MOMENT = timedelta(hours=3)  # of one in a single request
 LOCK_CLASS = 0x76_75  # "vu": the first half of the lock on a workspace's quota
+_SLACK = timedelta(hours=1)  # between the end of an upload's time as it is reckoned and as it is written
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -146,10 +149,11 @@ def check_quota(workspace: Workspace, size: int) -> None:
 
 
 def used_bytes(workspace: Workspace) -> int:
-    """What counts against the workspace's quota: kept uploads, and the places of unfinished ones."""
-    kept = Asset.objects.of(workspace).filter(kind=Asset.Kind.UPLOAD).aggregate(n=Sum("size"))["n"] or 0
+    """What counts against the workspace's quota: kept uploads, equal ones once, and the places of unfinished ones."""
+    kept = Asset.objects.of(workspace).filter(kind=Asset.Kind.UPLOAD)
+    stored = kept.values("storage_name", "size").distinct().aggregate(n=Sum("size"))["n"] or 0
     coming = Upload.objects.of(workspace).unfinished().aggregate(n=Sum("size"))["n"] or 0
-    return int(kept + coming)
+    return int(stored + coming)
 
 
 def fetch(url: str, *, seconds: float, max_bytes: int | None = None, accept: Sequence[str] = ()) -> Arrival:
@@ -247,8 +251,12 @@ def join(upload: Upload, numbers: Sequence[int] = ()) -> Arrival:
     return arrival
 
 
-def finish(upload: Upload, arrival: Arrival, found: Found) -> tuple[Asset, bool]:
-    """The asset that the file has become, and whether it is new. Raises Refusal if it is not what was announced."""
+def finish(upload: Upload, arrival: Arrival, found: Found, *, reuse: bool = False) -> tuple[Asset, bool]:
+    """The asset that the file has become, and whether it is new; one that the upload had become before is not.
+
+    With `reuse`, for what nobody uploads by itself, an upload of the same bytes that is kept is as good, and is kept
+    longer then. Raises Refusal if the file is not what was announced, NotFound if the upload was deleted meanwhile.
+    """
     if arrival.size != upload.size:
         raise Refusal("mismatch", f"{upload.size:,} bytes were announced, and {arrival.size:,} came")
     if upload.sha256 and upload.sha256 != arrival.sha256:
@@ -256,16 +264,25 @@ def finish(upload: Upload, arrival: Arrival, found: Found) -> tuple[Asset, bool]
     if not examiner.agree(upload.media_type, found.media_type):
         raise Refusal("mismatch", f"the file was announced as {upload.media_type} and is {found.media_type}")
     until = timezone.now() + lifetime_of(upload)
-    asset, is_new = keep_upload(upload.workspace, arrival, found, filename=upload.filename, until=until)
+    stored = None if _twins(upload, arrival.sha256).exists() else _store(arrival, found)
+    asset, is_new = None, False
     with transaction.atomic():
-        discard_later(upload.parts.values_list("storage_name", flat=True))
-        upload.parts.all().delete()
-        if upload.is_growing:  # its address was given out: it leads to the asset for as long as was said
-            Upload.objects.filter(pk=upload.pk).update(asset=asset, expires_at=until)
-        elif upload.part_bytes:  # whoever missed the answer may ask again
-            Upload.objects.filter(pk=upload.pk).update(asset=asset)
-        else:
-            Upload.objects.filter(pk=upload.pk).delete()
+        lock_quota(upload.workspace)  # so that of two that come at once the second finds the first
+        row = (
+            Upload.objects.select_for_update(of=("self",))
+            .select_related("asset")
+            .filter(pk=upload.pk)
+            .first()
+        )
+        if row is not None:
+            asset = row.asset or (_reused(upload, arrival.sha256, until) if reuse else None)
+            is_new = asset is None
+            asset = asset or _made(upload, arrival, found, stored, until)
+            _close(row, asset, until)
+        if stored is not None and (asset is None or asset.storage_name != stored.storage_name):
+            discard_later([stored.storage_name, stored.thumbnail_name])
+    if asset is None:
+        raise NotFound("The upload was deleted, or its time is over.")
     return asset, is_new
 
 
@@ -275,55 +292,74 @@ def lifetime_of(upload: Upload) -> timedelta:
     return most if upload.lifetime is None else min(most, timedelta(seconds=upload.lifetime))
 
 
-def keep_upload(
-    workspace: Workspace, arrival: Arrival, found: Found, *, filename: str, until: datetime
-) -> tuple[Asset, bool]:
-    """The workspace's asset of these bytes, new, or kept at least `until` then."""
-    known = _renewed(workspace, arrival.sha256, filename, until)
-    if known is not None:
-        return known, False
+def _twins(upload: Upload, sha256: str) -> AssetQuerySet:
+    return Asset.objects.filter(workspace_id=upload.workspace_id, sha256=sha256, kind=Asset.Kind.UPLOAD)
+
+
+def _store(arrival: Arrival, found: Found) -> Stored:
+    """Give the bytes to storage, with the small picture of them."""
     name = storage_path(ROOT_FOLDER)
-    thumbnail = (
-        default_storage.save(f"{name}-t.webp", ContentFile(found.thumbnail)) if found.thumbnail else ""
+    small = default_storage.save(f"{name}-t.webp", ContentFile(found.thumbnail)) if found.thumbnail else ""
+    return Stored(
+        storage_name=arrival.move(f"{name}.{examiner.extension_of(found.media_type)}"),
+        thumbnail_name=small,
+        sha256=arrival.sha256,
+        media_type=found.media_type,
+        size=arrival.size,
+        width=found.width,
+        height=found.height,
+        duration_ms=found.duration_ms,
+        meta=found.meta,
     )
-    storage_name = arrival.move(f"{name}.{examiner.extension_of(found.media_type)}")
-    try:
-        with transaction.atomic():
-            asset = Asset.objects.create(
-                workspace=workspace,
-                kind=Asset.Kind.UPLOAD,
-                filename=filename,
-                sha256=arrival.sha256,
-                media_type=found.media_type,
-                size=arrival.size,
-                width=found.width,
-                height=found.height,
-                duration_ms=found.duration_ms,
-                meta=found.meta,
-                storage_name=storage_name,
-                thumbnail_name=thumbnail,
-                expires_at=until,
-            )
-    except IntegrityError:  # somebody was quicker with the same bytes: theirs is as good
-        for one in filter(None, (storage_name, thumbnail)):
-            default_storage.delete(one)
-        known = _renewed(workspace, arrival.sha256, filename, until)
-        if known is None:
-            raise
-        return known, False
-    return asset, True
 
 
-def _renewed(workspace: Workspace, sha256: str, filename: str, until: datetime) -> Asset | None:
-    with transaction.atomic():
-        rows = Asset.objects.select_for_update(of=("self",)).select_related("prediction")
-        known = rows.filter(workspace=workspace, sha256=sha256, kind=Asset.Kind.UPLOAD).first()
-        if known is not None:
-            known.expires_at = max(known.expires_at, until)
-            known.deletion = None  # the same bytes again, before what was deleted is gone
-            known.filename = known.filename or filename  # it may have come without a name before
-            known.save(update_fields=["expires_at", "deletion", "filename"])
+def _made(upload: Upload, arrival: Arrival, found: Found, stored: Stored | None, until: datetime) -> Asset:
+    """A new asset, over the bytes of another where there is one: whose row is locked, as bytes go with the last row."""
+    twin = _twins(upload, arrival.sha256).select_for_update(no_key=True).order_by("-pk").first()
+    lying = twin or stored or _store(arrival, found)
+    return Asset.objects.create(
+        workspace=upload.workspace,
+        kind=Asset.Kind.UPLOAD,
+        filename=upload.filename,
+        sha256=arrival.sha256,
+        media_type=found.media_type,
+        size=arrival.size,
+        width=found.width,
+        height=found.height,
+        duration_ms=found.duration_ms,
+        meta=found.meta,
+        storage_name=lying.storage_name,
+        thumbnail_name=lying.thumbnail_name,
+        expires_at=until,
+    )
+
+
+def _reused(upload: Upload, sha256: str, until: datetime) -> Asset | None:
+    """The workspace's newest upload of these bytes, kept at least `until` then; none that was to go sooner."""
+    usual = timedelta(days=settings.UPLOAD_DAYS) - _SLACK
+    rows = _twins(upload, sha256).live().filter(expires_at__gte=F("created_at") + usual)
+    known = (
+        rows.select_for_update(of=("self",), no_key=True).select_related("prediction").order_by("-pk").first()
+    )
+    if known is not None:
+        known.expires_at = max(known.expires_at, until)
+        known.filename = known.filename or upload.filename  # it may have come without a name before
+        known.save(update_fields=["expires_at", "filename"])
     return known
+
+
+def _close(row: Upload, asset: Asset, until: datetime) -> None:
+    """The upload is complete: nothing of it is left but its address, and the answer for whoever missed it."""
+    discard_later(row.parts.values_list("storage_name", flat=True))
+    row.parts.all().delete()
+    if row.asset_id is not None:
+        return
+    if row.is_growing:  # its address was given out: it leads to the asset for as long as was said
+        Upload.objects.filter(pk=row.pk).update(asset=asset, expires_at=until)
+    elif row.part_bytes:
+        Upload.objects.filter(pk=row.pk).update(asset=asset)
+    else:
+        row.delete()
 
 
 class UploadJson(TypedDict):

@@ -48,7 +48,9 @@ class Asset(models.Model):
     height = models.PositiveIntegerField(null=True, help_text="pixels")
     duration_ms = models.PositiveIntegerField(null=True)
     meta: models.JSONField[Any, Any] = models.JSONField(default=dict, help_text="how it was encoded")
-    storage_name = models.CharField(max_length=200)
+    storage_name = models.CharField(
+        max_length=200, help_text="equal uploads of a workspace have it in common"
+    )
     thumbnail_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
@@ -66,11 +68,11 @@ class Asset(models.Model):
                 name="asset_position",
                 condition=models.Q(prediction__isnull=False),
             ),
-            models.UniqueConstraint(
-                fields=["workspace", "sha256"], name="asset_upload_once", condition=models.Q(kind="upload")
-            ),
         ]
         indexes = [
+            models.Index(
+                fields=["workspace", "sha256"], name="asset_equal_uploads", condition=models.Q(kind="upload")
+            ),
             models.Index(fields=["expires_at"], name="asset_expiry"),
             models.Index(fields=["workspace", "-id"], name="asset_library"),
             models.Index(

@@ -100,7 +100,9 @@ def _fetched(row: Prediction) -> tuple[dict[str, Any], list[Asset]]:
             seconds = max(0.1, min(SECONDS, until - time.monotonic()))
             with uploads.fetch(value, seconds=seconds, max_bytes=most_bytes(types), accept=types) as arrival:
                 name = unquote(value.partition("?")[0].rpartition("/")[2])
-                asset = made(row.workspace, row.created_by, arrival, filename=name, wait_seconds=SECONDS)
+                asset = made(
+                    row.workspace, row.created_by, arrival, filename=name, wait_seconds=SECONDS, reuse=True
+                )
         except (outbound.Failed, uploads.QuotaReached, uploads.TooManyUploads) as error:
             raise _Failed(f"The file of {path} was not taken: {error}") from None
         except examiner.Refusal as error:

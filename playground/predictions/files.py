@@ -199,7 +199,7 @@ def _sent(workspace: Workspace, by: User | None, value: str) -> Asset:
     with assets.Arrival() as arrival:
         arrival.write(base64.b64decode(text))
         declared = head.removeprefix("data:").removesuffix(";base64")
-        return made(workspace, by, arrival, declared=declared, wait_seconds=EXAMINE_WAIT_SECONDS)
+        return made(workspace, by, arrival, declared=declared, wait_seconds=EXAMINE_WAIT_SECONDS, reuse=True)
 
 
 def made(
@@ -210,12 +210,16 @@ def made(
     declared: str = "",
     filename: str = "",
     wait_seconds: float,
+    reuse: bool = False,
 ) -> Asset:
-    """The workspace's asset of a file that has come. Raises as `uploads.announce` and `examiner.examine` do."""
+    """The workspace's asset of a file that has come, or with `reuse` one that it has of the same bytes.
+
+    Raises as `uploads.announce` and `examiner.examine` do.
+    """
     place = uploads.announce(workspace, by=by, size=arrival.size, media_type=declared, filename=filename)
     try:
         found = examiner.examine(arrival.file, wait_seconds=wait_seconds)
-        asset, _ = uploads.finish(place, arrival, found)
+        asset, _ = uploads.finish(place, arrival, found, reuse=reuse)
     except BaseException:
         uploads.abandon(place)
         raise

@@ -59,6 +59,11 @@ def test_what_is_sent_whole_arrives_whole(ada):
     again = cast.submit(ada, model="kiln/again", image=sent)
     assert again.input["image"] == asset.uid
     assert Asset.objects.count() == 1
+    # What was to be kept for a moment only is not kept longer because it was sent elsewhere, too.
+    Asset.objects.update(expires_at=asset.created_at + cast.later(seconds=3600))
+    other = cast.submit(ada, model="kiln/again", image=sent)
+    assert other.input["image"] != asset.uid
+    assert len(set(Asset.objects.values_list("storage_name", flat=True))) == 1
 
 
 def test_what_is_sent_whole_and_is_no_picture_is_an_error_of_its_field(ada):
