@@ -163,6 +163,9 @@ PORT = env_int("PORT", 8000)
 _reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST, HOST)  # noqa: S104 - a comparison, no binding
 _here = f"{f'[{_reachable}]' if ':' in _reachable else _reachable}:{PORT}"
 PUBLIC_URL = env("PUBLIC_URL", f"http://{_here}").rstrip("/")
+# Of `manage.py dev`, which tells those that it starts where it listens indeed. 0: there is none.
+TLS_PORT = env_int("TLS_PORT", 0)
+CONNECT_PORT = env_int("CONNECT_PORT", 0)
 
 SECRET_KEY = env("SECRET_KEY") or places.secret("django")
 WEBHOOK_SEEDS = [s.strip() for s in env("WEBHOOK_SEEDS").split(",") if s.strip()] or [

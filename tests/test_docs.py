@@ -140,3 +140,19 @@ def test_an_installation_with_https_needs_no_authority_of_its_own() -> None:
     ]
     assert "FAL_RUN_HOST=media.example/fal/run\n" in found["way-fal-client-python-two-host-names"]
     assert '"wss://media.example/fal/run"' in found["way-fal-ai-client-javascript-proxyurl"]
+
+
+def test_ways_have_the_ports_that_there_are_and_say_which_is_missing() -> None:
+    there = clients.ways(tls_port=9443, connect_port=9444)
+    codes = "\n".join(way.code for way in there)
+    assert not any(way.lacks for way in there)
+    assert ("8443" in codes, "8444" in codes) == (False, False)
+    assert "HTTPS_PROXY=http://127.0.0.1:9444" in codes
+    assert "https://localhost:9443/v1" in codes
+
+    def lacking(base: str = clients.LOCAL, **ports: int) -> list[str]:
+        return [f"{way.house} {way.lacks}" for way in clients.ways(base, **ports) if way.lacks]
+
+    assert lacking(connect_port=0) == ["fal CONNECT_PORT"]
+    assert lacking(tls_port=0) == ["replicate TLS_PORT", "fal TLS_PORT", "fal TLS_PORT"]
+    assert lacking("https://media.example", tls_port=0, connect_port=0) == ["fal TLS_PORT"]

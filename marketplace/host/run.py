@@ -32,6 +32,10 @@ READY_SECONDS = 180.0
 REPORT_SECONDS = 15.0
 ASK_SECONDS = 0.2
 TLS_PORT, CONNECT_PORT = 8443, 8444
+WITHOUT = {
+    "TLS_PORT": "clients that insist on https find nothing here",
+    "CONNECT_PORT": "nothing leads fal’s host names here",
+}
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,10 @@ class Address:
             return None
         try:
             found.check_free(name)
-        except HostProblem:
+        except HostProblem as problem:
             if said:
                 raise
-            say(f"port {found.port} is in use: Vitrine runs without it; {name} sets another one")
+            say(f"{problem}; until then {WITHOUT[name]}")
             return None
         return found
 
@@ -130,7 +134,13 @@ def workers(address: Address, found: Sequence[Lane], secure: Secure | None = Non
     celery = [*python, "celery", "--quiet", "-A", "marketplace.dispatch", "worker", "--loglevel", "INFO"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     web = [*python, "playground.edge.server", "-b", address.host, "-p", str(address.port)]
+    ports = {
+        "TLS_PORT": "0",
+        "CONNECT_PORT": "0",
+    }  # as they are, not as they were asked for: the pages name them
     if secure is not None:
+        ports["TLS_PORT"] = str(secure.address.port)
+        ports["CONNECT_PORT"] = str(secure.connect.port if secure.connect is not None else 0)
         files = secure.certificate
         web += [
             "--tls-port",
@@ -156,10 +166,10 @@ def workers(address: Address, found: Sequence[Lane], secure: Secure | None = Non
     turns = range(1, max(lane.engines for lane in found) + 1)
     engines = [engine(lane, number) for number in turns for lane in found if number <= lane.engines]
     control = [*celery, "-P", "threads", "-c", "8", "-Q", "control", "-n", "control@%h"]
-    first = [child("web", web), child("control", control)]
+    first = [child("web", web, ports), child("control", control)]
     if secure is not None and secure.connect is not None:
-        ports = [str(secure.connect.port), str(secure.address.port), secure.address.reachable_host]
-        first.append(child("connect", [*python, "marketplace.host.tunnel", *ports]))
+        way = [str(secure.connect.port), str(secure.address.port), secure.address.reachable_host]
+        first.append(child("connect", [*python, "marketplace.host.tunnel", *way]))
     return [*first, *engines]
 
 
@@ -182,7 +192,7 @@ def run(places: Places, environ: Mapping[str, str]) -> None:
             supervisor.start(children[:at_once], floor=1)
             _wait_until_healthy(supervisor, address)
             supervisor.start(children[at_once:], floor=1)
-            _announce(places, address, secure)
+            _announce(places, address, secure, environ)
             supervisor.wait()
     say("stopped")
 
@@ -255,7 +265,7 @@ def _ask_health(address: Address) -> tuple[int, str]:
         connection.close()
 
 
-def _announce(places: Places, address: Address, secure: Secure | None) -> None:
+def _announce(places: Places, address: Address, secure: Secure | None, environ: Mapping[str, str]) -> None:
     """Print where it runs and how to get in, to standard output."""
     lines = [f"Vitrine is running at {address.url}"]
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -264,6 +274,8 @@ def _announce(places: Places, address: Address, secure: Secure | None) -> None:
     if secure is not None:
         port = f"   for fal's clients HTTPS_PROXY={secure.connect.url}" if secure.connect is not None else ""
         lines += [f"  TLS      {secure.url}   trust {secure.certificate.authority}{port}"]
+    elif not environ.get("TLS_PORT", "").strip():
+        lines += [f"  TLS      none: port {TLS_PORT} was in use; set TLS_PORT to another one, or to 0"]
     lines.append("Ctrl-C stops it.")
     with contextlib.suppress(OSError):
         print("\n".join(lines), flush=True)

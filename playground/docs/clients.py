@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-# What stands for an address in `Way.code`: of the installation, of its sockets, and its two names for TLS.
-BASE, SOCKET, SECURE, NAMED = "<base>", "<socket>", "<secure>", "<named>"
+from django.conf import settings
+
+# What stands for an address in `Way.code`: of the installation, of its sockets, its two names for TLS, and the proxy.
+BASE, SOCKET, SECURE, NAMED, PROXY = "<base>", "<socket>", "<secure>", "<named>", "<proxy>"
 LOCAL = "http://127.0.0.1:8000"
 HOUSES = {"replicate": "Replicate", "fal": "fal", "openai": "OpenAI", "huggingface": "Hugging Face"}
-_LOCAL_SECURE, _LOCAL_NAMED = "127.0.0.1:8443", "localhost:8443"
+USUAL_TLS, USUAL_CONNECT = 8443, 8444  # ports of `make run`
 _AUTHORITY = "SSL_CERT_FILE=var/tls/ca.pem"
 
 
@@ -22,7 +24,8 @@ class Way:
 
     `code` is the whole of what is set; `runs` is what of the client then works. `programs` and `proofs` are below
     `tests/clients`: what uses the settings, and the tests (`file::function`) that run it. `is_local` is a way that only
-    programs on the machine of the installation have.
+    programs on the machine of the installation have. `lacks` is the setting of a port that it needs, where there is
+    none at present.
     """
 
     client: str
@@ -32,6 +35,7 @@ class Way:
     programs: tuple[str, ...]
     proofs: tuple[str, ...]
     is_local: bool = False
+    lacks: str = ""
 
     @property
     def house(self) -> str:
@@ -86,7 +90,7 @@ _WAYS = (
     Way(
         "fal-client",
         "Python, the CONNECT port",
-        f"FAL_KEY=vt_…\nHTTPS_PROXY=http://127.0.0.1:8444\n{_AUTHORITY}",
+        f"FAL_KEY=vt_…\nHTTPS_PROXY={PROXY}\n{_AUTHORITY}",
         "The same, uploads and realtime; for programs on the machine of the installation.",
         (f"{_FAL}/led_here.py",),
         (f"{_FAL}/test_clients.py::test_python_with_a_proxy_and_no_other_word",),
@@ -197,19 +201,35 @@ const fal = createFalClient({{
 )
 
 
-def ways(base: str = LOCAL) -> tuple[Way, ...]:
-    """All of them, with the address of an installation; one with https needs no port and no authority of its own."""
-    return tuple(_at(way, base.rstrip("/")) for way in _WAYS)
+def ways(
+    base: str = LOCAL, *, tls_port: int = USUAL_TLS, connect_port: int = USUAL_CONNECT
+) -> tuple[Way, ...]:
+    """All of them, with the address of an installation and its ports, 0 for none.
+
+    One with https needs no port and no authority of its own.
+    """
+    return tuple(_at(way, base.rstrip("/"), tls_port, connect_port) for way in _WAYS)
 
 
-def _at(way: Way, base: str) -> Way:
-    parts = urlsplit(base)
-    code, secure, named = way.code, _LOCAL_SECURE, _LOCAL_NAMED
+def here() -> tuple[Way, ...]:
+    """All of them, for this installation."""
+    return ways(settings.PUBLIC_URL, tls_port=settings.TLS_PORT, connect_port=settings.CONNECT_PORT)
+
+
+def _at(way: Way, base: str, tls_port: int, connect_port: int) -> Way:
+    parts, code, lacks = urlsplit(base), way.code, ""
+    secure, named = (f"{host}:{tls_port or USUAL_TLS}" for host in ("127.0.0.1", "localhost"))
     if parts.scheme == "https":
         secure = named = parts.netloc
         if not way.is_local:
             code = code.removesuffix(f"\n{_AUTHORITY}")
+    elif not tls_port and (SECURE in code or NAMED in code):
+        lacks = "TLS_PORT"
+    if PROXY in code and not (tls_port and connect_port):
+        lacks = "CONNECT_PORT" if tls_port else "TLS_PORT"
+    proxy = f"http://127.0.0.1:{connect_port or USUAL_CONNECT}"
     sockets = base.replace("http", "ws", 1)
-    for mark, address in ((BASE, base), (SOCKET, sockets), (SECURE, secure), (NAMED, named)):
+    marks = {BASE: base, SOCKET: sockets, SECURE: secure, NAMED: named, PROXY: proxy}
+    for mark, address in marks.items():
         code = code.replace(mark, address)
-    return replace(way, code=code.rstrip())
+    return replace(way, code=code.rstrip(), lacks=lacks)

@@ -75,7 +75,9 @@ def docs(request: HttpRequest) -> HttpResponse:
         "check_python": recipes.CHECK_PYTHON,
         "houses": clients.HOUSES,
         "house": house,
-        "ways": [way for way in clients.ways(settings.PUBLIC_URL) if way.house == house],
+        "ways": [way for way in clients.here() if way.house == house],
+        "ports": {"tls": settings.TLS_PORT, "connect": settings.CONNECT_PORT if settings.TLS_PORT else 0},
+        "is_https": settings.PUBLIC_URL.startswith("https:"),
         "moving": _moving(clients.HOUSES[house]),
         "head": ledger.heads().get(settings.LEDGER_BOOK, ""),
     }

@@ -98,8 +98,11 @@ def _clients() -> Iterator[str]:
     yield "## Clients of other services"
     yield ""
     yield "They run here unchanged, with these settings, a key as their token, and `publisher/name` for the model."
-    yield "8443 is TLS_PORT, whose authority is var/tls/ca.pem; 8444 is CONNECT_PORT, for the machine itself alone."
-    for way in clients.ways(settings.PUBLIC_URL):
+    if settings.TLS_PORT:
+        yield f"{settings.TLS_PORT} is TLS_PORT, whose authority is var/tls/ca.pem."
+    if settings.TLS_PORT and settings.CONNECT_PORT:
+        yield f"{settings.CONNECT_PORT} is CONNECT_PORT, for the machine itself alone."
+    for way in clients.here():
         yield ""
         yield f"### {way.title}"
         yield ""
@@ -107,7 +110,7 @@ def _clients() -> Iterator[str]:
         yield from way.code.split("\n")
         yield "```"
         yield ""
-        yield way.runs
+        yield way.runs + (f" It needs {way.lacks}, which is off at present." if way.lacks else "")
     yield ""
     yield "## Moving here"
     parts = (

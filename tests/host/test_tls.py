@@ -17,8 +17,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from marketplace.host import tls
+from marketplace.host.lanes import lanes
 from marketplace.host.places import HostProblem, Places
-from marketplace.host.run import Address
+from marketplace.host.run import Address, Secure, _announce, workers
 from marketplace.host.tunnel import Tunnel, leads_here
 from tests.conftest import free_port
 from tests.edge.web import serving
@@ -89,12 +90,32 @@ def test_a_usual_port_that_is_taken_is_done_without(capsys):
     assert here.beside({"TLS_PORT": "0"}, "TLS_PORT", 1) is None
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        assert here.beside({}, "TLS_PORT", port) is None
-        assert "TLS_PORT" in capsys.readouterr().err
+        for name, without in (("TLS_PORT", "https"), ("CONNECT_PORT", "fal’s")):
+            assert here.beside({}, name, port) is None
+            [line] = capsys.readouterr().err.splitlines()
+            assert f"port {port} of 127.0.0.1 is in use" in line
+            assert f"set {name} to another one" in line
+            assert without in line
         with pytest.raises(HostProblem, match="TLS_PORT"):
             here.beside({"TLS_PORT": str(port)}, "TLS_PORT", 1)
     with pytest.raises(HostProblem, match="TLS_PORT must be"):
         here.beside({"TLS_PORT": "https"}, "TLS_PORT", 1)
+
+
+def test_the_web_process_and_whoever_starts_it_are_told_which_ports_there_are(places, found, capsys):
+    here = Address("127.0.0.1", 8000)
+    both = Secure(Address("127.0.0.1", 9443), found, Address("127.0.0.1", 9444))
+    for secure, ports, said in (
+        (both, ("9443", "9444"), "TLS      https://127.0.0.1:9443"),
+        (Secure(both.address, found, None), ("9443", "0"), "TLS      https://127.0.0.1:9443"),
+        (None, ("0", "0"), "TLS      none: port 8443 was in use; set TLS_PORT"),
+    ):
+        web = workers(here, lanes({"VITRINE_LANES": "cpu"}), secure)[0]
+        assert (web.env["TLS_PORT"], web.env["CONNECT_PORT"]) == ports
+        _announce(places, here, secure, {})
+        assert said in capsys.readouterr().out
+    _announce(places, here, None, {"TLS_PORT": "0"})
+    assert "TLS" not in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -101,11 +101,11 @@ def test_as_text(world):
 
 
 def test_clients_of_other_services_find_their_settings(world, settings):
-    settings.PUBLIC_URL = "https://media.example"
+    settings.PUBLIC_URL, settings.TLS_PORT, settings.CONNECT_PORT = "https://media.example", 9443, 9444
     full = page(world.nobody, "/llms-full.txt")
     pages = {house: page(world.nobody, f"/docs?c={house}") for house in clients.HOUSES}
     assert clients.ways()[0].id in page(world.nobody, "/docs?c=nobody")
-    for way in clients.ways(settings.PUBLIC_URL):
+    for way in clients.here():
         assert f'<code id="{way.id}">{html.escape(way.code)}</code>' in pages[way.house], way.id
         assert f"```\n{way.code}\n```\n\n{way.runs}\n" in full
     seen = {
@@ -115,6 +115,21 @@ def test_clients_of_other_services_find_their_settings(world, settings):
         of = [one.whose] if one.whose in seen else list(seen)
         assert all(one.there in seen[name] and one.here in seen[name] for name in of), one.here
         assert one.here in full
+
+
+def test_ports_for_clients_that_insist_on_https_are_those_that_there_are(world, settings):
+    settings.PUBLIC_URL, settings.TLS_PORT, settings.CONNECT_PORT = "http://127.0.0.1:8000", 9443, 9444
+    there = page(world.nobody, "/docs?c=fal")
+    assert "at port 9443" in there
+    assert "Port 9444 listens" in there
+    assert "off at present" not in there + page(world.nobody, "/llms-full.txt")
+    settings.CONNECT_PORT = 0
+    assert "<code>CONNECT_PORT</code>, which is off at present." in page(world.nobody, "/docs?c=fal")
+    settings.TLS_PORT = 0
+    without = page(world.nobody, "/docs?c=fal")
+    assert "find nothing here at present" in without
+    assert without.count("<code>TLS_PORT</code>, which is off at present.") == 2
+    assert "It needs TLS_PORT, which is off at present." in page(world.nobody, "/llms-full.txt")
 
 
 def test_a_private_model_is_not_told_of(world):
