@@ -138,7 +138,8 @@ def _choices(row: Listing, form: SayingForm) -> list[shelf.Cover]:
     found = shelf.cover_choices(row, predictions.examples(row))
     chosen = str(form["cover"].value() or "")
     if chosen not in {one.value for one in found} and covers.is_own(row.publisher.workspace, chosen):
-        found.append(shelf.Cover(chosen, assets.thumbnails([chosen])[chosen], "Uploaded"))
+        picture = assets.thumbnails([chosen]).get(chosen)  # unless it was deleted just now
+        found += [shelf.Cover(chosen, picture, "Uploaded")] if picture else []
     return found
 
 

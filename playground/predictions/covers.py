@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from marketplace.ids import parse
@@ -63,6 +64,24 @@ def note_change(listing: Listing, former: str) -> None:
         return
     until = timezone.now() + timedelta(days=settings.UPLOAD_DAYS)
     rows.filter(public_id=number, expires_at=FOREVER).update(expires_at=until)
+
+
+def let_go() -> int:
+    """Let uploads expire that were kept as covers, or for examples, and that nothing shows any more: a manifest that is
+    published again may name another cover. Returns how many."""
+    rows = Asset.objects.filter(kind=Asset.Kind.UPLOAD, expires_at=FOREVER)
+    return sum(_let_go(workspace_id) for workspace_id in rows.values_list("workspace", flat=True).distinct())
+
+
+def _let_go(workspace_id: int) -> int:
+    until = timezone.now() + timedelta(days=settings.UPLOAD_DAYS)
+    rows = Asset.objects.filter(workspace_id=workspace_id, kind=Asset.Kind.UPLOAD, expires_at=FOREVER)
+    with transaction.atomic():
+        # Whoever chooses a cover or pins an example changes or locks the listing first.
+        shelf = Listing.objects.select_for_update(no_key=True).filter(publisher__workspace=workspace_id)
+        list(shelf.order_by("pk").values_list("pk"))
+        shown = covers_of(workspace_id) | files_of_examples(workspace_id)
+        return rows.exclude(public_id__in=shown).update(expires_at=until)
 
 
 def _number(cover: str) -> UUID | None:

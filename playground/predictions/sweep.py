@@ -20,7 +20,7 @@ from marketplace import catalog, dispatch
 from marketplace.models import Endpoint
 from playground import assets, live
 from playground.models import Prediction
-from playground.predictions import claims, delete, faults, fetching, idempotency
+from playground.predictions import claims, covers, delete, faults, fetching, idempotency
 from playground.predictions.cancel import cancel
 from playground.predictions.files import FETCH_LANE
 from playground.predictions.settle import last_words
@@ -71,8 +71,14 @@ def sweep() -> Swept | None:
 
 
 def tidy_daily() -> None:
-    """What once a day is enough for: files that no row names, inputs whose time is over."""
-    for step in (assets.expire_closed, assets.purge_orphans, forget_inputs, delete.forget_husks):
+    """What once a day is enough for: files that no row names, covers that nothing shows, inputs whose time is over."""
+    for step in (
+        assets.expire_closed,
+        covers.let_go,
+        assets.purge_orphans,
+        forget_inputs,
+        delete.forget_husks,
+    ):
         _each(step)
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from billing import ledger
 from marketplace import catalog, people, publishers
 from marketplace.models import Listing, Membership, Publisher, User
-from playground import predictions
+from playground import assets, predictions
 from playground.models import Asset, Prediction
 from playground.predictions import covers
 from tests.examiner import files
@@ -287,10 +287,31 @@ def test_a_picture_of_ones_own_becomes_the_cover(world, pia, settings):
     assert pia.post(MODEL, SAID).status_code == 302
     second.refresh_from_db()
     assert (Listing.objects.get().cover, second.expires_at.year < 9999) == ("", True)
+    # Chosen again, and then replaced by a manifest, which tells nobody.
+    assert pia.post(MODEL, SAID | {"cover": second.uid}).status_code == 302
+    assert covers.let_go() == 0
+    Listing.objects.update(cover="covers/other.webp")
+    assert covers.let_go() == 1
+    second.refresh_from_db()
+    assert second.expires_at < timezone.now() + timedelta(days=settings.UPLOAD_DAYS + 1)
     assert world.ada.post(MODEL, SAID | {"picture": picture(files.picture(seed=3))}).status_code == 404
     assert Asset.objects.count() == 2
     theirs = world.made().assets.get()
     assert pia.post(MODEL, SAID | {"cover": theirs.uid}).status_code == 422
+
+
+def test_a_cover_that_is_deleted_while_it_is_chosen_is_none(world, pia, monkeypatch):
+    pia.post(MODEL, SAID | {"tagline": "", "picture": picture()})
+    [asset] = Asset.objects.all()
+    is_own = covers.is_own
+
+    def overtaken(*args):
+        found = is_own(*args)
+        assets.delete(asset)
+        return found
+
+    monkeypatch.setattr(covers, "is_own", overtaken)
+    assert pia.post(MODEL, SAID | {"cover": asset.uid}).status_code == 422
 
 
 def test_a_file_that_is_no_cover_is_refused_with_a_sentence(world, pia):
