@@ -47,6 +47,7 @@ class Size:
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
         if isinstance(value, str) and value.strip().lower() == "auto":
+            reading.agree(word)
             return
         sides = _Sides.of(reading)
         if sides is None:
@@ -84,6 +85,7 @@ class Ratio:
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
         if isinstance(value, str) and value.strip().lower() in {"auto", "custom"}:
+            reading.agree(word)
             return
         sides = _Sides.of(reading)
         if sides is None:
@@ -103,10 +105,12 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Megapixels:
-    """How many million pixels: beside a ratio the one near to that is chosen; alone, the model's own shape."""
+    """How many million pixels: beside a ratio the one near to that is chosen; alone, the model's own shape.
 
-    ratio: str = "aspect_ratio"
-    rank: int = 1
+    What comes out as less than half of that, or more than twice, is told.
+    """
+
+    rank: int = 2
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
         sides = _Sides.of(reading)
@@ -114,14 +118,19 @@ class Megapixels:
         if sides is None or area is None:
             without(reading, word, value, (), matters=area is not None)
             return
-        if reading.given.get(self.ratio) is not None or set(sides.names) & set(reading.given):
-            return
-        own = sides.own()
-        pair = sides.nearest(own, area)
-        if pair is not None:
+        if not set(sides.names) & set(reading.input):
+            pair = sides.nearest(sides.own(), area)
+            if pair is None:
+                reading.refuse(word, "cannot be set with this model", sides.listed())
+                return
             sides.put(reading, word, pair)
-            if pair[0] * pair[1] * 2 < area:
-                reading.ignore(word, f"of its own shape this model makes {_said(pair)} at most")
+        found = sides.found(reading)
+        if found is None:
+            return  # what is wrong with it the schema says
+        if area / 2 <= found[0] * found[1] <= area * 2:
+            reading.agree(word)
+        else:
+            reading.ignore(word, f"what is made is {_said(found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +144,12 @@ class Seconds:
         frames, pace = reading.measuring("frame", "num_frames"), reading.measuring("fps", "fps", "frame_rate")
         lasts = reading.measuring("second", "duration", "seconds")
         if seconds is None:
-            if not (isinstance(value, str) and value.strip().lower() == "auto"):
+            if isinstance(value, str) and value.strip().lower() == "auto":
+                reading.agree(word)
+            else:
                 reading.refuse(word, "is no number of seconds")
         elif lasts is not None and frames is None:
-            one = reading.fields[lasts]
-            reading.put(lasts, word, round(seconds) if one.get("type") == "integer" else seconds)
+            reading.put(lasts, word, int(seconds) if seconds.is_integer() else seconds)
         elif frames is None or pace is None:
             without(reading, word, value, (), matters=True)
         else:
@@ -147,7 +157,10 @@ class Seconds:
 
     def _in_frames(self, reading: Reading, word: str, seconds: float, frames: str, pace: str) -> None:
         one = reading.fields[frames]
-        rate = reading.given.get(pace) or reading.fields[pace].get("default")
+        rate = reading.value(pace)
+        if rate is None:
+            reading.refuse(word, f"cannot be told in frames without {pace}")
+            return
         if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
             return  # what is wrong with it the schema says
         if not LEAST_RATE <= rate <= MOST_RATE:
@@ -193,6 +206,13 @@ class _Sides:
         for name, side in zip(self.names, pair, strict=True):
             if len(reading.errors) == before:
                 reading.put(name, word, side)
+
+    def found(self, reading: Reading) -> Pair | None:
+        """The size as it is by now; None where what was said is no size."""
+        said = [reading.value(name) for name in self.names]
+        if not all(isinstance(side, int) and not isinstance(side, bool) for side in said):
+            return None
+        return said[0], said[1]
 
     def allow(self, pair: Pair) -> bool:
         return _allows(self.width, pair[0]) and _allows(self.height, pair[1])

@@ -65,6 +65,7 @@ class Reading:
     ignored: list[Ignored] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     errors: list[FieldError] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)  # words of which it is known what became
 
     @property
     def fields(self) -> Mapping[str, Schema]:
@@ -78,8 +79,14 @@ class Reading:
                 return name
         return next((name for name in names if name in self.fields), None)
 
+    def value(self, ours: str) -> Any:
+        """What one of our fields has by now, a text as what it spells; its default where nothing was said."""
+        said = self.input.get(ours)
+        return cast(self.fields[ours], said if said is not None else self.fields[ours].get("default"))
+
     def put(self, ours: str, word: str, value: Any) -> None:
         """Let `word` say `value` for our field; what another word said differently is an error."""
+        self.heard.add(word)
         if ours in self.input and self.input[ours] != value:
             message = f"says something else than {self.names[ours]}"
             self.errors.append(FieldError(word, "not_allowed", message))
@@ -88,10 +95,16 @@ class Reading:
             self.input[ours], self.names[ours] = value, word
 
     def refuse(self, word: str, message: str, allowed: Any = None) -> None:
+        self.heard.add(word)
         self.errors.append(FieldError(word, "not_allowed", message, allowed))
 
     def ignore(self, word: str, why: str) -> None:
+        self.heard.add(word)
         self.ignored.append(Ignored(word, why))
+
+    def agree(self, word: str) -> None:
+        """What `word` asks for happens anyway, or is none of the endpoint's business."""
+        self.heard.add(word)
 
 
 class Rule(Protocol):
@@ -101,7 +114,10 @@ class Rule(Protocol):
     def rank(self) -> int: ...
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
-        """Put what `value` says into the reading; None of JSON is never handed in."""
+        """Put what `value` says into the reading; None of JSON is never handed in.
+
+        A word of which nothing is said to the reading counts for nothing, and that is told.
+        """
         ...
 
 
@@ -144,8 +160,8 @@ class Only:
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
         if value in self.neutral:
-            return
-        if self.ignores:
+            reading.agree(word)
+        elif self.ignores:
             reading.ignore(word, self.ignores)
         else:
             allowed = list(self.neutral)
@@ -159,14 +175,14 @@ class Handled:
     rank: int = 0
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
-        return
+        reading.agree(word)
 
 
 def without(reading: Reading, word: str, value: Any, neutral: Sequence[Any], *, matters: bool) -> None:
     """The endpoint has no field for a word: refused where that matters, else ignored and reported."""
     if value in neutral or value in ([], {}, ""):
-        return
-    if matters:
+        reading.agree(word)
+    elif matters:
         reading.refuse(
             word, f"cannot be {_short(value)}: this model has no such field", list(neutral) or None
         )
@@ -238,7 +254,7 @@ class Adapters:
 
     def read(self, reading: Reading, word: str, value: Any) -> None:
         ours = adapter_field(reading.schema)
-        if ours is None:
+        if ours is None or value == "":
             without(reading, word, value, (), matters=True)
             return
         listed = value if isinstance(value, list) else [value]
@@ -271,6 +287,10 @@ class AdapterWeight:
             return
         if not isinstance(asked, list) or not all(isinstance(one, Mapping) for one in asked):
             return  # what is wrong with it the schema says
+        if all("weight" in one for one in asked):
+            reading.ignore(word, "each adapter has a weight of its own")
+            return
+        reading.agree(word)
         reading.input[str(ours)] = [{**one, "weight": one.get("weight", value)} for one in asked]
         reading.names[f"{ours}[].weight"] = word
 
@@ -307,11 +327,21 @@ def translate(table: Table, task: str, input_schema: Schema, given: Given) -> Tr
             reading.ignore(_told(word), "this model knows no such field")
     for _, word, rule in sorted(ruled, key=lambda one: one[0]):
         rule.read(reading, word, given[word])
+        if word not in reading.heard:
+            reading.ignore(word, "counts for nothing beside what else was said")
     if table.casts:
         reading.input = {name: cast(reading.fields[name], one) for name, one in reading.input.items()}
     if reading.errors:
         raise InvalidInput(reading.errors)
-    return Translated(reading.input, reading.ignored[:MAX_IGNORED], _default_names(table, reading))
+    return Translated(reading.input, _told_of(reading.ignored), _default_names(table, reading))
+
+
+def _told_of(ignored: list[Ignored]) -> list[Ignored]:
+    """As many as are told of; how many more there are is told, too."""
+    if len(ignored) <= MAX_IGNORED:
+        return ignored
+    more = len(ignored) - MAX_IGNORED + 1
+    return [*ignored[: MAX_IGNORED - 1], Ignored("…", f"{more} more words count for nothing")]
 
 
 def spelled(rule: Rule | None, one: Schema, value: Any) -> Any:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from dataclasses import dataclass
+
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from marketplace.schema import InvalidInput, clean
+from playground.facades.dialects import dialects
+from playground.facades.sizes import Ratio, Seconds, Size
 from playground.facades.vocabulary import SHARED
-from playground.facades.words import Extras, Only, Table, theirs, translate
+from playground.facades.words import Extras, Handled, Only, Table, theirs, translate
+from tests.conftest import PROJECT
 
 SIDE = {"type": "integer", "enum": [128, 192, 256], "default": 192}
 WIDE = {"type": "integer", "minimum": 64, "maximum": 2048, "multipleOf": 8, "default": 1024}
@@ -170,3 +179,136 @@ def test_errors_are_told_in_the_callers_words():
 def test_text_of_forms_is_cast():
     found = read({"n": "2", "prompt": "7", "size": "256x256"}, table=Table(SHARED, casts=True))
     assert found.input == {"num_images": 2, "prompt": "7", "width": 256, "height": 256}
+
+
+def without(given, *words):
+    return {word: value for word, value in given.items() if word not in words}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "ignored"),
+    [
+        ({"duration": 5, "frame_rate": 8}, {"num_frames": 40, "fps": 8}, []),  # the pace by another name
+        ({"seconds": "5", "fps": "8"}, {"num_frames": 40, "fps": 8}, []),
+        ({"aspect_ratio": "auto", "megapixels": "0.016"}, {"width": 128, "height": 128}, []),
+        ({"width": 256, "megapixels": "0.016"}, {"width": 256}, ["megapixels"]),
+        ({"aspect_ratio": "1:1", "megapixels": "1"}, {"width": 256, "height": 256}, ["megapixels"]),
+        ({"aspect_ratio": "1:1", "megapixels": "0.04"}, {"width": 192, "height": 192}, []),
+        (
+            {"loras": [{"path": "a_1", "scale": 1}], "lora_scale": 2},
+            {"adapters": [{"file": "a_1", "weight": 1}]},
+            ["lora_scale"],
+        ),
+        ({"hf_lora": ""}, {}, []),
+    ],
+)
+def test_words_beside_others_count_or_are_told_of(given, expected, ignored):
+    properties = FILM if {"duration", "seconds"} & set(given) else PICTURE
+    found = read(given, properties, Table(SHARED, casts=True))
+    assert (found.input, [one.field for one in found.ignored]) == (expected, ignored)
+
+
+def test_seconds_are_not_rounded_and_not_guessed():
+    sound = {"duration": {"type": "integer", "minimum": 1, "maximum": 30, "x-measure": "second"}}
+    assert read({"seconds": 5.0}, sound).input == {"duration": 5}
+    found = read({"seconds": 4.6}, sound)
+    with pytest.raises(InvalidInput) as caught:
+        clean({"type": "object", "properties": sound}, found.input)
+    assert [error.field for error in found.errors(caught.value.errors).errors] == ["seconds"]
+    slow = {**FILM, "fps": {"type": "integer"}}
+    assert "fps" in wrong({"seconds": 5}, slow)["seconds"].message
+    assert read({"seconds": 5, "fps": 8}, slow).input["num_frames"] == 40
+
+
+def test_more_words_than_are_told_of_are_counted():
+    found = read({f"strange-{number}": 1 for number in range(60)})
+    assert len(found.ignored) == 50
+    assert found.ignored[-1].why == "11 more words count for nothing"
+
+
+def test_a_rule_that_says_nothing_is_told_of():
+    @dataclass(frozen=True)
+    class Silent:
+        rank: int = 0
+
+        def read(self, reading, word, value):
+            return
+
+    assert [one.field for one in read({"wobble": 1}, table=Table({"wobble": Silent()})).ignored] == ["wobble"]
+
+
+def models() -> list[tuple[str, dict]]:
+    """Task and input of the models that are shipped, of those that the tests have, and of some more. Nothing of an
+    input is required."""
+    places = ("marketplace/catalog/manifests/*.toml", "tests/clients/models/*.toml", "tests/pages/every.toml")
+    files = sorted(path for place in places for path in PROJECT.glob(place))
+    found = [tomllib.loads(path.read_text()) for path in files]
+    sides = {"width": WIDE, "height": WIDE}
+    odd = {"aspect_ratio": {"type": "string", "enum": ["1:1", "16:9"]}, "megapixels": {"type": "number"}}
+    more = [
+        *({}, PICTURE, FILM, {**PICTURE, **sides}, {**sides, **odd}, {**FILM, "fps": {"type": "number"}}),
+        *({"duration": {"type": "integer", "minimum": 1, "maximum": 30}}, {"seed": {"type": "integer"}}),
+        {"images": {"type": "array", "items": FILM["image"], "maxItems": 4}, "mask": FILM["image"]},
+        {"output_format": {"type": "string", "enum": ["jpeg", "png"]}, "speed": {"type": "number"}},
+    ]
+    shipped = [(one["task"], {**one["endpoint"]["input"], "required": []}) for one in found]
+    return [*shipped, *(("text-to-image", {"type": "object", "properties": one}) for one in more)]
+
+
+MODELS = models()
+VALUES = (
+    *(1, 2, 4, 0, -1, 5.0, 4.6, 0.25, 1e9, 10**400, True, False, None, "", [], {}, [[]], "a cat"),
+    *("auto", "custom", "16:9", "1:1", "0:1", "512x512", "1024x1024", "square_hd", "landscape_4_3"),
+    *("1", "0.25", "5", "5s", "8", "true", "jpg", "png", "standard", {"width": 512, "height": 512}),
+    *("https://files.example/a.png", "data:image/png;base64,AAAA", "a_00000000000000000000000001"),
+    *(["https://files.example/a.png"], ["https://files.example/a.png", "https://files.example/b.png"]),
+    *([{"path": "https://files.example/a.safetensors", "scale": 0.5}], {"path": "x", "odd": 1}),
+)
+
+
+def asks_nothing(table, word, value) -> bool:
+    """Whether that is what happens anyway, by what the table declares."""
+    rule = table.rules.get(word)
+    if value in ("", [], {}) or isinstance(rule, Handled):
+        return True
+    if value in getattr(rule, "neutral", ()):
+        return True
+    return isinstance(rule, Size | Ratio | Seconds) and value in ("auto", "custom")
+
+
+def outcome(table, model, given):
+    """The input that comes of it and the words that are told of; or the fields of what is wrong."""
+    task, described = model
+    try:
+        found = translate(table, task, described, given)
+    except InvalidInput as error:
+        return None, {one.field for one in error.errors}
+    try:
+        clean(described, found.input)
+    except InvalidInput as error:
+        return None, {one.field for one in found.errors(error.errors).errors}
+    return found.input, {one.field for one in found.ignored}
+
+
+@pytest.mark.parametrize("dialect", dialects(), ids=lambda one: one.name)
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=150, deadline=None)
+def test_no_word_is_dropped_in_silence(dialect, data):
+    """Whatever is sent is in what is made, refused by its own name, or told of."""
+    table, model = dialect.words, data.draw(st.sampled_from(MODELS))
+    names = sorted({*table.rules, *model[1]["properties"], "wobble"})
+    given = data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(VALUES), max_size=4))
+    made, told = outcome(table, model, given)
+    if made is None:
+        assert {re.split(r"[.\[]", field)[0] for field in told} <= set(given)
+        return
+    for word, value in given.items():
+        if value is None or word in told or asks_nothing(table, word, value):
+            continue
+        # It makes a difference, by itself or where another word that says the same is not there.
+        beside = [(), *((other,) for other in given if other != word)]
+        assert any(
+            outcome(table, model, without(given, *other))[0]
+            != outcome(table, model, without(given, word, *other))[0]
+            for other in beside
+        ), (word, given, made)
