@@ -45,7 +45,9 @@ def image(body: Mapping[str, Any], act: str) -> Ask:
     for name in ("model", "stream", "response_format", "partial_images"):
         given.pop(name, None)
     if act == "edit" and "images" in given:  # what edits in JSON call them
-        given.setdefault("image", given.pop("images"))
+        if "image" in given:
+            raise invalid([FieldError("images", "not_allowed", "names the pictures again, beside image")])
+        given["image"] = given.pop("images")
     return Ask(model, given, keep)
 
 
@@ -72,7 +74,7 @@ def speech(body: Mapping[str, Any]) -> Ask:
     for name in ("model", "stream_format"):
         given.pop(name, None)
     if isinstance(given.get("voice"), Mapping):
-        given["voice"] = given["voice"].get("id")
+        given["voice"] = given["voice"].get("id", given["voice"])  # one without is no voice
     return Ask(model, given, keep)
 
 

@@ -13,7 +13,7 @@ from django.utils.datastructures import MultiValueDict
 from marketplace.schema import FieldError
 from playground.api.codes import CODES
 from playground.api.problems import Problem, invalid
-from playground.facades.openai import bodies, errors, show
+from playground.facades.openai import asks, bodies, errors, show
 from tests.predictions import cast
 
 DOCUMENT = {
@@ -179,3 +179,12 @@ def test_a_file_that_never_was():
     with pytest.raises(Problem) as refusal:
         bodies.read(Asked(image=["file-nonsense"]), files=("image",))
     assert refusal.value.code == "not_found"
+
+
+def test_no_picture_and_no_voice_is_left_out_in_silence():
+    with pytest.raises(Problem) as caught:
+        asks.image({"model": "a/b", "image": "https://x/1.png", "images": ["https://x/2.png"]}, "edit")
+    assert "images" in caught.value.detail
+    odd = {"name": "somebody"}
+    assert asks.speech({"model": "a/b", "input": "hello", "voice": odd}).input["voice"] == odd
+    assert asks.speech({"model": "a/b", "input": "hello", "voice": {"id": "v"}}).input["voice"] == "v"
