@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from marketplace.schema import FieldError
 from playground.api.codes import CODES
 from playground.api.problems import Problem
+from playground.facades.sentences import bare, sentences
 
 # Programs that were written for OpenAI decide by these; all others of our codes keep their name and status.
 _NAMES: dict[str, tuple[int, str, str]] = {  # our code → status, type, code
@@ -24,8 +24,6 @@ _NAMES: dict[str, tuple[int, str, str]] = {  # our code → status, type, code
     "url_not_fetched": (400, "invalid_request_error", "invalid_file"),
 }
 _FIELDS = {"required": "missing_required_parameter", "unknown": "unknown_parameter", "type": "invalid_type"}
-MOST_NAMED = 5  # of the fields that are wrong
-MOST_ALLOWED = 24  # of the values that one may have
 # What the clients send again by themselves unless they are told not to, and what the same request may get past.
 _REPEATED = {408, 409, 429}
 _PASSING = {"internal_error", "request_timeout", "upload_stalled"}
@@ -51,8 +49,8 @@ def error_of(problem: Problem) -> tuple[int, ErrorJson]:
     if not problem.errors:
         return status, _error(problem.detail, type_, problem.members.get("param"), code)
     first = problem.errors[0]
-    sentences = [sentence(error) for error in problem.errors[:MOST_NAMED]]
-    return status, _error(" ".join(sentences), type_, _bare(first.field), _FIELDS.get(first.code, code))
+    param, code = bare(first.field), _FIELDS.get(first.code, code)
+    return status, _error(sentences(problem.errors), type_, param, code)
 
 
 def headers_of(problem: Problem, status: int) -> dict[str, str]:
@@ -66,15 +64,3 @@ def headers_of(problem: Problem, status: int) -> dict[str, str]:
 
 def _error(message: str, type_: str, param: Any, code: str | None) -> ErrorJson:
     return {"message": message, "type": type_, "param": param, "code": code}
-
-
-def _bare(field: str) -> str:
-    return field.removeprefix("input.")
-
-
-def sentence(error: FieldError) -> str:
-    """“'size' cannot be 100 × 100 with this model. Allowed: 128x128, 256x256.”"""
-    said = f"'{_bare(error.field)}' {error.message.rstrip('.')}."
-    allowed = error.allowed if isinstance(error.allowed, list) else []
-    missing = [str(one) for one in allowed[:MOST_ALLOWED] if str(one) not in said]
-    return f"{said} Allowed: {', '.join(missing)}." if missing and error.code != "unknown" else said
