@@ -345,6 +345,7 @@ STORAGES: dict[str, dict[str, Any]] = {
                 "endpoint_url": env("MEDIA_ENDPOINT") or None,
                 "file_overwrite": False,
                 "querystring_auth": True,
+                "max_memory_size": 2**20,  # of a file that is read; the rest of it waits on the disk
             },
         }
         if MEDIA_BUCKET

@@ -12,6 +12,7 @@ from django.core.files.storage import default_storage
 from playground import assets
 from playground.api.problems import Problem
 from playground.assets.intake import THUMBNAIL_TYPE
+from playground.edge import bucket
 from playground.edge.answers import ID_HEADER, answer
 from playground.edge.protocol import Headers, Receive, Scope, Send, header
 from playground.edge.ranges import NotSatisfiable, Span, names, span_of
@@ -78,7 +79,10 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         path = default_storage.path(medium.storage_name)
     except NotImplementedError:
-        await _redirect(scope, send, medium, headers)
+        try:
+            await bucket.serve(scope, send, medium.storage_name, headers)
+        except FileNotFoundError:
+            raise _missing() from None
         return
     await _send(scope, send, path, medium, headers)
 
@@ -173,22 +177,6 @@ def _open(path: str, wanted: str, *, is_head: bool) -> _Opened:
     finally:
         if not keep:
             os.close(handle)
-
-
-async def _redirect(scope: Scope, send: Send, medium: _Medium, headers: Headers) -> None:
-    """Media in a bucket: its own signed address, with the same type and disposition."""
-    said = dict(headers)
-    parameters = {
-        "ResponseContentType": medium.media_type,
-        "ResponseContentDisposition": said[b"content-disposition"].decode(),
-    }
-    # S3Storage signs here; it asks nobody, but the first time it reads its configuration.
-    url = await in_thread(default_storage.url, medium.storage_name, parameters)  # type: ignore[call-arg]
-    kept = [
-        pair for pair in headers if pair[0] in {ID_HEADER, b"referrer-policy", b"access-control-allow-origin"}
-    ]
-    location = [(b"location", url.encode()), (b"cache-control", b"private, max-age=60")]
-    await answer(send, 302, [*kept, *location], is_head=scope["method"] == "HEAD")
 
 
 def _missing() -> Problem:
