@@ -11,7 +11,7 @@ from marketplace.ids import parse
 from playground import webhooks
 from playground.api.problems import Problem
 from playground.facades.dialect import Answer, Basic, Document, Scope, header_of, origin_of
-from playground.facades.replicate import errors, inline, show, telling
+from playground.facades.replicate import clients, errors, inline, show, telling
 from playground.facades.replicate.words import TABLE
 
 NAME = "replicate"
@@ -28,6 +28,10 @@ class Replicate(Basic):
     name = NAME
     prefix = "/v1/"
     words = TABLE
+
+    def lead(self, scope: Scope) -> None:
+        """What a client asks for without `/v1`, or with two of them, is asked for below it."""
+        clients.lead(scope)
 
     def waits(self, scope: Scope) -> float | None:
         """`Prefer: wait=N` on what makes a run. The answer is on its way before the client stops listening: version 1

@@ -7,25 +7,21 @@ stays text, and the program that reads the file fails.
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any
 
 from marketplace.ids import parse
 from playground import assets
-from playground.facades.dialect import Scope, header_of, origin_of
+from playground.facades.dialect import Scope, origin_of
+from playground.facades.replicate import clients
 from playground.facades.replicate.show import media_of
 from playground.models import Asset
 
 MOST_BYTES = 4 * 2**20  # of all files of one answer
-_CLIENTS = re.compile(
-    r"replicate-python/|replicate-javascript/|(?:Async)?Replicate/Python|_ModuleClient/Python"
-)
 
 
 def is_needed(scope: Scope) -> bool:
     """Whether the caller is such a client, on such a connection."""
-    is_plain = origin_of(scope).startswith("http:")
-    return is_plain and _CLIENTS.match(header_of(scope, "user-agent")) is not None
+    return origin_of(scope).startswith("http:") and clients.is_one(scope)
 
 
 def inlined(output: Any) -> Any:
