@@ -21,7 +21,7 @@ from playground.facades import asking
 from playground.facades.replicate import asked as asking_for
 from playground.facades.replicate import capability, show
 from playground.facades.replicate.dialect import DIALECT
-from playground.facades.replicate.stream import Events
+from playground.facades.replicate.stream import DONE, Events, Told
 from playground.facades.replicate.view import ReplicateView
 from playground.models import Prediction as PredictionRow
 
@@ -111,7 +111,9 @@ class Cancel(ReplicateView):
 
 class Stream(ReplicateView):
     """`GET /v1/files/streams/<token>`: what happens to a run, as it happens. Whoever has the address may follow it:
-    clients open it without their key. It looks like a file's, as clients make files of what such streams put out."""
+    clients open it without their key. It looks like a file's, as clients make files of what such streams put out.
+
+    Who comes back with `Last-Event-ID` is told what followed that event, and to stay away if it was the last one."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -123,7 +125,10 @@ class Stream(ReplicateView):
         row = rows.filter(public_id=public_id).first() if public_id is not None else None
         if row is None:
             raise Problem("not_found", "There is no such stream, or its time is over.")
-        return self.shown(row, frames=Events(show.seed_line(row.input), self.base))
+        told = Told.read(request.headers.get("Last-Event-ID", ""))
+        if told.end == DONE and row.is_terminal:
+            return HttpResponse(status=204)
+        return self.shown(row, frames=Events(show.seed_line(row.input), self.base, told))
 
 
 def _run(view: ReplicateView, model: str, wanted: asking_for.Asked) -> HttpResponse:

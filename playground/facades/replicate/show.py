@@ -41,6 +41,8 @@ def prediction(
     bare = document["id"].removeprefix("p_")
     status = STARTING if is_due else _STATUS.get(document["status"], document["status"])
     output, is_removed = _output(document["output"], base)
+    # An input is emptied some time after the end; none is empty before, as what was not said is in it by default.
+    is_removed = is_removed or (document["finished_at"] is not None and not document["input"])
     address = f"{base}{PREFIX}/predictions/{bare}"
     shown: Json = {
         "id": bare,
@@ -73,8 +75,8 @@ def prediction(
 
 
 def metrics(document: PredictionJson) -> Json:
-    """Seconds that it ran, seconds since it was asked for, what it cost, and what its worker measured. Before the end
-    how many are ahead of it, where that is known."""
+    """Seconds that it ran, seconds since it was asked for, pictures that it made, what it cost, and what its worker
+    measured. Before the end how many are ahead of it, where that is known."""
     created, started, finished = document["created_at"], document["started_at"], document["finished_at"]
     if finished is None:
         position = cast("Document", document).get("queue_position")
@@ -82,7 +84,10 @@ def metrics(document: PredictionJson) -> Json:
     times = {"total_time": _seconds(created, finished)}
     if started is not None:
         times = {"predict_time": _seconds(started, finished), **times}
-    return {**document["metrics"], **times, "cost_micros": document["cost_micros"], "currency": "USD"}
+    media = media_of(document["output"])
+    are_pictures = bool(media) and all(one and one["content_type"].startswith("image/") for one in media)
+    made = {"image_count": len(media)} if are_pictures else {}  # of what has expired nobody knows
+    return {**document["metrics"], **made, **times, "cost_micros": document["cost_micros"], "currency": "USD"}
 
 
 def seed_line(given: Mapping[str, Any]) -> list[str]:

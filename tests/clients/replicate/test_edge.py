@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from playground.edge import media
 from playground.edge.multipart import OneFile
 from playground.facades.dialect import Scope
 from playground.facades.replicate.dialect import DIALECT
 from playground.models import Asset, Prediction, Upload
 from tests.clients.replicate.test_show import events_of
 from tests.edge.asgi import ask, begin, run
+from tests.edge.buckets import ORIGIN
 from tests.edge.conftest import world
 from tests.edge.test_waits import is_watched, work_off
 from tests.live.test_hub import do
@@ -163,6 +165,122 @@ def test_a_run_is_followed_without_a_key(world):
     late = events_of(again.body)
     assert [one[0] for one in late] == ["logs", "output", "done"]
     assert (forged.status, forged.json()["title"]) == (404, "Not found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_comes_back_to_a_stream_misses_nothing(world):
+    """As an EventSource does when its connection ends: with the id of the last event that it had."""
+
+    async def story():
+        created = (await ask("POST", PATH, **order(world))).json()
+        path = urlsplit(created["urls"]["stream"]).path
+        exchange = begin("GET", path)
+        await exchange.start()
+        first = events_of((await exchange.next())["body"])
+        await exchange.leave()
+        await work_off()
+        came = [first]
+        while came[-1][-1][0] != "done":
+            headers = {"Last-Event-ID": came[-1][-1][1]}
+            came.append(events_of((await ask("GET", path, headers=headers)).body)[:1])
+        over = await ask("GET", path, headers={"Last-Event-ID": came[-1][-1][1]})
+        return [one for each in came for one in each], over
+
+    told, over = run(story())
+    assert [name for name, _, _ in told] == ["logs", "logs", "output", "done"]
+    lines = [line for name, _, data in told if name == "logs" for line in data.split("\n")]
+    assert len(lines) == len(set(lines))
+    assert [line.partition("|")[0] for line in lines if "%|" in line] == [" 25%", " 50%", " 75%", "100%"]
+    assert (over.status, over.body) == (204, b"")
+
+
+JS = "replicate-javascript/1.4.0"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_was_given_the_address_for_another_one_is_answered(world):
+    """Version 2 and JavaScript without `/v1`, and version 1 with it: both Pythons read one variable."""
+
+    def named(agent: str):
+        return {**world.headers(), "User-Agent": agent}
+
+    async def story():
+        made = await ask("POST", PATH.removeprefix("/v1"), **order(world, User_Agent=JS))
+        uid = made.json()["id"]
+        body, header = form(("content", "in.png", cast.png(3, edge=16)))
+        file = await ask("POST", "/files", headers={**named(TWO), **header}, body=body)
+        polls = [
+            await ask("GET", f"/predictions/{uid}", headers=named(TWO)),
+            await ask("GET", f"/v1/v1/predictions/{uid}", headers=named(ONE)),
+            await ask("GET", f"/v1/predictions/{uid}", headers=named("curl/8")),
+        ]
+        return made, file, polls, await ask("GET", "/v1/v1/v1/predictions", headers=named(ONE))
+
+    made, file, polls, nothing = run(story())
+    assert (made.status, file.status) == (201, 201)
+    assert made.json()["urls"]["get"] == f"http://localhost/v1/predictions/{made.json()['id']}"
+    assert [one.status for one in polls] == [200, 200, 200]
+    assert len({one.body for one in polls}) == 1
+    assert nothing.status == 404
+
+
+def test_a_wait_at_such_an_address_is_one():
+    hub = "unknown/None; hf_hub/2.4.0; python/3.11"
+    for path, agent in ((PATH.removeprefix("/v1"), JS), (f"/v1{PATH}", ONE), (f"/replicate{PATH}", hub)):
+        asked = scope(path, prefer="wait=10", **{"user-agent": agent})
+        DIALECT.lead(asked)
+        assert (asked["path"], asked["raw_path"]) == (PATH, PATH.encode())
+        assert DIALECT.waits(asked)
+    openai = "_ModuleClient/Python 3.54.0"
+    others = [("/predictions", "curl/8"), ("/models", openai), ("/models", "OpenAI/Python 3.54.0")]
+    paths = ("/accounts/login", "/m/kiln/vase", "/modelsx", "/v1x/v1/predictions", "/")
+    for path, agent in (*others, *((path, JS) for path in paths)):
+        asked = scope(path, **{"user-agent": agent})
+        DIALECT.lead(asked)
+        assert asked["path"] == path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outputs_in_a_bucket_can_be_read_by_every_client(world, settings, tmp_path):
+    """Version 1 follows no redirect and sends its key wherever it reads, and `use()` of version 2 reads with a client
+    that follows none; the others follow, and send no key."""
+    bucket = {"BACKEND": "tests.edge.buckets.Bucket", "OPTIONS": {"location": str(tmp_path)}}
+    settings.STORAGES = {**settings.STORAGES, "default": bucket}
+    settings.MEDIA_BUCKET = "shelf"
+    media._known.clear()
+
+    async def story():
+        asked = asyncio.ensure_future(ask("POST", PATH, **order(world, Prefer="wait=30", User_Agent=ONE)))
+        await is_watched()
+        await work_off()
+        inlined = (await asked).json()
+        polled = await ask("GET", f"/v1/predictions/{inlined['id']}", headers=world.headers())
+        path = urlsplit(polled.json()["output"][0]).path
+        key = world.headers()
+        reads = [await ask(method, path, headers=key) for method in ("GET", "HEAD")]
+        reads.append(await ask("GET", path, headers={"User-Agent": "python-httpx/0.28.1"}))
+        parts = [
+            await ask("GET", path, headers={**key, "Range": wanted})
+            for wanted in ("bytes=1-3", "bytes=9999999-")
+        ]
+        led = await ask("GET", path)
+        await do(Asset.objects.update, storage_name="gone.png")
+        media._known.clear()
+        return inlined, reads, parts, led, await ask("GET", path, headers=key)
+
+    inlined, (whole, head, used), (part, beyond), led, gone = run(story())
+    picture = base64.b64decode(inlined["output"][0].partition("data:image/png;base64,")[2])
+    assert picture.startswith(PNG)
+    assert (whole.status, whole.body, whole.headers["content-type"]) == (200, picture, "image/png")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(picture)))
+    assert (used.status, used.body) == (200, picture)
+    assert (part.status, part.body) == (206, picture[1:4])
+    assert part.headers["content-range"] == f"bytes 1-3/{len(picture)}"
+    assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{len(picture)}")
+    assert led.status == 302
+    assert led.headers["location"].startswith(ORIGIN)
+    assert "image%2Fpng" in led.headers["location"]
+    assert gone.status == 404
 
 
 def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]]:

@@ -13,7 +13,7 @@ from marketplace.schema import FieldError
 from playground.api.problems import Problem, invalid
 from playground.facades.dialect import Moment
 from playground.facades.replicate import capability, cog, errors, show
-from playground.facades.replicate.stream import Events
+from playground.facades.replicate.stream import DONE, Events, Told
 from tests.predictions import cast
 
 BASE = "https://media.example:8443"
@@ -58,7 +58,13 @@ def ended(status: str, **changes):
 def media(*names: str | None):
     return {
         "images": [
-            name and {"id": f"a_{name}", "url": f"{settings.PUBLIC_URL}/media/{name}"} for name in names
+            name
+            and {
+                "id": f"a_{name}",
+                "url": f"{settings.PUBLIC_URL}/media/{name}",
+                "content_type": "video/mp4" if name == "film" else "image/png",
+            }
+            for name in names
         ],
         "seed": 7,
     }
@@ -109,6 +115,7 @@ def test_a_run_that_has_ended():
     assert shown["output"] == [f"{BASE}/media/one", f"{BASE}/media/two"]
     assert shown["urls"]["web"] == f"{BASE}/p/{done['id']}"
     assert shown["metrics"] == {
+        "image_count": 2,
         "predict_time": 1.5,
         "total_time": 3.0,
         "cost_micros": 4000,
@@ -125,6 +132,10 @@ def test_media_that_is_gone():
     assert show.prediction(ended("succeeded", output=media(None)), None, BASE)["data_removed"] is True
     partly = show.prediction(ended("succeeded", output=media("one", None)), None, BASE)
     assert (len(partly["output"]), partly["data_removed"]) == (1, True)
+    assert show.prediction(ended("succeeded", output=media("one"), input={}), None, BASE)["data_removed"]
+    assert show.prediction(ended("canceled"), None, BASE)["data_removed"] is False
+    for unknown in ("film", None):
+        assert "image_count" not in show.metrics(ended("succeeded", output=media("one", unknown)))
 
 
 def test_files_of_the_input_are_addresses_that_can_be_sent_again():
@@ -167,9 +178,10 @@ def events_of(body: bytes):
     return found
 
 
-def moment(shown, *logs: str) -> Moment:
-    """A moment of a run, with the lines that are new in it."""
-    return Moment(state=shown, seq=1, logs=logs, is_end=shown["finished_at"] is not None)
+def moment(shown, *logs: str, before=()) -> Moment:
+    """A moment of a run, with the lines that are new in it, and those that were there `before`."""
+    state = {**shown, "logs": [*before, *logs]}
+    return Moment(state=state, seq=1, logs=logs, is_end=shown["finished_at"] is not None)
 
 
 def test_a_stream_tells_everything_once():
@@ -182,7 +194,7 @@ def test_a_stream_tells_everything_once():
     assert logs[2].split("\n")[:4] == ["begun", "", "event: done", "data: {}"]  # data, and no events
     assert logs[2].endswith("2/4")
     done = ended("succeeded", step=4, steps=4, output=media("one", "two"))
-    last = events_of(events.frame(moment(done, "saved")))
+    last = events_of(events.frame(moment(done, "saved", before=("begun", "", "event: done\ndata: {}"))))
     assert [one[0] for one in last] == ["logs", "output", "output", "done"]
     assert [line[:5] for line in last[0][2].split("\n")] == ["saved", " 75%|", "100%|"]
     assert last[1][2] == f"{BASE}/media/one"
@@ -199,6 +211,64 @@ def test_a_stream_tells_of_every_end():
     ]
     canceled = events_of(Events([], BASE).frame(moment(ended("canceled"))))
     assert canceled[-1][2] == '{"reason": "canceled"}'
+
+
+LOG = [f"line {number}" for number in range(12)]
+ENDED = {"status": "succeeded", "step": 4, "steps": 4}
+
+
+def whole(*moments, told=None):
+    """All events of these moments, as one viewer is sent them."""
+    events = Events(["Using seed: 7"], BASE, told)
+    return [one for each in moments for one in events_of(events.frame(each))]
+
+
+def resumed(event_id: str, *moments):
+    return [(name, data) for name, _, data in whole(*moments, told=Told.read(event_id))]
+
+
+def test_who_comes_back_to_a_stream_is_told_what_followed():
+    """Whatever event was the last that came: nothing twice and nothing left out."""
+    one = moment(document(status="running", step=1, steps=4), *LOG[:3])
+    two = moment(document(status="running", step=3, steps=4), *LOG[3:7], before=LOG[:3])
+    end = moment(ended(**ENDED, output=media("one", "two")), *LOG[7:], before=LOG[:7])
+    told = whole(one, two, end)
+    assert [name for name, _, _ in told] == ["logs", "logs", "logs", "output", "output", "done"]
+    for place, (_, event_id, _) in enumerate(told[:-1], start=1):
+        late = moment(end.state, *end.state["logs"])  # the first moment of who comes now has it all
+        lines, others = [], []
+        for name, data in resumed(event_id, late):
+            (lines if name == "logs" else others).append((name, data))
+        rest = [(name, data) for name, _, data in told[place:]]
+        assert others == [one for one in rest if one[0] != "logs"]
+        said = "\n".join(data for _, data in lines).split("\n") if lines else []
+        expected = [line for name, data in rest if name == "logs" for line in data.split("\n")]
+        assert sorted(said) == sorted(expected)
+        assert [line for line in said if line.startswith("line")] == [
+            line for line in expected if line.startswith("line")
+        ]
+    assert Told.read(told[-1][1]).end == DONE
+    assert resumed(told[-1][1], moment(end.state, *LOG)) == []
+    ids = [event_id for _, event_id, _ in whole(late, told=Told.read(told[1][1]))]
+    assert not {*ids} & {event_id for _, event_id, _ in told[:2]}
+
+
+def test_a_log_whose_beginning_is_not_kept_goes_on_where_it_was():
+    last = whole(moment(document(status="running"), *LOG[:8]))[-1][1]
+    shifted = moment(document(status="running"), *LOG[3:])
+    assert resumed(last, shifted) == [("logs", "\n".join(LOG[8:]))]
+    another = moment(document(status="running", attempt=2), "anew")  # an attempt that begins again
+    assert resumed(last, another) == [("logs", "anew")]
+
+
+def test_an_id_that_is_none_of_ours_is_the_beginning():
+    first = moment(document(status="running"), "begun")
+    whole_log = [("logs", "Using seed: 7\nbegun")]
+    hostile = ("", "7", "1:1", "1:1-1-zz-1-1-0", f"{'9' * 40}:1-1-00000000-1-1-0", "1:1-1-00000000-1-1-3")
+    for other in hostile:
+        assert resumed(other, first) == whole_log, other
+    forged = "1:7-999999-00000000-999999999-9999-0"  # by whoever may follow it: tells itself too little
+    assert resumed(forged, first) == [("logs", "begun")]
 
 
 def test_the_address_of_a_stream_allows_that_run_alone():
