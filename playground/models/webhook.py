@@ -33,6 +33,7 @@ RUN_EVENTS = tuple(one for one in Event.values if one.startswith("prediction."))
 STARTED_EVENT = (
     "prediction.started"  # told only where a single request asks for it, so it is none of the above
 )
+LOGS_EVENT = "prediction.logs"  # the same, while it is under way
 TEST_EVENT = "webhook.test"  # sent by hand only, so it cannot be subscribed to
 
 

@@ -25,7 +25,7 @@ from marketplace import dispatch, schema
 from playground import assets, live, tally
 from playground.models import Prediction
 from playground.models.webhook import STARTED_EVENT
-from playground.predictions import claims, faults
+from playground.predictions import claims, faults, progress
 from playground.predictions.adapters import AdapterJson, worn
 from playground.predictions.claims import Warmth
 from playground.predictions.files import with_files
@@ -156,6 +156,7 @@ def step(*, reports: Sequence[Report]) -> list[str]:
             states.append(state_of(row, preview=report["preview"]))
     if states:
         live.publish(states)
+        progress.tell(held.values())
     return lost
 
 

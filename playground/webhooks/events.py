@@ -19,7 +19,8 @@ from marketplace.ids import uuid7
 from marketplace.models import Workspace
 from playground import predictions, receipts
 from playground.models import Delivery, Event, Prediction, Webhook
-from playground.models.webhook import STARTED_EVENT, TEST_EVENT
+from playground.models.webhook import LOGS_EVENT, STARTED_EVENT, TEST_EVENT, DeliveryQuerySet
+from playground.predictions.progress import PROGRESS_TASK
 from playground.predictions.settle import CLOSED_TASK
 from playground.predictions.work import STARTED_TASK
 from playground.refunds import REFUNDED_TASK
@@ -35,6 +36,8 @@ def closed(payload: dispatch.Payload) -> None:
     row = Prediction.objects.with_model().filter(public_id=UUID(payload["prediction"])).first()
     if row is None or not row.is_terminal:
         return
+    if row.webhook and LOGS_EVENT in row.webhook["events"]:
+        _progress_of(row).exclude(status=Delivery.Status.DELIVERED).delete()
     event = f"prediction.{row.status}"
     # From the run itself, so that one end is one event, however often it is told.
     event_id = uuid5(row.public_id, event)
@@ -49,6 +52,22 @@ def started(payload: dispatch.Payload) -> None:
     if row is not None:
         event_id = uuid5(row.public_id, STARTED_EVENT)
         _tell(row.workspace_id, STARTED_EVENT, event_id, payload_of(row, STARTED_EVENT), row=row)
+
+
+@dispatch.handler(PROGRESS_TASK)
+def progressed(payload: dispatch.Payload) -> None:
+    """A run under way has logged something: a delivery for the address that its request named, in place of those before
+    it. What it was some seconds ago is nothing to be told, and kept for nobody."""
+    row = Prediction.objects.with_model().filter(public_id=UUID(payload["prediction"])).first()
+    if row is not None and row.status == Prediction.Status.RUNNING:
+        _progress_of(row).delete()
+        _tell(row.workspace_id, LOGS_EVENT, uuid7(), payload_of(row, LOGS_EVENT), row=row)
+
+
+def _progress_of(row: Prediction) -> DeliveryQuerySet:
+    """What was told of the run while it was under way, and is not being sent at this moment."""
+    rows = Delivery.objects.filter(prediction=row, event=LOGS_EVENT)
+    return rows.exclude(claimed_until__gt=timezone.now())
 
 
 @dispatch.handler(REFUNDED_TASK)

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from playground import tally
 from playground.models import Delivery, Webhook
-from playground.models.webhook import TEST_EVENT
+from playground.models.webhook import LOGS_EVENT, STARTED_EVENT, TEST_EVENT
 from playground.webhooks import book, letters
 from playground.webhooks.claims import Claim
 
@@ -80,7 +80,7 @@ def record(claim: Claim, made: Attempt) -> None:
         row.attempts = [*row.attempts, made.as_json()][-MAX_ATTEMPTS_KEPT:]
         if made.is_taken:
             row.status, row.delivered_at, row.next_attempt_at = Delivery.Status.DELIVERED, made.at, None
-        elif row.tries > len(BACKOFF) or made.status == GONE or row.event == TEST_EVENT:
+        elif row.tries > len(BACKOFF) or made.status == GONE or _is_for_now(row):
             row.status, row.next_attempt_at = Delivery.Status.FAILED, None
         else:
             row.next_attempt_at = made.at + _wait(row.tries, made.retry_after)
@@ -95,6 +95,13 @@ def record(claim: Claim, made: Attempt) -> None:
         transaction.on_commit(
             functools.partial(tally.add, tally.Count("deliveries", {"result": result})), robust=True
         )
+
+
+def _is_for_now(row: Delivery) -> bool:
+    """Whether it means nothing later: a test, how far a run is, and that one has begun which is over by now."""
+    if row.event == STARTED_EVENT:
+        return row.prediction is not None and row.prediction.is_terminal
+    return row.event in {TEST_EVENT, LOGS_EVENT}
 
 
 def _wait(tries: int, retry_after: str) -> timedelta:

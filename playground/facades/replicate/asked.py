@@ -17,13 +17,14 @@ from marketplace.schema import FieldError
 from playground import webhooks
 from playground.api.problems import invalid
 from playground.models import Event
-from playground.models.webhook import STARTED_EVENT
+from playground.models.webhook import LOGS_EVENT, STARTED_EVENT
 
-# What each of Replicate's events is here. Output and logs are there as a whole when a run has ended, and are told then.
+# What each of Replicate's events is here. An output is there as a whole when a run has ended, and is told then; the log
+# is, too, once more.
 EVENTS: dict[str, tuple[str, ...]] = {
     "start": (STARTED_EVENT,),
     "output": (Event.SUCCEEDED.value,),
-    "logs": (Event.SUCCEEDED.value, Event.FAILED.value, Event.CANCELED.value),
+    "logs": (LOGS_EVENT, Event.SUCCEEDED.value, Event.FAILED.value, Event.CANCELED.value),
     "completed": (Event.SUCCEEDED.value, Event.FAILED.value, Event.CANCELED.value),
 }
 USUAL_EVENTS = ("output", "completed")

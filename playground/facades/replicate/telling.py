@@ -9,10 +9,11 @@ from typing import Any
 
 from django.conf import settings
 
-from playground import predictions, webhooks
+from playground import live, predictions, webhooks
 from playground.facades.replicate import show
 from playground.models import Delivery, Prediction
-from playground.models.webhook import STARTED_EVENT
+from playground.models.webhook import LOGS_EVENT, STARTED_EVENT
+from playground.predictions.present import moved
 from playground.webhooks import signing
 from playground.webhooks.events import MAX_PAYLOAD_BYTES
 
@@ -37,6 +38,8 @@ class Telling:
         document = predictions.as_json(row)
         if event == STARTED_EVENT:
             document = {**document, **_AT_THE_START}
+        elif event == LOGS_EVENT and (state := live.read(row.public_id)) is not None:
+            document = moved(document, state)  # the row has no log before the end
         shown: dict[str, Any] = show.prediction(document, row.asked, settings.PUBLIC_URL)
         body = _written(shown)
         for name, shorter in (("logs", shown["logs"][-KEPT_LOG:]), ("input", {})):

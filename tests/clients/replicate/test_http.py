@@ -10,15 +10,19 @@ from django.utils import timezone
 from standardwebhooks import Webhook as Verifier
 
 from marketplace import catalog
+from marketplace.dispatch import redis_client
 from marketplace.ids import encode, parse
 from marketplace.models import Listing, Outbox, Workspace
-from playground import predictions
+from playground import predictions, webhooks
 from playground.assets import Arrival, labels
 from playground.facades.replicate.telling import KEPT_LOG, Telling
-from playground.models import Asset, Prediction
+from playground.models import Asset, Delivery, Prediction
+from playground.predictions import progress
 from playground.predictions.files import made
-from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed, started
+from playground.predictions.settle import CLOSED_TASK
+from playground.webhooks.events import MAX_PAYLOAD_BYTES, closed, progressed, started
 from tests.predictions import cast
+from tests.webhooks import receiver as servers
 from tests.webhooks import story
 
 HOST = "http://testserver"
@@ -251,6 +255,73 @@ def test_whoever_is_named_is_told(world, receiver):
     now = world.ada.get(f"/v1/predictions/{body['id']}").json()
     assert {**now, "urls": 0, "output": 0} == {**told[1], "urls": 0, "output": 0}
     assert len(told[1]["output"]) == 1
+
+
+def test_whoever_wants_the_log_is_told_as_it_grows(world, receiver, monkeypatch):
+    """At most now and then, never what is over, and without a second try."""
+    monkeypatch.setattr(progress, "PAUSE_MS", 600_000)  # longer than any test: time passes where it says so
+    uid = parse(run(world.ada, webhook=receiver.url, webhook_events_filter=["logs"]).json()["id"])
+
+    def handled() -> int:
+        rows = list(Outbox.objects.filter(task=progress.PROGRESS_TASK))
+        for row in rows:
+            progressed(message_id=row.pk)
+        return len(rows)
+
+    def let_pass():
+        redis_client().delete(f"progress:{uid.hex}")
+
+    (job,) = cast.claim()
+    cast.step(job, 1)
+    cast.step(job, 2)
+    assert handled() == 1
+    assert story.deliver() == 1
+    let_pass()
+    receiver.behaviour = servers.say(500)
+    cast.step(job, 3)
+    assert handled() == 1
+    story.deliver()
+    assert [row.status for row in Delivery.objects.all()] == ["failed"]  # the one before it is kept no longer
+    receiver.behaviour = servers.say(200)
+    let_pass()
+    cast.step(job, 4)
+    assert handled() == 1
+    let_pass()
+    cast.step(job, 4)
+    cast.succeed(job)  # before what was on its way has gone out
+    assert handled() == 1
+    (row,) = Outbox.objects.filter(task=CLOSED_TASK)
+    closed(message_id=row.pk)
+    assert story.deliver() == 1
+    verifier = Verifier(webhooks.request_secret(world.workspace).secret)
+    told = [verifier.verify(one.body, one.headers) for one in receiver.messages]
+    assert [one["status"] for one in told] == ["processing", "processing", "succeeded"]
+    assert [one["logs"].rpartition("| ")[2] for one in told] == ["2/4", "3/4", "4/4"]
+    assert [bool(one["output"]) for one in told] == [False, False, True]
+
+
+def test_runs_that_did_not_ask_cost_nothing_as_they_go(world, monkeypatch):
+    run(world.ada, webhook="https://x.example", webhook_events_filter=["start", "output", "completed"])
+    run(world.ada)
+    jobs = [*cast.claim(), *cast.claim()]
+    monkeypatch.setattr(progress.dispatch, "redis_client", None)
+    for job in jobs:
+        cast.step(job, 1)
+    assert not Outbox.objects.filter(task=progress.PROGRESS_TASK).exists()
+
+
+def test_a_start_is_news_until_the_end(world, receiver):
+    run(world.ada, webhook=receiver.url, webhook_events_filter=["start"])
+    receiver.behaviour = servers.say(500)
+    (job,) = cast.claim()
+    (row,) = Outbox.objects.all()
+    started(message_id=row.pk)
+    story.deliver()
+    assert Delivery.objects.get().status == "pending"
+    cast.succeed(job)
+    story.let_pass()
+    story.deliver()
+    assert Delivery.objects.get().status == "failed"
 
 
 def test_only_what_was_asked_for_is_told(world, receiver):
