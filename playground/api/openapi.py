@@ -101,7 +101,9 @@ _MEDIA: Json = {
         "responses": {
             "200": {"description": "The file.", "content": {"*/*": {}}},
             "206": {"description": "The part that was asked for.", "content": {"*/*": {}}},
-            "302": {"description": "To the bucket that holds it, where there is one."},
+            "302": {
+                "description": "To the bucket that holds it, where there is one; with a key the file comes at once."
+            },
             "304": {"description": "You have it already: the ETag you sent is its."},
             "404": {"$ref": "#/components/responses/not_found"},
             "416": {"description": "There is no such part."},
