@@ -59,25 +59,36 @@ _WAYS = (
         "replicate 1.x",
         "Python",
         f"REPLICATE_BASE_URL={BASE}\nREPLICATE_API_TOKEN=vt_…",
-        "run, stream, predictions, webhooks, files, models and what lies around them. It needs Python below 3.14.",
-        (f"{_REPLICATE}/programs/first.py",),
-        (f"{_REPLICATE}/test_clients.py::test_version_1_for_python",),
+        "run, stream, predictions, webhooks, files, models and what lies around them; an address with /v1 does, too. "
+        "It needs Python below 3.14.",
+        (f"{_REPLICATE}/programs/first.py", f"{_REPLICATE}/programs/first_beside.py"),
+        (
+            f"{_REPLICATE}/test_clients.py::test_version_1_for_python",
+            f"{_REPLICATE}/test_clients.py::test_version_1_for_python_beside",
+        ),
     ),
     Way(
         "replicate 2 beta",
         "Python",
         f"REPLICATE_BASE_URL=https://{NAMED}/v1\nREPLICATE_API_TOKEN=vt_…\n{_AUTHORITY}",
-        "The same, and use(). Over https, where it takes addresses for files.",
-        (f"{_REPLICATE}/programs/second.py",),
-        (f"{_REPLICATE}/test_clients.py::test_version_2_for_python",),
+        "The same, and use(); an address without /v1 does, too. Over https, where it takes addresses for files.",
+        (f"{_REPLICATE}/programs/second.py", f"{_REPLICATE}/programs/second_beside.py"),
+        (
+            f"{_REPLICATE}/test_clients.py::test_version_2_for_python",
+            f"{_REPLICATE}/test_clients.py::test_version_2_for_python_beside",
+        ),
     ),
     Way(
         "replicate",
         "JavaScript",
         f'const replicate = new Replicate({{ baseUrl: "{BASE}/v1" }}); // REPLICATE_API_TOKEN=vt_…',
-        "The same. Its fileEncodingStrategy data-uri is refused: with it the client sends its own token along.",
-        (f"{_REPLICATE}/programs/browserless.mjs",),
-        (f"{_REPLICATE}/test_clients.py::test_javascript",),
+        "The same; an address without /v1 does, too. Its fileEncodingStrategy data-uri is refused: with it the client "
+        "sends its own token along.",
+        (f"{_REPLICATE}/programs/browserless.mjs", f"{_REPLICATE}/programs/beside.mjs"),
+        (
+            f"{_REPLICATE}/test_clients.py::test_javascript",
+            f"{_REPLICATE}/test_clients.py::test_javascript_beside",
+        ),
     ),
     Way(
         "fal-client",

@@ -67,6 +67,16 @@ MAPS = (
     ),
     Said(
         "Replicate",
+        "`urls.stream`",
+        "The log as it grows, and the files when they are there; whoever has the address may follow. `Last-Event-ID` "
+        "goes on where a connection ended, and nothing is told twice.",
+        (
+            f"{_REPLICATE_EDGE}a_run_is_followed_without_a_key",
+            f"{_REPLICATE_EDGE}who_comes_back_to_a_stream_misses_nothing",
+        ),
+    ),
+    Said(
+        "Replicate",
         "collections, hardware",
         "A collection for each task; as hardware the lanes that engines serve at present.",
         (f"{_REPLICATE}what_lies_around", *_REPLICATE_CLIENTS),
@@ -324,6 +334,20 @@ WEBHOOKS = (
             _REPLICATE_CLIENTS[2],
             f"{_REPLICATE}whoever_is_named_is_told",
             f"{_REPLICATE}what_a_key_needs",
+        ),
+    ),
+    Said(
+        "Replicate",
+        "`webhook_events_filter`",
+        "`start`, `completed`, and `logs` at most twice a second while the run goes on. Files are there when it has "
+        "ended, so that `output` and `completed` are one delivery. What is not taken with 2xx is tried again: the end "
+        "for more than a day (there: for about a minute) and under the same `webhook-id`, `start` as long as the run "
+        "goes on, `logs` never, and nothing after 410. Redirects are not followed, as there.",
+        (
+            f"{_REPLICATE}whoever_wants_the_log_is_told_as_it_grows",
+            f"{_REPLICATE}a_start_is_news_until_the_end",
+            f"{_REPLICATE}only_what_was_asked_for_is_told",
+            "webhooks/test_delivery.py::test_tried_again_under_the_same_id_until_it_is_taken",
         ),
     ),
     Said(

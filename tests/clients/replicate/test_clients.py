@@ -155,3 +155,76 @@ def test_javascript(stack, painter, picture):
     assert [seen["deployments"], seen["trainings"]] == [0, 0]
     statuses = {name: said[1] for name, said in seen["errors"].items()}
     assert statuses == {"key": 401, "model": 404, "input": 422, "deployment": 404, "deploy": 501}
+
+
+REFUSED = {"models": [501, 404, 404], "trainings": [404, 404]}
+
+
+def test_version_1_for_python_beside(stack, picture):
+    """With the address that version 2 has to be given: both read it from one variable."""
+    settings = {"REPLICATE_BASE_URL": f"{stack.url}/v1", "REPLICATE_API_TOKEN": stack.key}
+    program = PROGRAMS / "first_beside.py"
+    seen = running.python(program, settings, MODEL, picture, clients="replicate-1")
+    assert seen["not_waited"] == "starting"
+    assert [seen["objects"], seen["async_objects"], seen["reloaded"]] == [[1, 1], 1, "daylight"]
+    assert [seen["addresses"], seen["polled"], seen["blocked"]] == [["str"], 1, "succeeded"]
+    assert [seen["iterated"], seen["streamed"]] == [1, "done"]
+
+    assert seen["async_streamed"] == ["output", "done"]
+    assert [seen["async_iterated"], seen["async_followed"]] == [1, "done"]
+    assert seen["async_ends"] == ["succeeded", "canceled", "succeeded"]
+    assert seen["async_listed"] is True
+    assert seen["async_file"] == ["vase.png", {"shelf": 3}, True, True]
+    assert seen["async_models"] == ["daylight", True, True, True, [MODEL]]
+    assert seen["async_around"] == [True, ["cpu"], "organization", "whsec_", 0, 0]
+    assert seen["async_refused"] == {**REFUSED, "deployments": [404, 404, 404]}
+    assert seen["refused"] == {**REFUSED, "deployments": [501, 404, 404, 404]}
+
+    states = [status for status, _ in seen["told"]]
+    assert states[-1] == "succeeded"
+    assert set(states[:-1]) == {"processing"}
+    lines = [count for _, count in seen["told"]]
+    assert lines[-1] == 40
+    assert any(count > 0 for count in lines[:-1])  # told while it went on
+
+
+def test_version_2_for_python_beside(stack, painter, picture):
+    """With the address that version 1 has to be given."""
+    settings = {"REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.key}
+    seen = running.python(PROGRAMS / "second_beside.py", settings, MODEL, painter, picture)
+    assert [seen["polled"], seen["addresses"], seen["base64"]] == [["str"], ["str"], 1]
+    assert [seen["use"], seen["use_version"]] == [[1, 4], 1]
+    assert [seen["raw"], seen["streaming_response"]] == [[201, "wait=30", True], "succeeded"]
+    assert [seen["blocked"], seen["page"]] == [["succeeded", 1, False], True]
+    assert seen["async"] == ["succeeded", "succeeded", True]
+    assert [seen["async_use"], seen["async_file"]] == [1, True]
+    around = [
+        "organization",
+        "daylight",
+        ["daylight"],
+        ["daylight"],
+        seen["async_around"][4],
+        ["cpu"],
+        "whsec_",
+    ]
+    assert seen["async_around"] == around
+    assert seen["async_around"][4]
+    assert seen["refused"] == {
+        **REFUSED,
+        "models": [501, 404, 404, 404],
+        "deployments": [404, 404, 404],
+        "collections": [404],
+    }
+
+
+def test_javascript_beside(stack):
+    seen = running.javascript(PROGRAMS / "beside.mjs", {"REPLICATE_API_TOKEN": stack.key}, stack.url, MODEL)
+    assert [seen["addresses"], seen["blocked"]] == [["string"], ["succeeded", 1, False]]
+    assert [seen["aborted"], seen["streamed"]] == ["canceled", ["output", "done"]]
+    assert [seen["asked"], seen["shelf"]] == [True, True]
+    assert seen["refused"] == {
+        "models": [501],
+        "deployments": [501, 404, 404, 404],
+        "trainings": [501, 404, 404],
+        "collections": [404],
+    }
