@@ -204,8 +204,9 @@ class Polls:
 
 
 def _answer(kept: _Kept, dialect: Dialect, scope: Scope) -> Answer:
-    """What is shown of it at this address."""
-    address = (origin_of(scope), *(scope.get(name) for name in ("path", ORIGINAL_PATH, "query_string")))
+    """What is shown of it at this address, to such a reader."""
+    asked = (scope.get(name) for name in ("path", ORIGINAL_PATH, "query_string"))
+    address = (dialect.reader(scope), origin_of(scope), *asked)
     found = kept.answers.get(address)
     if found is None:
         if len(kept.answers) >= MAX_ADDRESSES:

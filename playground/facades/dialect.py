@@ -71,8 +71,9 @@ class Frames(Protocol):
 class Dialect(Protocol):
     """One protocol.
 
-    `show` and `problem` depend on the address of the request (method, scheme, host, path, query) and on nothing else of
-    the scope but `Prefer`: what is shown once is shown to everybody who asks at the same address and may see the run.
+    `show` and `problem` depend on the address of the request (method, scheme, host, path, query), on what `reader` says
+    of who asks, and on nothing else of the scope but `Prefer`: what is shown once is shown to everybody of whom that is
+    the same and who may see the run.
     """
 
     name: str  # of its directory, and of Prediction.Via
@@ -95,6 +96,10 @@ class Dialect(Protocol):
 
     def polled(self, scope: Scope) -> UUID | None:
         """The run that this request polls, if the answer depends on nothing but the document."""
+        ...
+
+    def reader(self, scope: Scope) -> str:
+        """What kind of client this is, where what it is shown of a run depends on that."""
         ...
 
     def uploads(self, scope: Scope) -> bool:
@@ -139,6 +144,9 @@ class Basic:
 
     def polled(self, scope: Scope) -> UUID | None:
         return None
+
+    def reader(self, scope: Scope) -> str:
+        return ""
 
     def uploads(self, scope: Scope) -> bool:
         return False

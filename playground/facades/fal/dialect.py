@@ -48,6 +48,10 @@ class Fal:
         is_poll = about is not None and scope["method"] == "GET" and about.what in {"status", "result"}
         return about.id if about is not None and is_poll else None
 
+    def reader(self, scope: Scope) -> str:
+        """All are shown the same."""
+        return ""
+
     def uploads(self, scope: Scope) -> bool:
         """A file, or a part of one, or that all its parts are there."""
         return scope["method"] in {"POST", "PUT"} and _FILES.fullmatch(scope["path"]) is not None

@@ -11,8 +11,8 @@ import re
 from urllib.parse import quote
 
 from playground.facades.dialect import Scope, header_of
+from playground.facades.replicate.show import PREFIX
 
-PREFIX = "/v1"
 _BEFORE = (PREFIX, "/replicate")
 _NAMES = re.compile(
     r"replicate-python/|replicate-javascript/|(?:Async)?Replicate/Python|_ModuleClient/Python"

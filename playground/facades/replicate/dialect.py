@@ -16,6 +16,7 @@ from playground.facades.replicate.words import TABLE
 
 NAME = "replicate"
 USUAL_SECONDS = 55.0  # of `Prefer: wait`: clients give up a little after a minute
+WAITED = "waited"  # in what is kept of a request: it was one with `Prefer: wait`
 _CREATES = re.compile(r"/v1/(?:predictions|models/[^/]+/[^/]+/predictions)")
 _ONE = re.compile(r"/v1/predictions/([^/]{1,64})")
 _PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?([0-9]{1,3})\"?)?\s*(?=$|[,;])", re.IGNORECASE)
@@ -55,6 +56,10 @@ class Replicate(Basic):
             return None
         return parse(one[1], "p")
 
+    def reader(self, scope: Scope) -> str:
+        """Those who have to be sent the files themselves, where they waited for them."""
+        return "inline" if inline.is_needed(scope) else ""
+
     def uploads(self, scope: Scope) -> bool:
         """`POST /v1/files`."""
         return bool(scope["method"] == "POST" and scope["path"] == "/v1/files")
@@ -65,7 +70,9 @@ class Replicate(Basic):
         """A run that was asked for is created, however it has ended; any other is there."""
         preferred = _PREFERRED.search(header_of(scope, "prefer"))
         is_made = scope["method"] == "POST" and _CREATES.fullmatch(scope["path"]) is not None
-        if is_made and preferred and document["output"] is not None and inline.is_needed(scope):
+        # Whoever waited in vain asks again, and is shown at last what the wait would have been answered with.
+        has_waited = preferred if is_made else scope["method"] == "GET" and asked.get(WAITED)
+        if has_waited and document["output"] is not None and inline.is_needed(scope):
             document = {**document, "output": inline.inlined(document["output"])}
         shown = show.prediction(document, asked, origin_of(scope), is_due=is_due)
         if not is_made:

@@ -20,7 +20,7 @@ from playground.api.problems import Problem, invalid
 from playground.facades import asking
 from playground.facades.replicate import asked as asking_for
 from playground.facades.replicate import capability, show
-from playground.facades.replicate.dialect import DIALECT
+from playground.facades.replicate.dialect import DIALECT, WAITED
 from playground.facades.replicate.stream import DONE, Events, Told
 from playground.facades.replicate.view import ReplicateView
 from playground.models import Prediction as PredictionRow
@@ -137,6 +137,8 @@ def _run(view: ReplicateView, model: str, wanted: asking_for.Asked) -> HttpRespo
         # Whoever reads the page that it lies open in could have us call whom they like.
         raise invalid([FieldError("webhook", "not_allowed", "cannot be set with a publishable key")])
     keep: dict[str, object] = {"events": list(wanted.events)} if wanted.webhook else {}
+    if DIALECT.waits(view.scope) is not None:
+        keep[WAITED] = True
     if wanted.cancel_after:
         keep["deadline"] = (timezone.now() + timedelta(seconds=wanted.cancel_after)).isoformat()
     again = request.headers.get(AGAIN, "")

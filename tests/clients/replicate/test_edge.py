@@ -26,6 +26,7 @@ __all__ = ["world"]
 PATH = "/v1/models/kiln/vase/predictions"
 ONE = "replicate-python/1.0.7"
 TWO = "_ModuleClient/Python 2.0.0-beta.4"
+JS = "replicate-javascript/1.4.0"
 PNG = b"\x89PNG"
 
 
@@ -122,6 +123,31 @@ def test_a_wait_that_was_too_short_says_starting(world):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_waited_in_vain_is_shown_the_files_when_they_are_there(world):
+    """`run` of these clients asks again until the end, and makes files of what that says. Nobody else gets them so."""
+
+    async def poll(created, agent):
+        headers = {**world.headers(), "User-Agent": agent}
+        (address,) = (await ask("GET", urlsplit(created["urls"]["get"]).path, headers=headers)).json()[
+            "output"
+        ]
+        return address.partition(":")[0]
+
+    async def story():
+        waited = (await ask("POST", PATH, **order(world, Prefer="wait=1", User_Agent=ONE))).json()
+        created = (await ask("POST", PATH, **order(world, User_Agent=ONE))).json()
+        await work_off()
+        await work_off()
+        agents = (ONE, "curl/8", TWO, "curl/8", JS)
+        return waited, [await poll(waited, agent) for agent in agents], await poll(created, ONE)
+
+    waited, shown, created = run(story())
+    assert (waited["status"], waited["output"]) == ("starting", None)
+    assert shown == ["data", "http", "data", "http", "data"]
+    assert created == "http"  # it never waited
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_client_that_sends_its_request_again_gets_the_first_run(world):
     """Version 2 sends it up to three times, with a count and without a key."""
 
@@ -192,9 +218,6 @@ def test_who_comes_back_to_a_stream_misses_nothing(world):
     assert len(lines) == len(set(lines))
     assert [line.partition("|")[0] for line in lines if "%|" in line] == [" 25%", " 50%", " 75%", "100%"]
     assert (over.status, over.body) == (204, b"")
-
-
-JS = "replicate-javascript/1.4.0"
 
 
 @pytest.mark.django_db(transaction=True)
