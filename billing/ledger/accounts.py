@@ -110,7 +110,7 @@ def balance(workspace_id: int, *, book: str | None = None) -> Balance:
 
 
 _POST = """
-    SELECT posted, known
+    SELECT posted, known, owes
       FROM ledger_post(%s, %s, %s, %s::uuid, %s, %s, %s::text[], %s::bigint[])
 """
 
@@ -127,12 +127,27 @@ class Movement(TypedDict):
     at: NotRequired[datetime | None]
 
 
+class Posted(NamedTuple):
+    """A movement that was written: its row id, and whether bought credit came by it that makes good for a debt
+    first."""
+
+    id: int
+    owes: bool
+
+
 def post(**movement: Unpack[Movement]) -> int | None:
     """Writes one movement under its key, moves the cached balances with it, and opens accounts that are
     missing.
 
     Returns its row id; None when the key was used before: then nothing was written. Legs of zero are left out.
     """
+    posted = post_and_look(**movement)
+    return posted.id if posted is not None else None
+
+
+def post_and_look(**movement: Unpack[Movement]) -> Posted | None:
+    """`post`, for who makes good with what came: whether there is something to make good for costs no statement, and
+    is looked up once the credit is locked."""
     book = movement["book"]
     wanted = {name: amount for name, amount in movement["legs"].items() if amount}
     parameters = (
@@ -147,12 +162,12 @@ def post(**movement: Unpack[Movement]) -> int | None:
     )
     with connection.cursor() as cursor:
         cursor.execute(_POST, parameters)
-        posted, found = cursor.fetchone()
+        posted, found, owes = cursor.fetchone()
         if found < len(wanted):
             open_accounts(wanted, book=book)
             cursor.execute(_POST, parameters)
-            posted, found = cursor.fetchone()
-    return None if posted is None else int(posted)
+            posted, found, owes = cursor.fetchone()
+    return None if posted is None else Posted(int(posted), bool(owes))
 
 
 def post_once(**movement: Unpack[Movement]) -> bool:

@@ -299,6 +299,37 @@ _CHECKS = {
          WHERE t.kind IN ('dispute', 'reinstated') AND a.kind IN ('platform_losses', 'publisher_payable')
          GROUP BY t.book, split_part(t.key, ':', 2), a.id HAVING sum(e.amount_micros) > 0
     """,
+    "what is owed of a disputed payment is what nobody has made good for": """
+        SELECT format('dispute %%s: owed %%s, entries %%s', p.dispute_id, p.left_micros, coalesce(m.total, 0))
+          FROM billing_disputedpayment p
+          LEFT JOIN (SELECT t.book, split_part(t.key, ':', 2) AS dispute_id, -sum(e.amount_micros) AS total
+                       FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id
+                       JOIN billing_ledgeraccount a ON a.id = e.account_id
+                      WHERE t.kind IN ('dispute', 'reinstated')
+                        AND a.kind IN ('platform_losses', 'publisher_payable')
+                      GROUP BY 1, 2) m USING (book, dispute_id)
+         WHERE p.left_micros <> coalesce(m.total, 0)
+            OR p.is_won <> EXISTS (SELECT 1 FROM billing_ledgertransaction r
+                                    WHERE r.book = p.book AND r.key = 'dispute:' || p.dispute_id || ':reinstated')
+    """,
+    "no more runs count for a disputed payment than it could pay": """
+        SELECT format('dispute %%s: spent %%s, owed %%s, counted %%s, unpaid %%s', dispute_id, p.spent_micros,
+                      p.left_micros, s.counted, s.unpaid)
+          FROM (SELECT book, dispute_id, sum(counted_micros) AS counted, sum(unpaid_micros) AS unpaid
+                  FROM billing_disputedshare WHERE counted_micros > 0 GROUP BY 1, 2) s
+          LEFT JOIN billing_disputedpayment p USING (book, dispute_id)
+         WHERE s.counted > coalesce(p.spent_micros, 0) OR s.unpaid > coalesce(p.left_micros, 0)
+    """,
+    "no run counts as paid twice": """
+        SELECT format('run %%s: paid %%s, refunded %%s, counted %%s', s.reference, h.paid, f.refunded, s.counted)
+          FROM (SELECT reference, book, sum(counted_micros) AS counted FROM billing_disputedshare
+                 WHERE counted_micros > 0 GROUP BY 1, 2) s
+          LEFT JOIN (SELECT reference, book, captured_micros - least(granted_micros, captured_micros) AS paid
+                       FROM billing_hold) h USING (reference, book)
+          LEFT JOIN (SELECT reference, sum(amount_micros - granted_micros) AS refunded
+                       FROM billing_refund GROUP BY 1) f ON f.reference = s.reference
+         WHERE s.counted > coalesce(h.paid, 0) - coalesce(f.refunded, 0)
+    """,
     # Disputes that were withdrawn before it was noted by run have no such rows.
     "what a dispute keeps of shares is what it keeps of runs": """
         SELECT format('dispute %%s, publisher %%s: entries %%s, runs %%s', dispute_id, publisher_id,

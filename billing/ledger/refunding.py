@@ -6,8 +6,9 @@ was given back, of the unpayable one that of the granted part (of all, where non
 run). Fractions are of all refunds together and rounded down, so that many small refunds come to what one large one
 does, and a whole one leaves nothing behind.
 
-A publisher loses the share of a run once: where a dispute of the buyer's payment has it already, what is given back of
-the run makes good for that dispute, and the publisher has back from it what the refund takes.
+Where the run counts as paid by a disputed payment, that is back with the buyer already: what is given back of the run
+makes good for that dispute, and the publisher has back from it what the refund takes, so that it loses its share once.
+What is left makes good for disputes that were lost, as all bought credit that comes.
 
 Limits on spending do not get the amount back: they bound what is run, and it was run.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fractions import Fraction
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from billing.ledger.accounts import AccountName, KeyReused, Kind, lock_credit, post
-from billing.ledger.disputing import refunded_of_disputed
+from billing.ledger.disputing import make_good, refunded_of_disputed
 from billing.ledger.earning import lock_maturity
 from billing.ledger.granting import give_back
 from billing.ledger.settling import NoSuchHold
@@ -48,7 +48,7 @@ class Refunded:
     """One refund. amount = share + fee = granted + bought; `total` is everything refunded of this charge so far.
 
     `payable_share` is the part of the share that would have been, or was, paid out. `is_new`: this call did it.
-    `made_good` is what of the bought part went on at once to a dispute of the payment; zero where it is not new.
+    `made_good` is what of the bought part went on at once to disputed payments; zero where it is not new.
     """
 
     reference: UUID
@@ -184,19 +184,20 @@ class _Refunding:
         )
 
     def make_good(self, *, at: datetime) -> int:
-        """What of it goes on to disputes that have the share already."""
-        if self.publisher_id is None or not self.part.payable:
+        """What of it goes on to disputed payments."""
+        hold = self.hold
+        if not self.part.bought:
             return 0
-        return refunded_of_disputed(
-            self.hold.reference,
+        counted = refunded_of_disputed(
+            hold.reference,
             self.publisher_id,
-            self.hold.workspace_id,
+            hold.workspace_id,
+            bought_left=self.left.bought,
             share_left=self.left.payable,
-            price=Fraction(self.charge.bought, self.charge.payable),
-            most=self.part.bought,
-            book=self.hold.book,
+            book=hold.book,
             now=at,
         )
+        return counted + make_good(hold.workspace_id, book=hold.book, now=at)
 
 
 def _charge_of(hold: Hold) -> tuple[_Parts, int | None, datetime]:

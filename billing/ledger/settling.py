@@ -4,6 +4,9 @@ movement.
 The publisher's share of what was paid from bought credit is pending until it matures; its share of what was
 paid from granted credit, and of its own workspace's runs, goes to `publisher_unpayable`. Every part of a
 charge is shared by the same fraction, and shares are rounded down, so fee = charge - share has no dust.
+
+Bought credit that comes back of a hold makes good for what the workspace owes for lost disputes, in the same
+transaction; where nothing is owed that costs no statement.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing import pricing
-from billing.ledger.accounts import AccountName, Kind, post
+from billing.ledger.accounts import AccountName, Kind, post_and_look
+from billing.ledger.disputing import make_good
 from billing.models import PUBLISHER_KINDS, Hold, LedgerEntry, LedgerTransaction
 
 
@@ -139,7 +143,7 @@ def release(*, reference: UUID, usage: Usage | None = None, now: datetime | None
                 AccountName(Kind.WORKSPACE_GRANTED, closed.workspace_id): closed.granted_micros,
                 AccountName(Kind.WORKSPACE_BOUGHT, closed.workspace_id): closed.bought_micros,
             }
-            _settle(reference, closed.book, LedgerTransaction.Kind.RELEASE, legs, at=at)
+            _settle(reference, closed, LedgerTransaction.Kind.RELEASE, legs, at=at)
             return True
     earlier = _state(reference)
     if earlier != Hold.State.RELEASED:
@@ -189,13 +193,13 @@ def _charge(
         legs[AccountName(Kind.PUBLISHER_PENDING, share.publisher_id)] = payable
         legs[AccountName(Kind.PUBLISHER_UNPAYABLE, share.publisher_id)] = earned - payable
     legs[AccountName(Kind.PLATFORM_REVENUE)] = amount_micros - earned
-    _settle(reference, closed.book, LedgerTransaction.Kind.CAPTURE, legs, at=at)
+    _settle(reference, closed, LedgerTransaction.Kind.CAPTURE, legs, at=at)
     return Charge(reference, amount_micros, earned, payable, amount_micros - earned, held - amount_micros)
 
 
 def _settle(
     reference: UUID,
-    book: str,
+    closed: _Closed,
     kind: LedgerTransaction.Kind,
     legs: Mapping[AccountName, int],
     *,
@@ -203,8 +207,13 @@ def _settle(
 ) -> None:
     # Capture and release share this key: should the guard on the hold ever fail, the second movement is still
     # refused.
-    if not post(book=book, key=f"settle:{reference}", kind=kind, legs=legs, reference=reference, at=at):
+    posted = post_and_look(
+        book=closed.book, key=f"settle:{reference}", kind=kind, legs=legs, reference=reference, at=at
+    )
+    if posted is None:
         raise RuntimeError(f"the hold of {reference} was open although it had been settled")
+    if posted.owes:
+        make_good(closed.workspace_id, book=closed.book, now=at)
 
 
 def _state(reference: UUID) -> Hold.State:

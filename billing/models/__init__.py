@@ -17,7 +17,15 @@ from billing.models.books import (
 )
 from billing.models.invoices import Invoice, InvoiceRecipient
 from billing.models.limits import LowBalance, Period, ScopeKind, SpendLimit, SpendWindow
-from billing.models.movements import DisputedShare, Grant, Maturity, Refund, RefundReason, RefundSide
+from billing.models.movements import (
+    DisputedPayment,
+    DisputedShare,
+    Grant,
+    Maturity,
+    Refund,
+    RefundReason,
+    RefundSide,
+)
 from billing.models.seals import Audit, Seal, SealedTransaction
 from billing.models.usage import UsageDay, UsageRecord
 
@@ -28,6 +36,7 @@ __all__ = [
     "UNCOUNTED",
     "Audit",
     "Book",
+    "DisputedPayment",
     "DisputedShare",
     "Grant",
     "Hold",

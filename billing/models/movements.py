@@ -71,15 +71,68 @@ class Refund(models.Model):
         return f"refund of {self.amount_micros} for {self.reference}"
 
 
+class DisputedPayment(models.Model):
+    """A payment that its card's bank took back, as far as its credit had been spent: what of that is owed still.
+
+    `spent_micros` is less by what was given back of its runs since; what was bought and made good for it is in there.
+    The disputes themselves are known to the ledger by their ids only.
+    """
+
+    dispute_id = models.CharField(max_length=150)
+    book = models.CharField(max_length=4, choices=Book.choices)
+    workspace = models.ForeignKey("marketplace.Workspace", on_delete=models.PROTECT, related_name="+")
+    paid_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField()
+    unspent_micros = models.BigIntegerField()  # bought credit that it took
+    spent_micros = models.BigIntegerField()
+    left_micros = models.BigIntegerField()
+    shares_micros = models.BigIntegerField()  # what it took of shares when it came
+    is_due = models.BooleanField(default=False)  # it is lost: bought credit makes good for it
+    is_won = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["book", "dispute_id"], name="disputed_payment_once"),
+            models.CheckConstraint(
+                name="disputed_payment_amounts",
+                condition=Q(unspent_micros__gte=0, left_micros__gte=0, shares_micros__gte=0)
+                & Q(left_micros__lte=F("spent_micros")),
+            ),
+            models.CheckConstraint(
+                name="disputed_payment_won", condition=Q(is_won=False) | Q(left_micros=0, is_due=False)
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "book"],
+                name="disputed_payment_due",
+                condition=Q(is_due=True, left_micros__gt=0),
+            ),
+            models.Index(
+                fields=["workspace", "book", "paid_at"],
+                name="disputed_payment_open",
+                condition=Q(is_won=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"dispute {self.dispute_id}"
+
+
 class DisputedShare(models.Model):
-    """What a dispute took of the share of one run, and what of that it still keeps: the rest was made good for, or went
-    back with it. The disputes themselves are known to the ledger by their ids only."""
+    """That a run counts as paid by a disputed payment, with so much of its charge, and what that keeps of its share.
+
+    `unpaid_micros` is what of `counted_micros` nobody has made good for.
+    """
 
     dispute_id = models.CharField(max_length=150)
     book = models.CharField(max_length=4, choices=Book.choices)
     reference = models.UUIDField()
-    publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")
-    taken_micros = models.BigIntegerField()
+    publisher = models.ForeignKey(
+        "marketplace.Publisher", on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    counted_micros = models.BigIntegerField()
+    unpaid_micros = models.BigIntegerField()
     left_micros = models.BigIntegerField()
 
     class Meta:
@@ -87,20 +140,22 @@ class DisputedShare(models.Model):
             models.UniqueConstraint(fields=["book", "dispute_id", "reference"], name="disputed_share_once"),
             models.CheckConstraint(
                 name="disputed_share_amounts",
-                condition=Q(taken_micros__gt=0, left_micros__gte=0, left_micros__lte=F("taken_micros")),
+                condition=Q(unpaid_micros__gte=0, left_micros__gte=0)
+                & Q(unpaid_micros__lte=F("counted_micros"))
+                & (Q(publisher__isnull=False) | Q(left_micros=0)),
             ),
         ]
         indexes = [
-            models.Index(fields=["reference"], name="disputed_share_run", condition=Q(left_micros__gt=0)),
+            models.Index(fields=["reference"], name="disputed_share_run", condition=Q(counted_micros__gt=0)),
             models.Index(
                 fields=["dispute_id", "publisher"],
                 name="disputed_share_left",
-                condition=Q(left_micros__gt=0),
+                condition=Q(counted_micros__gt=0),
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.taken_micros} of {self.reference} for {self.dispute_id}"
+        return f"{self.counted_micros} of {self.reference} for {self.dispute_id}"
 
 
 class Grant(models.Model):

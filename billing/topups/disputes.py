@@ -76,7 +76,10 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         if is_reinstated and row.reinstated_at is None:
             _reinstate(row, locked, at)
             is_changed = has_come_back = True
-        if has_come_back or (row.status == debts.LOST and row.withdrawn_at and not row.reinstated_at):
+        is_lost = row.status == debts.LOST and row.withdrawn_at is not None and row.reinstated_at is None
+        if is_lost:
+            ledger.dispute_lost(row.dispute_id, book=locked.book)
+        if has_come_back or is_lost:
             taken = debts.collect(locked.workspace_id, book=locked.book, now=at)
             is_changed = is_changed or taken > 0
             letters.tell_made_good(locked.workspace, taken)

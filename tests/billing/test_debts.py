@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
 from billing.gateway import calls
 from billing.ledger.accounts import lock_credit
-from billing.models import LedgerAccount
+from billing.models import DisputedPayment, LedgerAccount
 from billing.models.credit import Dispute
 from billing.topups import refunds
 from tests.billing.buyers import (
@@ -144,13 +145,25 @@ def test_credit_that_comes_back_makes_good_too(stripe_sandbox, ada, comes):
     clean_books()
 
 
-def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbox, ada):
+@pytest.mark.parametrize("comes", ["bought", "released", "refunded"])
+def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbox, ada, comes):
     """A run locks granted credit, then bought; what is bought has locked that alone, and goes on to a debt."""
-    row, page = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None)
-    spend(ada, 25 * USD)
+    row, page, reference = bought(stripe_sandbox, ada, 25), topups.begin(ada, 10 * USD, by=None), uuid4()
+    ledger.hold(workspace_id=ada.pk, reference=reference, amount_micros=10 * USD)
+    if comes != "released":
+        ledger.capture(reference=reference, amount_micros=10 * USD, share=None, usage=USAGE)
+    spend(ada, 15 * USD)
     disputed(stripe_sandbox, row)
     assert stripe_sandbox.pay(page.session_id) is None
     paid, has_locked, is_booked = calls.session(page.session_id), threading.Event(), threading.Event()
+
+    def come():
+        with transaction.atomic():
+            if comes == "released":
+                assert ledger.release(reference=reference)
+            else:
+                ledger.refund(reference, 10 * USD, key="all", reason=ledger.RefundReason.FAULT)
+        return topups.Outcome.BOOKED
 
     def run():
         with transaction.atomic():
@@ -163,7 +176,7 @@ def test_credit_that_makes_good_waits_for_no_run_that_waits_for_it(stripe_sandbo
     def book():
         has_locked.wait(60)
         try:
-            return topups.settling.take_session(paid)
+            return topups.settling.take_session(paid) if comes == "bought" else come()
         finally:
             is_booked.set()
 
@@ -212,4 +225,31 @@ def test_no_share_of_a_disputed_payment_is_paid_out(stripe_sandbox, ada, verdict
     assert sum(line.change_micros for line in lines) == found.closing_micros
     assert {line.kind for line in lines} >= {"capture", "dispute"}
     assert payouts.outlook(payouts.account_of(pia)).balance.payable_micros >= 0
+    clean_books()
+
+
+def test_what_is_known_of_earlier_disputes_is_written_down_once(stripe_sandbox, ada):
+    pia = new_publisher()
+    row, reference = bought(stripe_sandbox, ada, 25), uuid4()
+    ledger.hold(workspace_id=ada.pk, reference=reference, amount_micros=20 * USD)
+    share = ledger.Share(pia.pk, Decimal("0.8"))
+    ledger.capture(reference=reference, amount_micros=20 * USD, share=share, usage=USAGE)
+    disputed(stripe_sandbox, row)
+    bought(stripe_sandbox, ada, 10)
+    disputed(stripe_sandbox, bought(stripe_sandbox, ada, 30), "won")
+    known = list(DisputedPayment.objects.order_by("pk").values())
+    assert [one["left_micros"] for one in known] == [0, 0]
+    other = bought(stripe_sandbox, ada, 40)
+    spend(ada, 40 * USD)
+    disputed(stripe_sandbox, other)
+    bought(stripe_sandbox, ada, 15)
+    known = list(DisputedPayment.objects.order_by("pk").values())
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE billing_disputedpayment DISABLE TRIGGER USER")
+        DisputedPayment.objects.all().delete()
+        cursor.execute(import_module("billing.migrations.0018_disputed_payments").PAST)
+        cursor.execute("ALTER TABLE billing_disputedpayment ENABLE TRIGGER USER")
+    found = list(DisputedPayment.objects.order_by("pk").values())
+    assert [one | {"id": 0} for one in found] == [one | {"id": 0} for one in known]
+    assert sum(one["left_micros"] for one in found) == topups.debts.owed(ada.pk) > 0
     clean_books()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.ledger import bearing
-from billing.models import DisputedShare
+from billing.models import DisputedPayment, DisputedShare
 from marketplace.models import Publisher, Workspace
 from tests.billing.cast import USAGE, new_publisher, new_workspace
 
@@ -99,8 +100,11 @@ def test_no_run_is_taken_for_two_disputes() -> None:
     assert withdraw(payer, 500, "dp_2").shares_micros == 400
     assert withdraw(payer, 900, "dp_3").shares_micros == 160
     assert has(maker) == (800 + 720, -800)
+    # What counted for one that is won counts for another that has more to be counted, and is taken from nobody twice.
     assert ledger.dispute_reinstated("dp_2")
-    assert has(maker) == (800 + 720, -400)
+    assert has(maker) == (800 + 720, -800)
+    assert ledger.dispute_reinstated("dp_3")
+    assert has(maker) == (800 + 720, -240)
     assert ledger.verify() == []
 
 
@@ -120,19 +124,140 @@ def test_a_run_that_ends_while_shares_are_taken_changes_no_sum(monkeypatch: pyte
     payer, maker, other, late = new_workspace(bought=1_000), new_publisher(), new_publisher(), uuid4()
     run(payer, 700, maker)
     ledger.hold(workspace_id=payer.pk, reference=late, amount_micros=300)
-    counted = bearing.Counted.shares
+    read = bearing.runs
 
-    def shares(self: bearing.Counted) -> list[tuple[int, int]]:
-        found = counted(self)  # a capture of all that was held touches no credit, and so waits for nobody
+    def runs(*args: Any, **more: Any) -> Any:
+        # A capture of all that was held touches no credit, and so waits for nobody.
         share = ledger.Share(other.pk, Decimal("0.8"))
         ledger.capture(reference=late, amount_micros=300, share=share, usage=USAGE)
-        return found
+        return read(*args, **more)
 
-    monkeypatch.setattr(bearing.Counted, "shares", shares)
+    monkeypatch.setattr(bearing, "runs", runs)
     taken = withdraw(payer, 500)
-    # The newest 500 are now 300 of the other's, whom this dispute came too early for, and 200 of the maker's.
-    assert (taken.shares_micros, taken.lost_micros) == (160, 340)
-    assert (has(maker), has(other), losses()) == ((560, -160), (240, 0), -340)
+    # It ended after the payment was disputed: it is left to whom it is of.
+    assert (taken.shares_micros, taken.lost_micros) == (400, 100)
+    assert (has(maker), has(other), losses()) == ((560, -400), (240, 0), -100)
+    assert ledger.verify() == []
+
+
+def paid_twice() -> tuple[Workspace, Publisher, Publisher, dict[str, tuple[int, timedelta]]]:
+    """A payment of 400 and its run, then one of 600 and its run; and what either dispute would be of."""
+    payer, old, new = new_workspace(bought=1_000), new_publisher(), new_publisher()
+    run(payer, 400, old, day=1)
+    run(payer, 600, new, day=3)
+    return payer, old, new, {"dp_first": (400, timedelta(0)), "dp_second": (600, 2 * DAY)}
+
+
+@pytest.mark.parametrize("order", [["dp_first", "dp_second"], ["dp_second", "dp_first"]])
+@pytest.mark.parametrize("wins", ["", "dp_first", "dp_second"])
+def test_disputes_that_overlap_in_runs_spare_nobody_in_whatever_order(order: list[str], wins: str) -> None:
+    payer, old, new, payments = paid_twice()
+    for name in order:
+        micros, later = payments[name]
+        ledger.dispute_withdrawn(name, payer.pk, micros, paid_at=PAID_AT + later)
+        assert ledger.verify() == []
+    assert (has(old), has(new), losses()) == ((320, -320), (480, -480), -200)
+    if wins:
+        assert ledger.dispute_reinstated(wins)
+        # Of the one that is left the newest runs bear what was spent, as if it had been the only one.
+        left = {"dp_first": (0, -480), "dp_second": (0, -320)}[wins]
+        assert (has(old)[1], has(new)[1]) == left
+        assert ledger.verify() == []
+    for name in order:
+        ledger.dispute_reinstated(name)
+    assert (has(old), has(new), losses()) == ((320, 0), (480, 0), 0)
+    assert ledger.balance(payer.pk).available_micros == 0
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("order", [["dp_first", "dp_second"], ["dp_second", "dp_first"]])
+def test_what_was_made_good_of_one_dispute_is_not_asked_for_by_another(order: list[str]) -> None:
+    payer, old, new, payments = paid_twice()
+
+    def dispute(name: str) -> None:
+        micros, later = payments[name]
+        ledger.dispute_withdrawn(name, payer.pk, micros, paid_at=PAID_AT + later)
+
+    dispute(order[0])
+    dispute(order[1])
+    ledger.credit(payer.pk, 300, source="bought", key="topup:1")
+    assert ledger.dispute_recovered("dp_second", payer.pk) == 300
+    assert (has(old)[1], has(new)[1], losses()) == (-320, -240, -140)
+    assert ledger.dispute_reinstated("dp_first")
+    assert (has(old)[1], has(new)[1], losses()) == (0, -240, -60)
+    assert ledger.verify() == []
+
+
+def test_what_an_older_dispute_found_unspent_was_the_newer_payments() -> None:
+    """100, spent; then 100, of which 60 are spent: the first dispute finds 40 unspent, which the second pays for."""
+    payer, old, new = new_workspace(bought=200), new_publisher(), new_publisher()
+    run(payer, 100, old, day=1)
+    run(payer, 60, new, day=3)
+    first = ledger.dispute_withdrawn("dp_1", payer.pk, 100, paid_at=PAID_AT, now=PAID_AT + 4 * DAY)
+    assert (first.bought_micros, first.shares_micros) == (40, 48)
+    second = ledger.dispute_withdrawn("dp_2", payer.pk, 100, paid_at=PAID_AT + 2 * DAY)
+    assert second.owed_micros == 100
+    assert (has(old), has(new), losses()) == ((80, -80), (48, -48), -32)
+    assert ledger.verify() == []
+    assert ledger.dispute_reinstated("dp_1")
+    assert (has(old)[1], has(new)[1], losses()) == (0, -48, -52)
+    assert ledger.verify() == []
+
+
+def test_what_a_publisher_did_not_have_is_not_asked_for_by_the_next_dispute() -> None:
+    payer, maker, payout = new_workspace(bought=1_000), new_publisher(), uuid4()
+    run(payer, 400, maker, day=1)
+    run(payer, 600, maker, day=3)
+    ledger.mature(delay=timedelta(0))
+    ledger.payout_started(payout, maker.pk, 700)
+    ledger.payout_done(payout)
+    assert withdraw(payer, 600).shares_micros == 100
+    run(new_workspace(bought=5_000), 5_000, maker, day=4)
+    # Of the newest run 380 had been paid out by then; of the other one nothing counted.
+    assert withdraw(payer, 400, "dp_2").shares_micros == 320
+    assert has(maker) == (4_000, 100 - 100 - 320)
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("of", ["nobody", "a share of nothing", "themselves"])
+def test_a_run_that_nobody_had_a_share_of_makes_good_all_the_same(of: str) -> None:
+    payer = new_workspace(bought=1_000)
+    maker = None if of == "nobody" else new_publisher(payer)
+    bad, at = uuid4(), PAID_AT + DAY
+    ledger.hold(workspace_id=payer.pk, reference=bad, amount_micros=600, now=at)
+    part = Decimal(0) if of == "a share of nothing" else Decimal("0.8")
+    share = ledger.Share(maker.pk, part, own_workspace=of == "themselves") if maker else None
+    ledger.capture(reference=bad, amount_micros=600, share=share, usage=USAGE, now=at)
+    assert withdraw(payer, 1_000) == ledger.Withdrawn(400, 0, 600, is_new=True)
+    # The bank gave the payment back already.
+    assert give_back(bad, 250, "part").made_good_micros == 250
+    assert give_back(bad, 350, "rest").made_good_micros == 350
+    assert (ledger.balance(payer.pk).available_micros, ledger.dispute_owed("dp_1"), losses()) == (0, 0, 0)
+    assert ledger.verify() == []
+    assert ledger.dispute_reinstated("dp_1")
+    assert ledger.balance(payer.pk).bought_micros == 1_000
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("comes", ["refund", "release", "capture"])
+def test_bought_credit_that_comes_back_of_a_run_makes_good_for_a_lost_dispute(comes: str) -> None:
+    payer, maker, held = new_workspace(granted=50, bought=1_000), new_publisher(), uuid4()
+    early = run(payer, 250, maker, day=-1)  # 50 of it are granted
+    run(payer, 400, maker)
+    ledger.hold(workspace_id=payer.pk, reference=held, amount_micros=400)
+    withdraw(payer, 500)
+    ledger.dispute_lost("dp_1")
+    assert ledger.make_good(payer.pk) == 0
+    assert (ledger.owed(payer.pk), has(maker)[1]) == (500, -320)
+    if comes == "refund":
+        assert give_back(early, 250).made_good_micros == 200
+    elif comes == "release":
+        assert ledger.release(reference=held)
+    else:
+        ledger.capture(reference=held, amount_micros=200, share=None, usage=USAGE)
+    back = 400 if comes == "release" else 200
+    assert (ledger.owed(payer.pk), has(maker)[1]) == (500 - back, -320 + 320 * back // 500)
+    assert ledger.balance(payer.pk).bought_micros == 0
     assert ledger.verify() == []
 
 
@@ -202,6 +327,31 @@ def test_a_run_that_was_given_back_before_a_dispute_came_costs_its_publisher_onc
     assert ledger.verify() == []
 
 
+def test_who_owes_nothing_pays_no_statement_for_it(django_assert_num_queries: Any) -> None:
+    """Neither does who was disputed, and has made good for it."""
+    payer, maker = new_workspace(bought=1_000), new_publisher()
+    run(payer, 500, maker)
+    withdraw(payer, 600)
+    ledger.dispute_lost("dp_1")
+    ledger.credit(payer.pk, 400, source="bought", key="topup:1")
+    assert ledger.make_good(payer.pk) == 100
+    held = [uuid4() for _ in range(4)]
+    for reference in held:
+        ledger.hold(workspace_id=payer.pk, reference=reference, amount_micros=50)
+    with django_assert_num_queries(2):
+        assert ledger.release(reference=held[0])
+    with django_assert_num_queries(2):
+        ledger.capture(reference=held[1], amount_micros=10, share=None, usage=USAGE)
+    # Who owes something again makes good with what comes.
+    withdraw(payer, 1_000, "dp_2")
+    ledger.dispute_lost("dp_2")
+    assert ledger.release(reference=held[2])
+    ledger.capture(reference=held[3], amount_micros=10, share=None, usage=USAGE)
+    assert ledger.balance(payer.pk).bought_micros == 0
+    assert ledger.owed(payer.pk) == 1_000 - 190 - 50 - 40
+    assert ledger.verify() == []
+
+
 def test_what_was_made_good_of_a_run_is_not_made_good_by_its_refund_again() -> None:
     payer, maker = new_workspace(bought=1_000), new_publisher()
     bad = run(payer, 1_000, maker)
@@ -229,7 +379,9 @@ def test_of_two_disputes_that_have_parts_of_a_run_the_older_is_made_good_first()
     assert (has(maker), losses()) == ((0, 0), 0)
     assert ledger.verify() == []
     with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
-        DisputedShare.objects.update(left_micros=1)
+        DisputedShare.objects.update(reference=uuid4())
+    with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
+        DisputedPayment.objects.update(left_micros=1)
     with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
         DisputedShare.objects.all().delete()
 

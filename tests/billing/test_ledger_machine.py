@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from billing import ledger
-from billing.models import Hold, LedgerTransaction, SpendWindow, UsageRecord
+from billing.models import DisputedPayment, Hold, LedgerTransaction, SpendWindow, UsageRecord
 from tests.billing.walk import ModelDispute, Runs, places, spots
 
 SOAK = int(os.environ.get("SOAK", "1"))  # so many times as many walks; `make soak` sets it
@@ -125,10 +125,14 @@ class Walk(Runs):
     def payable(self) -> list[int]:
         return [ledger.publisher_balance(publisher.pk).payable_micros for publisher in self.publishers]
 
-    @rule(payer=places, amount=st.integers(1, 1500), at=spots, age=st.sampled_from([None, 0, 1, 10_000]))
-    def dispute(self, payer: int, amount: int, at: int, age: int | None) -> None:
-        """Of a payment of so many days ago, or of none that is known."""
+    @rule(
+        payer=places, amount=st.integers(1, 1500), at=spots, of=st.none() | spots, has_spent_it=st.booleans()
+    )
+    def dispute(self, payer: int, amount: int, at: int, of: int | None, has_spent_it: bool) -> None:
+        """Of one of the last payments, or of none that is known; of more than there is, or of as much as may be."""
         name, model = f"dp_{at}", self.payers[payer]
+        if has_spent_it:
+            amount += model.bought + model.granted
         if name in self.disputes:
             known = self.disputes[name]
             total = known.taken.bought_micros + known.taken.granted_micros + known.taken.owed_micros
@@ -138,25 +142,55 @@ class Walk(Runs):
             return
         bought = min(model.bought, amount)
         granted = min(model.granted, amount - bought)
-        before = self.payable()
-        most = [max(0, self.pending(maker) + payable) for maker, payable in enumerate(before)]
-        paid_at = self.now - timedelta(days=age) if age is not None else None
+        has = [max(0, self.pending(maker) + payable) for maker, payable in enumerate(self.payable())]
+        purchases = self.purchases[payer]
+        paid_at = purchases[-1 - of % len(purchases)] if of is not None else None
         taken = ledger.dispute_withdrawn(
             name, self.workspaces[payer].pk, amount, paid_at=paid_at, now=self.now
         )
-        borne = [had - has for had, has in zip(before, self.payable(), strict=True)]
         owed = amount - bought - granted
-        assert taken == ledger.Withdrawn(
-            bought, granted, owed - sum(borne), is_new=True, shares_micros=sum(borne)
-        )
-        assert taken.lost_micros >= 0
-        assert all(0 <= part <= limit for part, limit in zip(borne, most, strict=True))
-        assert paid_at is not None or not any(borne)
+        shares = taken.shares_micros
+        assert taken == ledger.Withdrawn(bought, granted, owed - shares, is_new=True, shares_micros=shares)
+        assert 0 <= shares <= (owed if paid_at is not None else 0)
         model.bought -= bought
         model.granted -= granted
-        for maker, part in zip(self.makers, borne, strict=True):
-            maker.payable -= part
-        self.disputes[name] = ModelDispute(payer, taken, borne, taken.lost_micros)
+        self.disputes[name] = ModelDispute(payer, taken, paid_at, self.now, lost=owed)
+        taken_of = self.counted_anew()
+        assert sum(self.disputes[name].borne) == shares
+        assert all(part <= most for part, most in zip(taken_of, has, strict=True))
+        self.now += timedelta(microseconds=1)  # what is run from here on no payment of before has paid for
+
+    @rule(
+        payer=places,
+        maker=places,
+        amounts=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+        order=st.permutations([0, 1]),
+        at=spots,
+    )
+    def lose_two_payments(
+        self, payer: int, maker: int, amounts: tuple[int, int], order: list[int], at: int
+    ) -> None:
+        """Two payments, each with a run that took it, and a dispute of each, in whichever order."""
+        for place in (0, 1):
+            self.buy_and_spend(payer, maker ^ place, amounts[place], hours=1)
+        for place in order:
+            name = (at + place) % 8
+            self.dispute(payer, amounts[place], name, of=1 - place, has_spent_it=True)
+
+    def counted_anew(self) -> list[int]:
+        """Who bears what was worked out again for all disputes: what each maker lost by that."""
+        kept, lost = self.kept(), [0, 0]
+        for name, known in self.disputes.items():
+            if known.is_open:
+                for at, (had, has) in enumerate(zip(known.borne, kept[name], strict=True)):
+                    lost[at] += has - had
+                    known.lost -= has - had
+                known.borne = kept[name]
+            assert known.lost >= 0
+        for at, maker in enumerate(self.makers):
+            maker.payable -= lost[at]
+            maker.was_short = maker.was_short or self.pending(at) + maker.payable <= 0
+        return lost
 
     @rule(at=spots)
     def recover(self, at: int) -> None:
@@ -181,6 +215,20 @@ class Walk(Runs):
             maker.payable += some
 
     @rule(at=spots)
+    def lose(self, at: int) -> None:
+        """From now on bought credit makes good for it, at once and whenever it comes back."""
+        known = self.disputes.get(f"dp_{at}")
+        ledger.dispute_lost(f"dp_{at}")
+        if known is not None:
+            known.is_due = known.paid_at is not None and known.is_open
+        payer = known.payer if known else 0
+        due = sum(one.owed for one in self.disputes.values() if one.is_due and one.payer == payer)
+        assert ledger.owed(self.workspaces[payer].pk) == due
+        amount = ledger.make_good(self.workspaces[payer].pk, now=self.now)
+        assert amount == min(due, self.payers[payer].bought)
+        assert self.follow_disputes() == amount
+
+    @rule(at=spots)
     def reinstate(self, at: int) -> None:
         name = f"dp_{at}"
         known = self.disputes.get(name)
@@ -197,7 +245,8 @@ class Walk(Runs):
                 self.take_back(model, f"dispute:{name}:reinstated", granted)
             for maker, part in zip(self.makers, known.borne, strict=True):
                 maker.payable += part
-            known.is_open = False
+            known.is_open = known.is_due = False
+            self.counted_anew()
 
     @rule(amount=st.integers(-50, 50).filter(bool))
     def fee(self, amount: int) -> None:
@@ -279,6 +328,51 @@ class Walk(Runs):
             assert sum(ledger.maturing(publisher.pk).values()) == expected.pending_micros
 
     @invariant()
+    def no_run_counts_as_paid_twice_or_by_a_payment_that_was_not_there(self) -> None:
+        for reference, rows in self.counted().items():
+            hold = self.holds[reference]
+            assert sum(row.counted_micros for row in rows) <= hold.paid
+            assert sum(row.left_micros for row in rows) <= hold.share
+            for known in (self.disputes[row.dispute_id] for row in rows):
+                assert hold.at is not None
+                assert known.is_open
+                assert known.payer == hold.payer
+                assert hold.at <= known.at
+                # Or by one that was there, and from which the dispute found something unspent.
+                first = min(
+                    one.paid_at for one in self.disputes.values() if one.payer == known.payer if one.paid_at
+                )
+                assert hold.at >= first
+
+    @invariant()
+    def no_run_is_spared_while_a_payment_that_was_there_has_something_left_to_be_counted(self) -> None:
+        counted = self.counted()
+        sums = {reference: sum(row.counted_micros for row in rows) for reference, rows in counted.items()}
+        for payment in DisputedPayment.objects.filter(is_won=False):
+            mine = [row for rows in counted.values() for row in rows if row.dispute_id == payment.dispute_id]
+            left = payment.spent_micros - sum(row.counted_micros for row in mine)
+            assert left >= 0
+            payer = self.disputes[payment.dispute_id].payer
+            for reference, hold in self.holds.items():
+                if hold.charge and hold.payer == payer and hold.at is not None:
+                    was_there = payment.paid_at <= hold.at <= payment.withdrawn_at
+                    assert not (left and was_there) or sums.get(reference, 0) == hold.paid
+
+    @invariant()
+    def who_had_a_share_of_what_nobody_made_good_for_has_it_no_more(self) -> None:
+        for at, maker in enumerate(self.makers):
+            owed = kept = rows_of = 0
+            for reference, rows in self.counted().items():
+                hold = self.holds[reference]
+                if hold.maker == at:
+                    owed += hold.share * sum(row.unpaid_micros for row in rows) // hold.paid
+                    kept += sum(row.left_micros for row in rows)
+                    rows_of += len(rows)
+            dust = rows_of * (1 + len(self.credits)) if rows_of else 0
+            assert kept <= owed + dust
+            assert maker.was_short or kept >= owed - dust
+
+    @invariant()
     def every_reference_is_settled_at_most_once(self) -> None:
         settled = [h for h in self.holds.values() if h.state != "open"]
         assert LedgerTransaction.objects.filter(key__startswith="settle:").count() == len(settled)
@@ -306,7 +400,7 @@ def test_no_sequence_of_movements_breaks_the_books() -> None:
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=24 * SOAK,
+            max_examples=20 * SOAK,
             stateful_step_count=30 if SOAK == 1 else 60,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),

@@ -56,6 +56,19 @@ class ModelHold:
         """What it counts in limits: what it holds or was charged."""
         return self.charge.amount_micros if self.charge else self.granted + self.bought
 
+    @property
+    def paid(self) -> int:
+        """What is left of the charge that was paid from bought credit."""
+        if not self.charge:
+            return 0
+        charged = self.charge.amount_micros
+        return charged - min(charged, self.granted) - self.refunded("bought")
+
+    @property
+    def share(self) -> int:
+        """What its publisher could be paid of that."""
+        return self.charge.payable_share_micros - self.refunded("payable_share") if self.charge else 0
+
     def refunded(self, part: str) -> int:
         return sum(getattr(done, f"{part}_micros") for done in self.refunds.values())
 
@@ -65,6 +78,7 @@ class ModelMaker:
     """What has moved between a publisher's accounts; what is pending is known from its charges."""
 
     matured_until: datetime = LONG_AGO
+    was_short: bool = False  # once it had nothing left that a dispute could take
     payable: int = 0
     in_transit: int = 0
     paid_out: int = 0
@@ -73,14 +87,17 @@ class ModelMaker:
 @dataclass
 class ModelDispute:
     """What a dispute took, and what of it nobody has made good for: by whom it is borne is the ledger's to work out, as
-    far as its sums are right."""
+    far as its sums are right, and nobody is spared."""
 
     payer: int
     taken: ledger.Withdrawn
-    borne: list[int]  # by each maker
-    lost: int
+    paid_at: datetime | None
+    at: datetime
+    borne: list[int] = field(default_factory=lambda: [0, 0])  # by each maker
+    lost: int = 0
     recovered: int = 0
     is_open: bool = True
+    is_due: bool = False
 
     @property
     def owed(self) -> int:
@@ -106,7 +123,7 @@ class Runs(RuleBasedStateMachine):
         self.workspaces = [new_workspace() for _ in range(2)]
         self.publishers = [new_publisher(self.workspaces[0]), new_publisher()]
         self.payers = [ModelPayer() for _ in range(2)]
-        self.references = [uuid4() for _ in range(80)]
+        self.references = [uuid4() for _ in range(160)]
         self.holds: dict[UUID, ModelHold] = {}
         self.credits: dict[str, tuple[int, int, str]] = {}
         self.windows: dict[tuple[object, ...], int] = {}
@@ -114,6 +131,7 @@ class Runs(RuleBasedStateMachine):
         self.payouts: dict[UUID, tuple[int, int, str]] = {}  # maker, amount, state
         self.topup_refunds: dict[UUID, tuple[int, int, str]] = {}  # payer, amount, state
         self.disputes: dict[str, ModelDispute] = {}
+        self.purchases: list[list[datetime]] = [[], []]
         self.expired = self.outside = self.fees = 0
         self.now = datetime(2026, 1, 30, 23, tzinfo=UTC)
         for payer in (0, 1):  # enough for most holds, and both sources in most of them
@@ -141,6 +159,8 @@ class Runs(RuleBasedStateMachine):
         self.credits[key] = (payer, amount, source)
         if source == "granted":
             self.payers[payer].grants.append((ends, amount))
+        else:
+            self.purchases[payer].append(self.now)
         setattr(self.payers[payer], source, getattr(self.payers[payer], source) + amount)
 
     @precondition(lambda self: self.credits)
@@ -208,6 +228,17 @@ class Runs(RuleBasedStateMachine):
         self.hold(reference, payer, amount, has_key)
         for ending in endings:
             self.settle(reference, ending)
+
+    @rule(payer=places, maker=places, amount=st.integers(1, 400), hours=st.integers(0, 50))
+    def buy_and_spend(self, payer: int, maker: int, amount: int, hours: int) -> None:
+        """A payment, and a run that takes all of it, or of what there was before."""
+        self.credit(payer, amount, "bought")
+        self.now += timedelta(hours=hours)
+        reference = self.references[len(self.holds)]
+        self.hold(reference, payer, amount, has_key=False)
+        if reference in self.holds:
+            self.capture(reference, Fraction(1), maker, Fraction(4, 5))
+        self.now += timedelta(hours=hours)
 
     @rule(at=spots, ending=settlements)
     def settle_later(self, at: int, ending: Settlement | None) -> None:
@@ -304,6 +335,10 @@ class Runs(RuleBasedStateMachine):
         self.payers[hold.payer].bought += bought
         for name in hold.windows:
             self.windows[name] -= granted + bought
+        if bought and any(one.is_due for one in self.disputes.values()):
+            self.follow_disputes()
+            due = sum(one.owed for one in self.disputes.values() if one.is_due and one.payer == hold.payer)
+            assert not min(due, self.payers[hold.payer].bought)
 
     @precondition(lambda self: any(hold.charge for hold in self.holds.values()))
     @rule(at=spots, part=st.fractions(0, Fraction(5, 4), max_denominator=6), key=spots)
@@ -327,7 +362,6 @@ class Runs(RuleBasedStateMachine):
             with pytest.raises(ledger.RefundExceedsCharge):
                 attempt(amount)
             return
-        before = self.kept()
         done = attempt(amount)
         hold.refunds[name] = done
         assert (done.amount_micros, done.is_new) == (amount, True)
@@ -346,32 +380,45 @@ class Runs(RuleBasedStateMachine):
             maker = self.makers[hold.maker]
             if hold.at <= maker.matured_until:
                 maker.payable -= done.payable_share_micros
-            self.make_good(hold, done, before)
+        assert self.follow_disputes() == done.made_good_micros <= done.bought_micros
 
-    def kept(self) -> dict[str, int]:
-        """What disputes keep of shares."""
-        rows = DisputedShare.objects.order_by("dispute_id").values_list("dispute_id")
-        return dict(rows.annotate(Sum("left_micros")))
-
-    def make_good(self, hold: ModelHold, done: ledger.Refunded, before: dict[str, int]) -> None:
-        """What of a refund went on to disputes that had the share: which of them is the ledger's to work out."""
-        assert 0 <= done.made_good_micros <= done.bought_micros
-        after, total = self.kept(), 0
-        assert hold.maker is not None
-        for name, kept in before.items():
-            known, share = self.disputes[name], kept - after[name]
+    def follow_disputes(self) -> int:
+        """What was made good for disputes, and who had it: which of them and whose is the ledger's to work out, as far
+        as its sums are right. How much."""
+        kept = self.kept()
+        total = 0
+        for name, known in self.disputes.items():
+            if not known.is_open:
+                assert not any(kept[name])
+                continue
             amount = known.owed - ledger.dispute_owed(name)
-            assert known.payer == hold.payer or not share
-            assert 0 <= share <= amount
+            back = [had - has for had, has in zip(known.borne, kept[name], strict=True)]
+            assert amount >= 0
             known.recovered += amount
-            known.lost -= amount - share
-            known.borne[hold.maker] -= share
+            known.lost -= amount - sum(back)
+            known.borne = kept[name]
             assert known.lost >= 0
-            assert min(known.borne) >= 0
-            self.makers[hold.maker].payable += share
+            for maker, part in zip(self.makers, back, strict=True):
+                maker.payable += part
+            self.payers[known.payer].bought -= amount
             total += amount
-        self.payers[hold.payer].bought -= done.made_good_micros
-        assert total == done.made_good_micros
+        return total
+
+    def kept(self) -> dict[str, list[int]]:
+        """What disputes keep of the shares of each maker."""
+        found = {name: [0, 0] for name in self.disputes}
+        makers = {publisher.pk: at for at, publisher in enumerate(self.publishers)}
+        rows = DisputedShare.objects.filter(left_micros__gt=0).values_list("dispute_id", "publisher")
+        for name, publisher, total in rows.annotate(Sum("left_micros")):
+            found[name][makers[publisher]] = total
+        return found
+
+    def counted(self) -> dict[UUID, list[DisputedShare]]:
+        """Which runs count as paid by disputed payments."""
+        found: dict[UUID, list[DisputedShare]] = {}
+        for row in DisputedShare.objects.filter(counted_micros__gt=0):
+            found.setdefault(row.reference, []).append(row)
+        return found
 
     def take_back(self, payer: ModelPayer, key: str, amount: int) -> None:
         """Granted credit that comes back ends with a grant that there was, or in a week where that is later."""
