@@ -1,4 +1,5 @@
-"""The audit of each night: what is left is sealed, everything is recomputed, and who runs this is told what is wrong.
+"""The audit of each night: what is left is sealed, months that are over are closed, everything is recomputed, and who
+runs this is told what is wrong.
 
 The chain is held against what the audit before saw: who cuts its end off, or makes all of it again, is found, too.
 Nothing is repaired here. A finding means that somebody wrote into the database past the ledger, or that the ledger has
@@ -127,11 +128,13 @@ def _alone() -> Iterator[bool]:
 
 
 def run(*, now: datetime | None = None) -> Audit:
-    """Seals, checks, writes down what was found, and alarms: in the log, by mail to all staff, on the console."""
+    """Seals, closes months, checks, writes down what was found, and alarms: in the log, by mail to all staff, on the
+    console."""
     at = now or timezone.now()
     before = latest()
     audit = Audit.objects.create(started_at=at)
     ledger.seal(thorough=True, now=at)
+    ledger.close_months(now=at)
     problems = [*_lost_seals(before), *ledger.verify()]
     audit.finished_at = now or timezone.now()
     audit.heads = ledger.heads()

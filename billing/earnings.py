@@ -196,11 +196,23 @@ def refunded(publisher_id: int, first: date, last: date, *, book: str | None = N
     return payable, unpayable
 
 
-# Before the span only what there was, from the index alone; in it also by what, in each month.
+# Before the span only what there was: what was written down at the end of the last month that is closed, and from the
+# index alone what moved since. In it also by what, in each month.
 _SUMS = """
+WITH before AS (
+    SELECT * FROM billing_monthend
+     WHERE publisher_id = %(publisher)s AND book = %(book)s AND month < %(first)s
+     ORDER BY month DESC LIMIT 1
+)
+SELECT k.code, NULL::date, '', k.left_micros
+  FROM before b CROSS JOIN LATERAL (VALUES
+       (%(pending)s, b.pending_micros), (%(payable)s, b.payable_micros), (%(transit)s, b.in_transit_micros),
+       (%(unpayable)s, b.unpayable_micros)) AS k(code, left_micros)
+ UNION ALL
 SELECT a.code, NULL::date, '', sum(e.amount_micros)::bigint
   FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
  WHERE a.book = %(book)s AND a.code = ANY(%(codes)s) AND e.moved_at < %(since)s
+   AND e.moved_at >= coalesce((SELECT (month + interval '1 month') AT TIME ZONE 'UTC' FROM before), '-infinity')
  GROUP BY 1
  UNION ALL
 SELECT a.code, date_trunc('month', e.moved_at AT TIME ZONE 'UTC')::date, t.kind, sum(e.amount_micros)::bigint
@@ -230,16 +242,20 @@ def statements(publisher_id: int, *, book: str | None = None, now: datetime | No
 
 def _statements(publisher_id: int, of: list[date], book: str | None) -> list[Statement]:
     """Those months, each of which follows the one before it."""
-    names = _names(publisher_id, book) | _span(of[0], following(of[-1]) - timedelta(days=1))
+    names = (
+        _names(publisher_id, book) | _span(of[0], following(of[-1]) - timedelta(days=1)) | {"first": of[0]}
+    )
     with connection.cursor() as cursor:
         cursor.execute(_SUMS, names)
         rows = cursor.fetchall()
         cursor.execute(_PAID_RUNS, names)
         runs = dict(cursor.fetchall())
-    left = dict.fromkeys(names["codes"], 0) | {code: sum_ for code, month, _, sum_ in rows if month is None}
+    left = dict.fromkeys(names["codes"], 0)
     moves: dict[date, list[tuple[str, str, int]]] = {}
     for code, month, kind, amount in rows:
-        if month is not None:
+        if month is None:
+            left[code] += amount
+        else:
             moves.setdefault(month, []).append((code, kind, amount))
     found = []
     for month in of:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from billing.ledger.accounts import Balance, KeyReused, balance, legs_of, open_workspace, totals
 from billing.ledger.audit import Problem, verify
+from billing.ledger.closing import close_months
 from billing.ledger.crediting import credit, fee
 from billing.ledger.disputing import (
     NoSuchDispute,
@@ -101,6 +102,7 @@ __all__ = [
     "balance",
     "capture",
     "check",
+    "close_months",
     "credit",
     "dispute_lost",
     "dispute_owed",

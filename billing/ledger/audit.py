@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
+from billing.ledger.closing import MONTHS
 from billing.ledger.sealing import broken_seals
 from billing.models import NOT_MOVES, LedgerAccount, LedgerTransaction
 
@@ -420,6 +421,14 @@ _CHECKS = {
                IS DISTINCT FROM (m.charged::bigint, m.refunded::bigint, m.opening::bigint, m.closing::bigint)
             OR b.closing_micros <> i.opening_micros
     """,
+    "a month ended with what its entries say, and no month before it is missing": f"""
+        WITH {MONTHS}
+        SELECT format('publisher %%s, book %%s, month %%s', publisher_id, book, to_char(month, 'YYYY-MM'))
+          FROM months m FULL JOIN billing_monthend o USING (publisher_id, book, month)
+         WHERE (m.pending, m.payable, m.in_transit, m.unpayable) IS DISTINCT FROM
+               (o.pending_micros, o.payable_micros, o.in_transit_micros, o.unpayable_micros)
+           AND (o.id IS NOT NULL OR month < (SELECT max(l.month) FROM billing_monthend l WHERE l.book = m.book))
+    """,  # noqa: S608 - words of our own
     "movements have the accounts of their kind": """
         SELECT format('transaction %%s (%%s): entry on %%s', t.id, t.key, a.code)
           FROM billing_ledgertransaction t JOIN billing_ledgerentry e ON e.transaction_id = t.id

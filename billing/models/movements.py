@@ -210,3 +210,25 @@ class Maturity(models.Model):
 
     def __str__(self) -> str:
         return f"maturity of publisher {self.publisher_id} in {self.book}"
+
+
+class MonthEnd(models.Model):
+    """What a publisher had when a month ended in which something moved: so that what it had at any time is known from
+    the entries since. Derived from entries that are sealed; where one is missing the next audit makes it again."""
+
+    publisher = models.ForeignKey("marketplace.Publisher", on_delete=models.PROTECT, related_name="+")
+    book = models.CharField(max_length=4, choices=Book.choices)
+    month = models.DateField()  # its first day
+    pending_micros = models.BigIntegerField()
+    payable_micros = models.BigIntegerField()
+    in_transit_micros = models.BigIntegerField()
+    unpayable_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["publisher", "book", "month"], name="month_end_once"),
+            models.CheckConstraint(name="month_end_month", condition=Q(month__day=1)),
+        ]
+
+    def __str__(self) -> str:
+        return f"end of {self.month:%Y-%m} of publisher {self.publisher_id}"

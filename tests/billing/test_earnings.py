@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from billing import earnings, ledger, payouts, topups
-from billing.models import LedgerEntry
+from billing.models import LedgerEntry, MonthEnd
 from billing.models.payouts import BankArrival, Payout
 from billing.months import following
 from billing.payouts import sending
@@ -167,3 +167,62 @@ def test_what_is_begun_as_if_it_were_later_is_paid_now(stripe_sandbox, pia):
     row.refresh_from_db()
     assert row.status == Payout.Status.PAID
     clean_books()
+
+
+def test_a_statement_begins_with_what_the_last_month_that_is_closed_ended_with(db):
+    """Closed once it is over and sealed; then no month before it is read, and the audit makes it again to compare."""
+    pia, mal = new_publisher(), new_publisher()
+    march, may, june, july = (datetime(2026, month, 10, tzinfo=UTC) for month in (3, 5, 6, 7))
+    for at, amount in ((march, 10 * USD), (may, 7 * USD), (june, 5 * USD)):
+        earn(pia, amount, now=at)
+    earn(mal, 3 * USD, now=may)
+    own = new_workspace(granted=2 * USD)
+    earn(pia, 2 * USD, payer=own, now=march)
+    ledger.mature(pia.pk, delay=timedelta(days=7), now=may)
+    told = earnings.statements(pia.pk, now=july)
+    assert ledger.close_months(now=july) == 0  # nothing is sealed
+    connection.check_constraints()
+    with connection.cursor() as cursor:  # as if these had been committed long ago
+        cursor.execute(
+            "INSERT INTO billing_seal (book, number, previous, root, count, hash, sealed_at, reach_id, reach_xid,"
+            " horizon_xid) VALUES ('test', 1, '', '', 1, 'x', now(), 0, 0, 0) RETURNING id"
+        )
+        (seal,) = cursor.fetchone()
+        cursor.execute(
+            "INSERT INTO billing_sealedtransaction (transaction_id, seal_id, position, seed, leaf)"
+            " SELECT id, %s, id, '', '' FROM billing_ledgertransaction",
+            [seal],
+        )
+    assert ledger.close_months(now=datetime(2026, 7, 1, 0, 59, tzinfo=UTC)) == 3
+    assert ledger.close_months(now=july) == 1
+    assert ledger.close_months(now=july) == 0
+    rows = MonthEnd.objects.filter(publisher=pia).order_by("month")
+    assert [
+        (row.month.month, row.pending_micros, row.payable_micros, row.unpayable_micros) for row in rows
+    ] == [
+        (3, 8 * USD, 0, 1_600_000),
+        (5, 5_600_000, 8 * USD, 1_600_000),
+        (6, 9_600_000, 8 * USD, 1_600_000),
+    ]
+    assert earnings.statements(pia.pk, now=july) == told
+    assert [earnings.statement(pia.pk, one.month) for one in told] == told
+    sums = "a month ended with what its entries say, and no month before it is missing"
+
+    def wrong():
+        return {one.detail for one in ledger.verify() if one.check == sums}
+
+    assert wrong() == set()
+    with pytest.raises(DatabaseError, match="are not edited"), transaction.atomic():
+        rows.filter(month=may.date().replace(day=1)).update(payable_micros=1)
+    # One that is missing is no harm, is found, and is made again; one that is wrong is found.
+    MonthEnd.objects.filter(month=may.date().replace(day=1)).delete()
+    assert earnings.statements(pia.pk, now=july) == told
+    assert wrong() == {f"publisher {one.pk}, book test, month 2026-05" for one in (pia, mal)}
+    assert ledger.close_months(now=july) == 2
+    assert wrong() == set()
+    last = rows.get(month=june.date().replace(day=1))
+    last.delete()
+    last.pk, last.payable_micros = None, 1
+    last.save()
+    assert earnings.statement(pia.pk, july.date()).opening_micros == 9_600_001  # its month alone was read
+    assert wrong() == {f"publisher {pia.pk}, book test, month 2026-06"}
