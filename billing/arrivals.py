@@ -40,6 +40,8 @@ FOLLOWED: dict[str, Follow] = {
 }
 
 
+# Of the accounts that are connected to ours only these are followed: they have payments and balances of their own.
+OF_OTHERS = frozenset({"payout.", "account.", "v2.core.account"})
 OF_NOTHING = frozenset({"balance.available"})  # there is one balance, without an id
 
 
@@ -49,6 +51,8 @@ def follow(hint: Hint) -> None:
     Raises calls.Mismatch for one that names no object.
     """
     fitting = [kind for kind in FOLLOWED if hint.type.startswith(kind)]
+    if hint.payload.get("account"):
+        fitting = [kind for kind in fitting if kind in OF_OTHERS]
     if not fitting:
         return
     if not hint.object_id and hint.type not in OF_NOTHING:

@@ -30,6 +30,10 @@ class Unreachable(Exception):
     """No answer, or one that decides nothing: whether it was done is not known."""
 
 
+class Undecided(Unreachable):
+    """Something else has to be decided first, and is not yet: only for that nothing was done."""
+
+
 class Rejected(Exception):
     """Stripe refuses the request for good; nothing was done. `code` and `param` are Stripe's."""
 

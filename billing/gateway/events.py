@@ -151,6 +151,25 @@ def follow(event_id: str, act: Callable[[Hint], None], *, now: datetime | None =
     return True
 
 
+def followed_soon(kind: str, *, of_intent: str, now: datetime | None = None) -> int:
+    """Follow the events of a kind about a payment that could not be followed yet, as what they waited for is decided;
+    how many. In the transaction that decides it, or after it."""
+    at = now or timezone.now()
+    waiting = StripeEvent.objects.filter(
+        handled_at=None,
+        aside_at=None,
+        due_at__gt=at,
+        type__startswith=kind,
+        payload__data__object__payment_intent=of_intent,
+    )
+    # Those that somebody is following this moment are among them: to follow them once more changes nothing.
+    names = list(waiting.exclude(last_error="").values_list("event_id", flat=True))
+    StripeEvent.objects.filter(event_id__in=names, handled_at=None).update(due_at=at)
+    for name in names:
+        transaction.on_commit(partial(hint, name), robust=True)
+    return len(names)
+
+
 def again(event_id: str, *, now: datetime | None = None) -> bool:
     """Follow an event that was put aside as if it had just come; False if there is none."""
     aside = StripeEvent.objects.filter(event_id=event_id, aside_at__isnull=False)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from billing.gateway import calls
@@ -235,8 +235,10 @@ def check_due(*, now: datetime | None = None) -> int:
     waits = Q(checked_at=None) | Q(checked_at__lte=at - CHECK_WAITING) & ~Q(state=State.ACTIVE)
     rows = PayoutAccount.objects.filter(waits | Q(checked_at__lte=at - CHECK_ALL), book=current_book())
     rows = rows.exclude(account_id="").exclude(state=State.CLOSED).select_related("publisher__workspace")
-    found = list(rows.order_by("checked_at")[:AT_ONCE])
+    found = list(rows.order_by(F("checked_at").asc(nulls_first=True))[:AT_ONCE])
     for row in found:
+        # Before it is asked for, so that those that Stripe says nothing of keep nobody else waiting.
+        PayoutAccount.objects.filter(pk=row.pk).update(checked_at=at)
         look(row, now=at)
     return len(found)
 

@@ -27,8 +27,8 @@ def follow_dispute(dispute_id: str, *, now: datetime | None = None) -> Outcome:
 def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
     """The same for a dispute that was just read.
 
-    Raises calls.Unreachable while a refund of the payment was not taken by Stripe and not refused either: refused, as
-    it will be, its credit comes back, and would be spent beside what the dispute took.
+    Raises calls.Undecided while a refund of the payment was not taken by Stripe and not refused either: refused, as it
+    will be, its credit comes back, and would be spent beside what the dispute took. Once it is, the event is followed.
     """
     at = now or timezone.now()
     intent_id, cents = id_of(dispute.get("payment_intent")), int(dispute.get("amount") or 0)
@@ -60,7 +60,7 @@ def take_dispute(dispute: Json, *, now: datetime | None = None) -> Outcome:
         row.top_up = locked
         waiting = locked.refunds.filter(status=TopUpRefund.Status.STARTED, refund_id="")
         if is_withdrawn and row.withdrawn_at is None and waiting.exists():
-            raise calls.Unreachable("a refund of the same payment is not decided yet")
+            raise calls.Undecided("a refund of the same payment is not decided yet")
         # Read before another event closed it, it may come to be booked after that.
         if row.status in Dispute.CLOSED and status not in Dispute.CLOSED:
             status = row.status

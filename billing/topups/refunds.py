@@ -17,7 +17,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing import ledger
-from billing.gateway import calls
+from billing.gateway import calls, events
 from billing.gateway.calls import Json, Mismatch, id_of, said
 from billing.gateway.client import client
 from billing.ledger.accounts import current_book
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 Status = TopUpRefund.Status
 SEND_TASK = "billing.send_refund"
+DISPUTES = "charge.dispute."  # events that wait for what becomes of a refund
 LEASE = timedelta(minutes=2)
 PENDING_SECONDS = 20
 AT_ONCE = 50
@@ -197,8 +198,11 @@ def take_refund(refund: Json, *, now: datetime | None = None) -> Outcome:
     calls.check_ours(refund)
     if refund.get("amount") != row.cents:
         raise Mismatch(f"{row}: {row.cents} cents were to go back, {refund.get('amount')} do")
+    if id_of(refund.get("payment_intent")) != row.top_up.intent_id:
+        raise Mismatch(f"{row}: {id_of(refund)} is of another payment")
     status = refund.get("status")
-    TopUpRefund.objects.filter(pk=row.pk, refund_id="").update(refund_id=id_of(refund))
+    if TopUpRefund.objects.filter(pk=row.pk, refund_id="").update(refund_id=id_of(refund)):
+        events.followed_soon(DISPUTES, of_intent=row.top_up.intent_id)
     if status == "succeeded":
         return _finish(row, at)
     if status in {"failed", "canceled"}:
@@ -264,6 +268,7 @@ def _fail(row: TopUpRefund, why: str, at: datetime) -> Outcome:
             ledger.topup_refund_failed(refund.public_id, book=top_up.book, now=at)
         taken = debts.collect(top_up.workspace_id, book=top_up.book, now=at)
         letters.tell_made_good(top_up.workspace, taken)
+        events.followed_soon(DISPUTES, of_intent=top_up.intent_id)
     return Outcome.BOOKED
 
 
