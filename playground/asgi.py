@@ -13,16 +13,21 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402 - Django first
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from playground.edge.protocol import Receive, Scope, Send  # noqa: E402
-from playground.edge.realtime import connect, is_realtime  # noqa: E402
 from playground.edge.site import Site, lifespan  # noqa: E402
 from playground.edge.socket import socket  # noqa: E402
+from playground.edge.speakers import talk_at  # noqa: E402
+from playground.edge.talks import hold  # noqa: E402
 
 _pages = AllowedHostsOriginValidator(socket)  # type: ignore[no-untyped-call]
 
 
 async def sockets(scope: Scope, receive: Receive, send: Send) -> None:
     """Those of our pages, by cookie; those of programs, by key or token, from wherever they are."""
-    await (connect if is_realtime(scope) else _pages)(scope, receive, send)
+    talk = talk_at(scope)
+    if talk is None:
+        await _pages(scope, receive, send)
+    else:
+        await hold(talk, scope, receive, send)
 
 
 application = ProtocolTypeRouter(  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from playground.edge.protocol import Headers, Receive, Scope, Send, header, whil
 from playground.edge.threads import in_thread
 from playground.facades.dialect import Frames, Moment
 
-HEARTBEAT_SECONDS = 10.0  # fal's client gives up after 15 without a byte
+HEARTBEAT_SECONDS = 10.0  # there are clients that give up after 15 without a byte
 HEARTBEAT = b":\n\n"  # a comment, which no client takes for an event
 STREAMED: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

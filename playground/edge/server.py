@@ -103,13 +103,13 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
 
 def _ear(protocol: Any, scope: Any) -> asyncio.Queue[Any]:
     """Where what a websocket says goes: nowhere, but for those that ask by it."""
-    from playground.edge.realtime import is_realtime
-    from playground.facades.fal import limits
+    from playground.edge.speakers import talk_at
 
-    if not is_realtime(scope):
+    talk = talk_at(scope)
+    if talk is None:
         return Deaf()
-    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = limits.MESSAGE_BYTES
-    return Heard(protocol.transport, limits.WAITING_BYTES)
+    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = talk.message_bytes
+    return Heard(protocol.transport, talk.waiting_bytes)
 
 
 def _channel_of(protocol: Any) -> Channel | None:

@@ -9,7 +9,8 @@ Where the faces are not as they were agreed on first:
 - `dialects` (and not `dialect`) has the registry, because a dialect imports `dialect`. A directory registers itself by
   existing: nothing to add, neither there nor in `playground.urls`.
 - `Dialect` has `words` besides, its table, which `asking.submit` looks up by `Call.dialect`; and `place`, which gives a
-  request by Host its address on the map (identity for protocols that live at a prefix).
+  request by Host its address on the map (identity for protocols that live at a prefix). `talk` is a websocket by which
+  programs ask: what is said by it is in the protocol's directory, and the edge lends it what it needs (`Floor`).
 - `Call.repeat_of` has `Call.is_again` beside it: True or False where the client says which time it sends the request
   (`x-stainless-retry-count`), None where it does not. Two equal requests are one only if the client says so, or if it
   left before it heard of the first; so four equal requests at once are four pictures.

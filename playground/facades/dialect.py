@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, NotRequired, Protocol
+from typing import Any, NotRequired, Protocol, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -14,8 +15,10 @@ from playground.api.codes import CODES
 from playground.api.problems import Problem
 from playground.facades.words import Table
 from playground.live import State
+from playground.models import Prediction
 from playground.predictions.present import PredictionJson
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 ORIGINAL_PATH = (
     "vitrine.path"  # in a scope: the path that was asked for, where Host decided the address on the map
@@ -68,6 +71,68 @@ class Frames(Protocol):
         ...
 
 
+class Crowded(Exception):
+    """The workspace has `most` talks open in this process, and no more may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} connections of this workspace are open. Close one.")
+        self.most = most
+
+
+class Ending(Exception):
+    """The process ends, and whatever waits in it."""
+
+
+class Floor(Protocol):
+    """What the edge lends to one talk: the line, threads, and the ends of runs."""
+
+    async def hear(self) -> bytes | str | None:
+        """The next message; None once the other side has left."""
+        ...
+
+    async def say(self, message: bytes | str) -> None:
+        """Send a message, when the other side has read enough of what was sent before."""
+        ...
+
+    async def close(self, code: int) -> None:
+        """Nothing more is said. Codes are those of RFC 6455."""
+        ...
+
+    def seat(self, workspace: int) -> AbstractContextManager[None]:
+        """Be one of the workspace's talks while inside. Raises Crowded."""
+        ...
+
+    async def do(self, function: Callable[..., T], *args: Any) -> T:
+        """Something short that blocks."""
+        ...
+
+    async def make(self, function: Callable[..., Prediction], *args: Any) -> Prediction:
+        """Have `function` take a run in. Whoever is cancelled meanwhile leaves no run behind."""
+        ...
+
+    async def end(self, run: UUID) -> tuple[Document, Mapping[str, Any]] | None:
+        """Wait for the end of a run: what it then is, and what was asked with it; None if it was deleted. Raises
+        Ending."""
+        ...
+
+    async def drop(self, runs: Sequence[UUID]) -> None:
+        """Cancel the runs that are still open: nobody waits for them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One such websocket, before it is opened.
+
+    A message has at most `message_bytes`; of what came and was not heard yet about `waiting_bytes` are kept, and no
+    more is read then. `hold` has the whole talk, from the moment it is open, and closes it.
+    """
+
+    message_bytes: int
+    waiting_bytes: int
+    hold: Callable[[Scope, Floor], Awaitable[None]]
+
+
 class Dialect(Protocol):
     """One protocol.
 
@@ -107,6 +172,10 @@ class Dialect(Protocol):
 
         Its view answers in two halves, see `playground.api.errands`.
         """
+        ...
+
+    def talk(self, scope: Scope) -> Talk | None:
+        """The websocket at this address by which programs ask for runs. Its path is the one that was asked for."""
         ...
 
     def sponsor(self, scope: Scope) -> int | None:
@@ -150,6 +219,9 @@ class Basic:
 
     def uploads(self, scope: Scope) -> bool:
         return False
+
+    def talk(self, scope: Scope) -> Talk | None:
+        return None
 
     def sponsor(self, scope: Scope) -> int | None:
         return None

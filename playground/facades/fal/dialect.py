@@ -10,8 +10,8 @@ from uuid import UUID
 
 from playground import webhooks
 from playground.api.problems import Problem
-from playground.facades.dialect import Answer, Document, Scope, header_of, origin_of, status_of
-from playground.facades.fal import errors, headers, inlined, letters, proxy, show, sponsors
+from playground.facades.dialect import Answer, Document, Scope, Talk, header_of, origin_of, status_of
+from playground.facades.fal import connection, errors, headers, inlined, letters, proxy, show, sponsors
 from playground.facades.fal.bearer import TOKEN
 from playground.facades.fal.hosts import PART, PREFIX, addressed, face_at
 from playground.facades.fal.words import SYNC_MODE, TABLE, Asked, asked_about
@@ -55,6 +55,10 @@ class Fal:
     def uploads(self, scope: Scope) -> bool:
         """A file, or a part of one, or that all its parts are there."""
         return scope["method"] in {"POST", "PUT"} and _FILES.fullmatch(scope["path"]) is not None
+
+    def talk(self, scope: Scope) -> Talk | None:
+        """A realtime connection."""
+        return connection.talk_at(scope)
 
     def sponsor(self, scope: Scope) -> int | None:
         """Whose address it is that a file is put to, or whose token comes with it."""

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from marketplace import keys
-from playground.edge import realtime as edge
+from playground.edge import talks
 from playground.edge.heard import Heard
 from playground.facades.fal import limits, realtime, tokens
 from playground.facades.fal.proxy import target
@@ -309,7 +309,7 @@ def test_a_key_that_loses_its_scope_ends_the_connection_at_its_next_message(worl
 
 @database
 def test_a_workspace_has_so_many_connections(world, monkeypatch):
-    monkeypatch.setattr(edge._crowd, "limit", 1)
+    monkeypatch.setattr(talks._crowd, "limit", 1)
 
     async def story():
         first = await accepted(opened(Authorization=f"Key {world.ada_key}"))

@@ -9,28 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 from uuid import UUID
-
-from django.db import close_old_connections
 
 from marketplace import keys
 from marketplace.models import ApiKey
 from marketplace.schema import FieldError
-from playground import predictions
 from playground.api import rates
 from playground.api.problems import Problem, invalid, problem_of
-from playground.edge.crowd import Crowd, Full
-from playground.edge.hub import Gone, hub
-from playground.edge.protocol import Receive, Scope, Send, header
-from playground.edge.threads import in_thread
 from playground.facades import asking
-from playground.facades.dialect import Document
+from playground.facades.dialect import Crowded, Ending, Floor, Scope, Talk, header_of
 from playground.facades.fal import errors, inlined, letters, limits, realtime, show, tokens
+from playground.facades.fal.bearer import TOKEN
 from playground.facades.fal.hosts import addressed
 from playground.facades.fal.realtime import Buffer, Malformed, Message
 from playground.facades.fal.words import SYNC_MODE
@@ -39,12 +30,6 @@ from playground.predictions import Caller
 
 OK, REFUSED, RESTARTING, TOO_MANY = 1000, 1008, 1012, 1013
 WRITE = "predictions:write"
-THREADS = 4  # submits of a few milliseconds each
-
-T = TypeVar("T")
-
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="realtime")
-_crowd = Crowd(limits.CONNECTIONS)
 log = logging.getLogger(__name__)
 
 
@@ -56,37 +41,40 @@ class _Over(Exception):
         self.code, self.text = code, text
 
 
-def is_realtime(scope: Scope) -> bool:
-    """Whether this address is that of a realtime connection."""
-    return realtime.app_at(addressed(header(scope, b"host"), scope["path"])) is not None
+def talk_at(scope: Scope) -> Talk | None:
+    """The realtime connection at an address, if it is that of one."""
+    return Talk(limits.MESSAGE_BYTES, limits.WAITING_BYTES, hold) if _app_at(scope) is not None else None
 
 
-async def connect(scope: Scope, receive: Receive, send: Send) -> None:
+async def hold(scope: Scope, floor: Floor) -> None:
     """Serve one connection until either side ends it."""
-    await receive()
-    await send({"type": "websocket.accept"})
+    app = _app_at(scope)
+    assert app is not None  # else it would not have come here
+    query = parse_qs(scope["query_string"].decode("latin-1"))
     try:
-        app = realtime.app_at(addressed(header(scope, b"host"), scope["path"]))
-        assert app is not None  # else it would not have come here
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        session = await _let_in(scope, query, app)
-        with _crowd.place(session.key.workspace_id):
-            await _Connection(session, receive, send).run()
+        session = await _let_in(scope, floor, query, app)
+        with floor.seat(session.key.workspace_id):
+            await _Connection(session, floor).run()
+    except Crowded as crowded:
+        await floor.say(realtime.error("TOO_MANY_CONNECTIONS", str(crowded)))
+        await floor.close(TOO_MANY)
     except _Over as over:
         if over.text:
-            await send({"type": "websocket.send", "text": over.text})
-        await send({"type": "websocket.close", "code": over.code})
-    except Full:
-        reason = f"{limits.CONNECTIONS} connections of this workspace are open. Close one."
-        await send({"type": "websocket.send", "text": realtime.error("TOO_MANY_CONNECTIONS", reason)})
-        await send({"type": "websocket.close", "code": TOO_MANY})
+            await floor.say(over.text)
+        await floor.close(over.code)
 
 
+def _app_at(scope: Scope) -> str | None:
+    return realtime.app_at(addressed(header_of(scope, "host"), scope["path"]))
+
+
+@dataclass(frozen=True, slots=True)
 class _Session:
     """Who is connected to which app, and how to ask again whether they still may."""
 
-    def __init__(self, app: str, key: ApiKey, newest: int | None) -> None:
-        self.app, self.key, self.newest = app, key, newest
+    app: str
+    key: ApiKey
+    newest: int | None
 
     def caller(self) -> Caller:
         """Raises keys.InvalidKey once the key is over, or may not do this any more."""
@@ -96,21 +84,21 @@ class _Session:
         return Caller(workspace=key.workspace, key=key)
 
 
-async def _let_in(scope: Scope, query: dict[str, list[str]], app: str) -> _Session:
+async def _let_in(scope: Scope, floor: Floor, query: dict[str, list[str]], app: str) -> _Session:
     """Raises _Over."""
-    origin, token = header(scope, b"origin"), query.get("fal_jwt_token", [""])[0]
+    token = query.get(TOKEN, [""])[0]
     try:
         if token:
-            opened = await in_thread(tokens.opened, tokens.Purpose.REALTIME, token)
+            opened = await floor.do(tokens.opened, tokens.Purpose.REALTIME, token)
             key = opened.key
             if not opened.opens(app):
                 reason = f"This token is for {', '.join(opened.apps)[:200]}, not for {app}."
                 raise _Over(REFUSED, realtime.error("FORBIDDEN", reason))
         else:
-            credential = keys.from_headers(header(scope, b"authorization"), header(scope, b"x-api-key"))
+            credential = keys.from_headers(header_of(scope, "authorization"), header_of(scope, "x-api-key"))
             if credential is None:
                 raise keys.InvalidKey("Send a token or an API key.")
-            key = await in_thread(keys.resolve, credential, origin=origin)
+            key = await floor.do(_resolved, credential, header_of(scope, "origin"))
     except keys.InvalidKey:
         raise _Over(REFUSED, realtime.UNAUTHORIZED) from None
     if key.is_publishable or WRITE not in key.scopes:
@@ -123,11 +111,15 @@ async def _let_in(scope: Scope, query: dict[str, list[str]], app: str) -> _Sessi
     return _Session(app, key, newest)
 
 
+def _resolved(credential: str, origin: str) -> ApiKey:
+    return keys.resolve(credential, origin=origin)
+
+
 class _Connection:
     """One connection: a reader, a line of runs in order, and whoever tells their results."""
 
-    def __init__(self, session: _Session, receive: Receive, send: Send) -> None:
-        self._session, self._receive, self._send = session, receive, send
+    def __init__(self, session: _Session, floor: Floor) -> None:
+        self._session, self._floor = session, floor
         self._buffer = Buffer(session.newest)
         self._changed = asyncio.Event()
         at_once = limits.AT_ONCE if session.newest is None else 1
@@ -154,27 +146,26 @@ class _Connection:
             while not self._line.empty():
                 self._line.get_nowait()[1].cancel()
             if self._open:
-                await _in_pool(_cancel_all, list(self._open))
+                await self._floor.drop(list(self._open))
 
     async def _read(self) -> None:
         while True:
             while self._buffer.is_full:
                 self._changed.clear()
                 await self._changed.wait()
-            frame = await self._receive()
-            if frame["type"] == "websocket.disconnect":
+            said = await self._floor.hear()
+            if said is None:
                 return
             self._heard_at = time.monotonic()
-            data = frame.get("bytes")
             try:
-                message = realtime.read(data if data is not None else frame.get("text") or "")
+                message = realtime.read(said)
             except Malformed as error:
-                await self._say(realtime.error("BAD_REQUEST", str(error)))
+                await self._floor.say(realtime.error("BAD_REQUEST", str(error)))
                 continue
             replaced = self._buffer.put(message)
             self._changed.set()
             for one in replaced:
-                await self._say(realtime.left_out(one))
+                await self._floor.say(realtime.left_out(one))
 
     async def _start(self) -> None:
         """Take what waits, in order, as there is a place for it."""
@@ -193,7 +184,7 @@ class _Connection:
             _, task = await self._line.get()
             try:
                 for frame in await task:
-                    await self._say(frame)
+                    await self._floor.say(frame)
             finally:
                 self._places.release()
                 self._under_way -= 1
@@ -213,39 +204,30 @@ class _Connection:
         began = time.monotonic()
         try:
             async with self._turn:
-                row = await _in_pool(_submit, self._session, message)
+                row = await self._floor.make(_submit, self._session, message)
         except keys.InvalidKey:
             raise _Over(REFUSED, realtime.UNAUTHORIZED) from None
         except Exception as error:
             return [_told(error, message, self._session.app)]
         self._open.add(row.public_id)
         try:
-            async with hub().watch(row.public_id, only_end=True) as watcher:
-                async for _ in watcher:
-                    pass
-            document = await hub().documents.get(row.public_id)
-        except Gone:
+            ended = await self._floor.end(row.public_id)
+        except Ending:
             raise _Over(RESTARTING) from None
-        except predictions.NotFound:
-            document = None
         self._open.discard(row.public_id)
-        if document is None:
+        if ended is None:
             return [realtime.error("NOT_FOUND", "The run was deleted before its end.", message)]
-        run = cast("Document", document.shown)
-        status, _, body = show.result(run, document.asked)
+        run, asked = ended
+        status, _, body = show.result(run, asked)
         if status != 200:
             kind = str(body.get("error_type", "internal_error")).upper()
             return [realtime.error(kind, str(body["message"]), message, status=status)]
         took = show.metrics(run)["inference_time"] or time.monotonic() - began
-        names = [str(one["field"]) for one in document.asked.get("ignored", ())]
+        names = [str(one["field"]) for one in asked.get("ignored", ())]
         notes = [realtime.ignored(names, message)] if names else []
-        if document.asked.get(SYNC_MODE):
-            await in_thread(inlined.fill, run, body)
+        if asked.get(SYNC_MODE):
+            await self._floor.do(inlined.fill, run, body)
         return [*notes, realtime.result(body, message), realtime.timings(took)]
-
-    async def _say(self, frame: bytes | str) -> None:
-        named = "bytes" if isinstance(frame, bytes) else "text"
-        await self._send({"type": "websocket.send", named: frame})
 
 
 def _submit(session: _Session, message: Message) -> Prediction:
@@ -264,12 +246,6 @@ def _submit(session: _Session, message: Message) -> Prediction:
     return asking.submit(caller, call)
 
 
-def _cancel_all(public_ids: list[UUID]) -> None:
-    """Nobody is there any more to be told of these."""
-    for row in Prediction.objects.kept().open().filter(public_id__in=public_ids):
-        predictions.cancel(row)
-
-
 def _told(error: Exception, message: Message, app: str) -> str:
     problem: Problem = problem_of(error)
     if problem.code == "internal_error":
@@ -279,22 +255,3 @@ def _told(error: Exception, message: Message, app: str) -> str:
     return realtime.error(
         kind, problem.detail, message, detail=body["detail"], status=errors.status_of(problem)
     )
-
-
-async def _in_pool(function: Callable[..., T], *args: Any) -> T:
-    def call() -> T:
-        try:
-            return function(*args)
-        finally:
-            close_old_connections()
-
-    work = asyncio.get_running_loop().run_in_executor(_pool, call)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        # A run that comes to be while its client leaves must not go on for nobody.
-        with suppress(Exception):
-            made = await work
-            if isinstance(made, Prediction):
-                await asyncio.get_running_loop().run_in_executor(_pool, _cancel_all, [made.public_id])
-        raise
