@@ -26,12 +26,14 @@ class Receive:
     one called `name`, and what the others hold comes with it.
 
     `waits`: where many are under way it is waited for a place, as clients send many at once and none of them again.
+    `taken`: the bytes of the quota that a growing upload has for what comes, given back if it does not.
     """
 
     upload: Upload
     part: int | None = None
     name: str = ""
     waits: bool = False
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Uploads whose address is given out before anything has come, and whose size nobody announces.
 
-What comes takes its room in the quota as it comes. A place is a capability: whoever has it may put the file, or its
+Room in the quota is taken before anything is received: the `size` of an upload is what has come of it and what is on
+its way. What does not come gives its room back. A place is a capability: whoever has it may put the file, or its
 parts, without any other credential. What has become of the upload is read at its address, which others know before.
 """
 
@@ -12,6 +13,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from marketplace.ids import parse
@@ -89,10 +92,12 @@ def find(public_id: UUID | str | None, *, workspace: Workspace | None = None) ->
     return row
 
 
-def take_room(upload: Upload, size: int, *, part: int | None = None) -> None:
-    """Have room for `size` bytes of the file, which then is no larger, or for a part of it, before it is received.
+def take_room(upload: Upload, size: int, *, part: int | None = None) -> int:
+    """Take room for `size` bytes of the file, which then is no larger, or for a part of it, before it is received.
 
-    Raises Refusal for nothing at all, TooLarge, WrongPart, QuotaReached, TooManyUploads.
+    Returns the bytes that were taken: those that come in the place of an earlier part have their room. They are given
+    back with `release` if the file does not come. Raises Refusal for nothing at all, TooLarge, WrongPart, QuotaReached,
+    TooManyUploads.
     """
     if size <= 0:
         raise Refusal("empty", "the file is empty")
@@ -100,36 +105,39 @@ def take_room(upload: Upload, size: int, *, part: int | None = None) -> None:
         raise WrongPart(f"Parts have numbers from 1 to {MAX_PARTS:,}.")
     if size > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(settings.MAX_UPLOAD_BYTES)
+    row = Upload.objects.filter(pk=upload.pk, asset=None)
     with transaction.atomic():
         lock_quota(upload.workspace)
-        if part is not None:
-            _check_growth(upload, size, part)
-            return
-        # What an attempt that broke off had taken is given back first.
-        Upload.objects.filter(pk=upload.pk, asset=None).update(size=0)
-        check_room(upload.workspace, size)
-        Upload.objects.filter(pk=upload.pk, asset=None).update(size=size)
-    upload.size = size
+        taken = max(0, size - (_replaced(upload, size, part) if part is not None else 0))
+        if row.filter(size=0).exists():
+            check_room(upload.workspace, taken)
+        elif taken:
+            check_quota(upload.workspace, taken)
+        row.update(size=F("size") + taken)
+    if part is None:
+        upload.size = size  # what comes is compared with it
+    return taken
 
 
-def _check_growth(upload: Upload, size: int, number: int) -> int:
-    """The size with this part. Raises TooLarge, QuotaReached, TooManyUploads."""
+def release(upload: Upload, taken: int) -> None:
+    """Give back the room of what was to come and has not."""
+    Upload.objects.filter(pk=upload.pk, asset=None).update(size=Greatest(F("size") - taken, 0))
+
+
+def _replaced(upload: Upload, size: int, number: int) -> int:
+    """The bytes of the part that comes again, 0 if it is new. Raises TooLarge where the file is, with this part."""
     sizes = dict(upload.parts.values_list("number", "size"))
-    added = size - sizes.get(number, 0)
-    if not sizes:
-        check_room(upload.workspace, added)
-    else:
-        check_quota(upload.workspace, added)
-    total = sum(sizes.values()) + added
-    if total > settings.MAX_UPLOAD_BYTES:
+    before = sizes.get(number, 0)
+    if sum(sizes.values()) - before + size > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(settings.MAX_UPLOAD_BYTES)
-    return total
+    return before
 
 
-def add_part(upload: Upload, number: int, arrival: Arrival) -> str:
+def add_part(upload: Upload, number: int, arrival: Arrival, *, taken: int) -> str:
     """Keep a part that has come whole, instead of one that came before; returns its sha256.
 
-    Raises NotFound, and as `take_room` does.
+    `taken` is the room that it has from `take_room`. Raises NotFound, TooLarge, and QuotaReached where the part that it
+    replaces has shrunk meanwhile; nothing is given back then.
     """
     name = arrival.move(storage_path(PARTS_FOLDER))
     trouble: Exception | None = None
@@ -139,20 +147,17 @@ def add_part(upload: Upload, number: int, arrival: Arrival) -> str:
         try:
             if row is None:
                 raise NotFound("The upload is complete, or was deleted.")
-            total = _check_growth(upload, arrival.size, number)
-        except (
-            NotFound,
-            TooLarge,
-            QuotaReached,
-            TooManyUploads,
-        ) as error:  # told after the commit that has the file removed
+            grown = arrival.size - _replaced(upload, arrival.size, number) - taken
+            if grown > 0:
+                check_quota(upload.workspace, grown)
+        except (NotFound, TooLarge, QuotaReached) as error:  # told after the commit that has the file removed
             discard_later([name])
             trouble = error
         else:
             discard_later(upload.parts.filter(number=number).values_list("storage_name", flat=True))
             values = {"size": arrival.size, "sha256": arrival.sha256, "storage_name": name}
             UploadPart.objects.update_or_create(upload=upload, number=number, defaults=values)
-            Upload.objects.filter(pk=upload.pk).update(size=total)
+            Upload.objects.filter(pk=upload.pk).update(size=Greatest(F("size") + grown, 0))
     if trouble is not None:
         raise trouble
     return arrival.sha256

@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import F, Sum
+from django.db.models.functions import Greatest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -66,6 +67,10 @@ class QuotaReached(Exception):
 
 class TooManyUploads(Exception):
     """The workspace has as many unfinished uploads as it may."""
+
+
+class Occupied(Exception):
+    """Another file has become what the upload's address leads to."""
 
 
 class Incomplete(Exception):
@@ -186,13 +191,16 @@ def find_upload(workspace: Workspace, upload_id: str) -> Upload:
 def abandon(upload: Upload) -> None:
     """Forget an upload, with its parts. A growing one can begin again, as its address was given out."""
     with transaction.atomic():
-        discard_later(upload.parts.values_list("storage_name", flat=True))
         row = Upload.objects.filter(pk=upload.pk)
-        if upload.is_growing:
-            upload.parts.all().delete()
-            row.filter(asset=None).update(size=0)
-        else:
+        if not upload.is_growing:
+            discard_later(upload.parts.values_list("storage_name", flat=True))
             row.delete()
+        elif row.filter(asset=None).select_for_update().exists():
+            parts = list(upload.parts.all())
+            discard_later(part.storage_name for part in parts)
+            upload.parts.filter(pk__in=[part.pk for part in parts]).delete()
+            # What is on its way keeps its room.
+            row.update(size=Greatest(F("size") - sum(part.size for part in parts), 0))
 
 
 def part_size(upload: Upload, number: int) -> int:
@@ -255,7 +263,8 @@ def finish(upload: Upload, arrival: Arrival, found: Found, *, reuse: bool = Fals
     """The asset that the file has become, and whether it is new; one that the upload had become before is not.
 
     With `reuse`, for what nobody uploads by itself, an upload of the same bytes that is kept is as good, and is kept
-    longer then. Raises Refusal if the file is not what was announced, NotFound if the upload was deleted meanwhile.
+    longer then. Raises Refusal if the file is not what was announced, Occupied if another file was quicker, NotFound if
+    the upload was deleted meanwhile.
     """
     if arrival.size != upload.size:
         raise Refusal("mismatch", f"{upload.size:,} bytes were announced, and {arrival.size:,} came")
@@ -274,13 +283,16 @@ def finish(upload: Upload, arrival: Arrival, found: Found, *, reuse: bool = Fals
             .filter(pk=upload.pk)
             .first()
         )
-        if row is not None:
+        is_occupied = row is not None and row.asset is not None and row.asset.sha256 != arrival.sha256
+        if row is not None and not is_occupied:
             asset = row.asset or (_reused(upload, arrival.sha256, until) if reuse else None)
             is_new = asset is None
             asset = asset or _made(upload, arrival, found, stored, until)
             _close(row, asset, until)
         if stored is not None and (asset is None or asset.storage_name != stored.storage_name):
             discard_later([stored.storage_name, stored.thumbnail_name])
+    if is_occupied:
+        raise Occupied("Another file was put here before. Ask for a new address.")
     if asset is None:
         raise NotFound("The upload was deleted, or its time is over.")
     return asset, is_new

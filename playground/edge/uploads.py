@@ -19,7 +19,7 @@ from playground import examiner
 from playground.api import errands
 from playground.api.errands import Errand
 from playground.api.problems import Problem, problem_of
-from playground.assets import Arrival, uploads
+from playground.assets import Arrival, growing, uploads
 from playground.edge.crowd import Crowd, Full
 from playground.edge.gate import WHOLE
 from playground.edge.multipart import OneFile, boundary_of
@@ -162,8 +162,12 @@ async def _tidy(errand: Errand, *, lose: bool) -> None:
     """Let go of the file that came; `lose` the place of an upload that cannot become anything any more."""
     if errand.arrival is not None:
         await _in(_disk, errand.arrival.close)
-    is_part = isinstance(errand.work, errands.Receive) and errand.work.part is not None
-    if errand.upload is not None and lose and not is_part:
+    if errand.upload is None or not lose:
+        return
+    work = errand.work
+    if isinstance(work, errands.Receive) and errand.upload.is_growing:
+        await in_thread(growing.release, errand.upload, work.taken)
+    elif not isinstance(work, errands.Receive) or work.part is None:
         await in_thread(uploads.abandon, errand.upload)
 
 

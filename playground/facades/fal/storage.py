@@ -114,13 +114,10 @@ class Place(FalView):
     def put(self, request: Request, token: str) -> Response:
         errand, upload = errand_of(request), growing.find(open_place(token))
         if errand.work is None:
-            growing.take_room(upload, errand.length)
             upload.media_type = upload.media_type or uploads.declared_type(errand.content_type)[:100]
-            errand.work = Receive(upload, waits=True)
+            taken = growing.take_room(upload, errand.length)
+            errand.work = Receive(upload, waits=True, taken=taken)
             return Response(status=202)
-        assert errand.arrival is not None
-        if upload.asset is not None and upload.asset.sha256 != errand.arrival.sha256:
-            raise Problem("forbidden", "Another file was put here before. Ask for a new address.")
         return _kept(request)
 
 
@@ -228,11 +225,12 @@ def _part(request: Request, upload: Upload, number: int) -> Response:
     if upload.asset is not None:
         raise uploads.NotFound("The upload is complete.")
     if errand.work is None:
-        growing.take_room(upload, errand.length, part=number)
-        errand.work = Receive(upload, number, waits=True)
+        taken = growing.take_room(upload, errand.length, part=number)
+        errand.work = Receive(upload, number, waits=True, taken=taken)
         return Response(status=202)
+    assert isinstance(errand.work, Receive)
     assert errand.arrival is not None
-    etag = f'"{growing.add_part(upload, number, errand.arrival)}"'
+    etag = f'"{growing.add_part(upload, number, errand.arrival, taken=errand.work.taken)}"'
     return Response({"partNumber": number, "etag": etag}, headers={"ETag": etag})
 
 
@@ -267,7 +265,10 @@ def _kept(request: Request) -> Response:
     assert errand.upload is not None
     assert errand.arrival is not None
     assert errand.found is not None
-    asset, _ = uploads.finish(errand.upload, errand.arrival, errand.found)
+    try:
+        asset, _ = uploads.finish(errand.upload, errand.arrival, errand.found)
+    except uploads.Occupied as error:
+        raise Problem("forbidden", str(error)) from None
     return _shown(errand.upload, asset)
 
 

@@ -19,9 +19,10 @@ from playground.edge.crowd import Crowd, Full
 from playground.models import Asset, Upload, UploadPart
 from playground.predictions.files import own_file
 from tests.clients.fal.asked import path_of
-from tests.edge.asgi import ask, run
+from tests.edge.asgi import Exchange, ask, begin, run
 from tests.edge.test_uploads import folder, left  # noqa: F401 - a fixture
 from tests.examiner import files
+from tests.live.test_hub import do
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REST, CDN = "/fal/rest/storage", "/fal/cdn/files/upload"
@@ -231,6 +232,58 @@ def test_no_more_room_is_taken_than_there_is_when_parts_come_at_once(world, sett
 
     assert run(story()) == [200, 200, 409, 409, 409]
     assert uploads.used_bytes(world.ada) == 800
+
+
+def test_what_is_on_its_way_has_its_room_and_gives_it_back_when_it_breaks_off(world, settings, folder):  # noqa: F811
+    settings.UPLOAD_QUOTA_BYTES = 1000
+    made = asked(world, "POST", f"{CDN}/multipart").json()
+    at = f"{path_of(made['access_url'])}/multipart/{made['uploadId']}"
+    headers = {"Authorization": f"Key {world.ada_key}"}
+    place, _ = initiated(world)
+
+    def begun(path: str) -> Exchange:
+        exchange = begin("PUT", path, headers={**headers, "Content-Length": "400"}, body=None)
+        exchange.sent.put_nowait({"type": "http.request", "body": b"x" * 10, "more_body": True})
+        return exchange
+
+    async def used(count: int) -> None:
+        while await do(uploads.used_bytes, world.ada) != count:  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.01)
+
+    async def story():
+        part, whole = begun(f"{at}/1"), begun(place)
+        await used(800)
+        full = [await ask("PUT", path, headers=headers, body=b"x" * 400) for path in (f"{at}/2", place)]
+        await whole.leave()
+        await used(400)
+        second = await ask("PUT", f"{at}/2", headers=headers, body=b"x" * 400)
+        part.sent.put_nowait({"type": "http.request", "body": b"x" * 390, "more_body": False})
+        return [one.status for one in full], second.status, (await part.start())[0], await part.body()
+
+    full, second, first, _ = run(story())
+    assert (full, second, first) == ([409, 409], 200, 200)
+    assert uploads.used_bytes(world.ada) == 800
+    # What is no file gives its room back, with its parts.
+    told = [
+        {"partNumber": part.number, "etag": part.sha256} for part in UploadPart.objects.order_by("number")
+    ]
+    answer = posted(world, f"{at}/complete", {"parts": told})
+    assert (answer.status, uploads.used_bytes(world.ada)) == (422, 0)
+
+
+def test_of_several_files_that_come_to_one_address_at_once_one_stays(world):
+    put, get = initiated(world)
+    pictures = [files.picture(size=(20 + n, 20)) for n in range(4)]
+
+    async def story():
+        headers = {"Content-Type": "image/png"}
+        answers = await asyncio.gather(*(ask("PUT", put, headers=headers, body=one) for one in pictures))
+        return [one.status for one in answers], await ask("GET", get)
+
+    statuses, found = run(story())
+    assert sorted(statuses) == [200, 403, 403, 403]
+    assert found.body == pictures[statuses.index(200)]
+    assert Asset.objects.get().size == len(found.body) == uploads.used_bytes(world.ada)
 
 
 def test_many_parts_at_once_wait_for_their_turn(world, monkeypatch):
