@@ -26,7 +26,7 @@ def run_of(request: Request, caller: predictions.Caller, app: str) -> tuple[Pred
 
     Raises what `asking.submit` raises, and Problem.
     """
-    named, wishes = known_app(app), headers.wishes(request.headers, request.query_params)
+    named, wishes = known_app(app, caller), headers.wishes(request.headers, request.query_params)
     given = _input(request, caller, named)
     sync_mode = given.pop(SYNC_MODE, False)
     if not isinstance(sync_mode, bool):
@@ -40,6 +40,8 @@ def run_of(request: Request, caller: predictions.Caller, app: str) -> tuple[Pred
         input=given,
         idempotency_key=idempotency_key(request),
         repeat_of=f"{request.method} {request.get_full_path()}",  # both clients send again what got no answer
+        # A browser, or whatever lies between, may ask twice for what it only reads: that is no second run.
+        is_again=True if request.method == "GET" else None,
         webhook=wishes.webhook,
         webhook_events=letters.EVENTS,
         start_within=wishes.start_within,
@@ -84,16 +86,22 @@ def _check_webhook(url: str | None, request: Request, caller: predictions.Caller
         raise invalid([FieldError("fal_webhook", "pattern", wrong)])
 
 
-def known_app(text: str) -> App:
+def known_app(text: str, caller: predictions.Caller) -> App:
     """The app that an id names, if it can be one of ours. Raises Problem.
 
-    A model has no paths below it, and nothing of ours is a workflow or a graph that could be called by name.
+    Below a model there is its endpoint, by its name, and nothing else; and nothing of ours is a workflow or a graph
+    that could be called by name.
     """
     app = app_of(text)
     if app is None:
         raise Problem("not_found", f"“{text[:100]}” is no app: an id is owner/alias.")
-    if app.namespace or app.path:
+    if app.namespace:
         raise no_app(app)
+    if app.path and app.path != (only := _called(app, caller).endpoint.name):
+        detail = (
+            f'Path /{app.path[:100]} not found: below "{app.model}" there is only /{only}, which is the same.'
+        )
+        raise Problem("not_found", detail)
     return app
 
 
@@ -102,10 +110,6 @@ def no_app(app: App) -> Problem:
     if app.namespace:
         return Problem(
             "not_found", f'Application "{app.base[:100]}" not found: no {app.namespace} are served here.'
-        )
-    if app.path:
-        return Problem(
-            "not_found", f'Path /{app.path[:100]} not found: "{app.model[:100]}" has none below it.'
         )
     return Problem("not_found", f'Application "{app.model[:100]}" not found')
 

@@ -20,6 +20,7 @@ ID_HEADER = "x-fal-request-id"
 TYPE_HEADER = "X-Fal-Error-Type"
 TIMEOUT_HEADER = "X-Fal-Request-Timeout-Type"
 RETRY_HEADER = "X-Fal-Retryable"
+UNITS_HEADER = "X-Fal-Billable-Units"
 Members = dict[str, Any]
 
 
@@ -101,9 +102,16 @@ def body(problem: Problem, *, request_id: str) -> Members:
 
 def headers(problem: Problem, *, request_id: str) -> dict[str, str]:
     """What goes with the body: which request it was, and what kind of error."""
-    return {**problem.headers, ID_HEADER: request_id, TYPE_HEADER: type_of(problem)}
+    is_retryable = status_of(problem) in _RETRYABLE
+    return {
+        **problem.headers,
+        ID_HEADER: request_id,
+        TYPE_HEADER: type_of(problem),
+        RETRY_HEADER: "true" if is_retryable else "false",
+    }
 
 
+_RETRYABLE = {429, 503, 504}  # by another time it may be otherwise
 _TYPES = {
     "malformed_request": "bad_request",
     "internal_error": "internal_error",

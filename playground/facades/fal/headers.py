@@ -15,10 +15,20 @@ from playground.api.problems import Problem, invalid
 PRIORITIES = {"normal": 0, "low": -1}
 LEAST_TIMEOUT = 0.1  # seconds, and not this either
 MOST_SECONDS = 10 * 365 * 24 * 3600  # more than anything here lasts
+MOST_UNHEARD = 20  # of which a caller is told
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
-# Nothing here is rerouted, hinted at or tried again by the caller's plan: what asks for that changes nothing.
-_UNHEARD = ("X-Fal-No-Retry", "X-Fal-Retry-Config", "X-Fal-Tags")
+# What is done, or is what happens anyway: nothing here is rerouted to a model that was not asked for.
+_HEARD = {
+    "x-fal-queue-priority",
+    "x-fal-request-timeout",
+    "x-fal-store-io",
+    "x-fal-object-lifecycle-preference",
+    "x-fal-target-url",
+    "x-fal-client-proxy",
+    "x-app-fal-disable-fallback",
+}
+_THEIRS = re.compile(r"x-(?:app-)?fal-[a-z0-9-]{1,60}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +56,15 @@ def wishes(headers: Mapping[str, str], query: Mapping[str, str]) -> Wishes:
         expires_seconds=lifecycle(headers.get("X-Fal-Object-Lifecycle-Preference", "")),
         webhook=query.get("fal_webhook") or None,
         most_queued=_most_queued(query.get("fal_max_queue_length")),
-        ignored=[name for name in _UNHEARD if headers.get(name, "").strip()],
+        ignored=unheard(headers),
     )
+
+
+def unheard(headers: Mapping[str, str]) -> list[str]:
+    """The names of fal's headers that change nothing here: plans for trying again, hints at a runner, tags, and what
+    later clients send besides."""
+    theirs = {name for name in headers if _THEIRS.fullmatch(name) and headers[name].strip()}
+    return sorted(name for name in theirs if name.lower() not in _HEARD)[:MOST_UNHEARD]
 
 
 def start_within(text: str) -> int | None:

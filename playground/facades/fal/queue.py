@@ -7,17 +7,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from playground import predictions
+from playground.api.authentication import KeyAuthentication
 from playground.facades.fal import asking, errors, headers
+from playground.facades.fal.bearer import TokenInAddress
 from playground.facades.fal.frames import States
 from playground.facades.fal.view import FalView
 from playground.models import Prediction
 
 
 class Submit(FalView):
-    """`POST /fal/queue/<owner>/<alias>`: starts a run and answers at once."""
+    """`POST /fal/queue/<owner>/<alias>`: starts a run and answers at once; `GET` takes the input as a query."""
 
-    scopes = {"POST": "predictions:write"}
+    scopes = {"GET": "predictions:write", "POST": "predictions:write"}
     for_browsers = True
+    # HEAD would be GET, and nobody who asks for headers means to pay for a run.
+    http_method_names = [name for name in FalView.http_method_names if name != "head"]
+
+    def get(self, request: Request, app: str) -> HttpResponse:
+        return self.post(request, app)
 
     def post(self, request: Request, app: str) -> HttpResponse:
         row, ignored = asking.run_of(request, self.caller(), app)
@@ -38,6 +45,7 @@ class Asked(FalView):
 class StatusStream(FalView):
     """`GET …/requests/<id>/status/stream`: where it stands, as that changes, in events."""
 
+    authentication_classes = (TokenInAddress, KeyAuthentication)
     scopes = {"GET": "predictions:read"}
     for_browsers = True
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
+from billing.pricing import MICROS
 from marketplace.ids import parse
 from playground.facades.dialect import Document
 from playground.facades.fal import errors
@@ -55,11 +57,27 @@ def result(document: PredictionJson, asked: Mapping[str, Any]) -> tuple[int, dic
     """Status, headers and body of the result of a run that is closed."""
     named = request_id(document)
     headers = {errors.ID_HEADER: named}
+    if (units := billable_units(document)) is not None:
+        headers[errors.UNITS_HEADER] = units
     if document["status"] == "succeeded":
         return 200, headers, output(document)
     end = _end(document, asked)
     body = errors.end_body(end, message_of(document), request_id=named)
     return end.status, {**headers, **errors.end_headers(end)}, body
+
+
+def billable_units(document: PredictionJson) -> str | None:
+    """How many units of its model's price a closed run was charged for; None where the price has several units."""
+    lines, cost = document["quote"].get("lines", []), document["cost_micros"]
+    if not cost:
+        return "0"
+    if len(lines) != 1:
+        return None
+    (line,) = lines
+    if cost == line["amount_micros"]:
+        return str(line["quantity"])
+    # Seconds that were counted only while it ran, or the part of a run that was done when it was canceled.
+    return format(round(Decimal(cost) / MICROS / Decimal(line["unit_price"]), 6).normalize(), "f")
 
 
 def still_open(document: PredictionJson) -> tuple[int, dict[str, str], Members]:

@@ -24,7 +24,7 @@ TABLE = Table(
 NAMESPACES = ("workflows", "comfy")
 _LEGACY = re.compile(r"([0-9]+)-([a-zA-Z0-9-]+)")  # ids from before owners had a part of their own
 _ASKED = re.compile(
-    r"/(?P<app>.+?)/requests/(?P<id>[^/]+)(?P<what>/status/stream|/status|/cancel|/response)?"
+    r"/(?P<app>.+?)/requests/(?P<id>[^/]+)(?P<what>/status/stream|/status|/cancel|/response)?/?"
 )
 
 

@@ -74,6 +74,8 @@ def test_a_request_of_the_queue_from_its_start_to_its_result(world, host, base):
         seen += [await get(world, f"{path}{end}", Host=host) for end in ends]
         full_id = path.replace("/kiln/vase", "/kiln/vase/some/path")
         seen.append(await get(world, f"{full_id}/status", Host=host))
+        # The package `fal` writes a slash behind.
+        seen += [await get(world, f"{path}{end}", Host=host) for end in ("/status/?logs=0", "/")]
         strangers = [
             await get(world, f"{path}/status", Host=host, key=world.mal_key),
             await get(world, path.replace("vase", "jug"), Host=host),
@@ -82,14 +84,16 @@ def test_a_request_of_the_queue_from_its_start_to_its_result(world, host, base):
 
     seen, strangers = run(story())
     named = seen[0].json()["request_id"]
-    assert [one.status for one in seen] == [200, 202, 400, 202, 200, 200, 200, 200, 200]
+    assert [one.status for one in seen] == [200, 202, 400, 202, 200, 200, 200, 200, 200, 200, 200]
     assert {one.headers["x-fal-request-id"] for one in seen} == {named}
     states = [seen[n].json() for n in (0, 1, 3, 4, 5, 8)]
     assert [one["status"] for one in states] == ["IN_QUEUE"] * 2 + ["IN_PROGRESS"] + ["COMPLETED"] * 3
     assert [one["queue_position"] for one in states[:2]] == [0, 0]
     assert (states[2]["logs"], states[4]["logs"]) == ([], None)
     assert [line["message"] for line in states[3]["logs"]] == ["done"]
-    assert seen[6].json() == seen[7].json()
+    assert seen[6].json() == seen[7].json() == seen[10].json()
+    assert seen[9].json() == seen[5].json()
+    assert [seen[n].headers.get("x-fal-billable-units") for n in (3, 6)] == [None, "1"]
     assert len(seen[6].json()["images"]) == 1
     assert [one.status for one in strangers] == [404, 404]
     assert strangers[0].json()["status"] == "NOT_FOUND"
@@ -149,15 +153,25 @@ def test_media_come_in_the_answer_where_that_is_wished_for(world):
 
 def test_a_run_can_be_asked_for_by_its_query(world):
     async def story():
-        asked = asyncio.ensure_future(get(world, "/fal/run/kiln/vase?prompt=12&num_images=2&seed=7"))
+        path = "/fal/run/kiln/vase?prompt=12&num_images=2&seed=7"
+        asked = [asyncio.ensure_future(get(world, path)) for _ in range(2)]
         await is_watched()
         row = await do(Prediction.objects.get)
         await work_off()
-        return row.input, await asked
+        # What is only read is read again by whoever likes to, and is no second run.
+        ran = [*(await asyncio.gather(*asked)), await get(world, path)]
+        queued = [await get(world, "/fal/queue/kiln/vase?prompt=13", Host="localhost") for _ in range(2)]
+        return row.input, ran, queued
 
-    asked, answer = run(story())
-    assert answer.status == 200
+    asked, ran, queued = run(story())
+    assert [one.status for one in (*ran, *queued)] == [200] * 5
     assert (asked["prompt"], asked["num_images"], asked["seed"]) == ("12", 2, 7)
+    for same in (ran, queued):
+        assert len({one.headers["x-fal-request-id"] for one in same}) == 1
+        assert same[-1].headers["idempotent-replayed"] == "true"
+    assert queued[0].json()["status"] == "IN_QUEUE"
+    assert Prediction.objects.count() == 2
+    cast.money_is_right()
 
 
 def test_cancelling_says_what_became_of_it(world):
@@ -192,21 +206,43 @@ def test_what_cannot_be_run_is_refused_in_fals_words(world):
             "fields": await ask("POST", queue, **sent(world, {"num_images": 9})),
             "list": await ask("POST", run_, **sent(world, [1])),
             "timeout": await ask("POST", queue, **sent(world, X_Fal_Request_Timeout="soon")),
-            "method": await get(world, queue),
+            "method": await ask("PUT", queue, **sent(world)),
+            "workflow's path": await ask("POST", "/fal/run/workflows/acme/flow/stream", **sent(world)),
+            "no app's path": await ask("POST", "/fal/queue/kiln/jug/dev", **sent(world)),
             "broken": await ask("POST", queue, headers=sent(world)["headers"], body=b"{"),
         }
 
     found = run(story())
     statuses = {
         "no key": 401, "wrong key": 401, "no app": 404, "no id": 404, "path": 404, "workflow": 404, "fields": 422,
-        "list": 422, "timeout": 422, "method": 405, "broken": 400,
+        "list": 422, "timeout": 422, "method": 405, "broken": 400, "workflow's path": 404, "no app's path": 404,
     }  # fmt: skip
     assert {name: one.status for name, one in found.items()} == statuses
     assert all(one.headers["x-fal-request-id"] for one in found.values())
+    assert {one.headers["x-fal-retryable"] for one in found.values()} == {"false"}
     assert all(one.json()["detail"] and one.json()["message"] for one in found.values())
+    assert "/text-to-image, which is the same" in found["path"].json()["detail"]
+    assert found["no app's path"].json()["detail"] == found["no app"].json()["detail"]
     fields = {tuple(one["loc"]): one["type"] for one in found["fields"].json()["detail"]}
     assert fields == {("body", "prompt"): "missing", ("body", "num_images"): "less_than_equal"}
     assert not Prediction.objects.exists()
+
+
+def test_an_endpoint_is_below_its_app_by_its_name_and_its_requests_are_not(world):
+    async def story():
+        path = "/kiln/vase/text-to-image"
+        stream = begin("POST", f"/fal/run{path}/stream", **sent(world))
+        started = await stream.start()
+        await work_off()
+        assert await stream.body()
+        made = await ask("POST", f"/fal/queue{path}", **sent(world))
+        await work_off()
+        return made, started, await get(world, path_of(made.json()["response_url"]))
+
+    made, started, found = run(story())
+    assert (made.status, started[0], found.status) == (200, 200, 200)
+    at = f"http://localhost/fal/queue/kiln/vase/requests/{made.json()['request_id']}"
+    assert made.json()["response_url"] == at
 
 
 def test_a_queue_can_be_too_long_for_whoever_asks(world):
@@ -324,6 +360,11 @@ def test_a_browser_streams_with_a_token_for_this_app_and_no_other(world):
         await is_watched()
         events = asyncio.ensure_future(collect(exchange))
         await work_off()
+        made = await submit(world, {**VASE, "prompt": "another"})
+        states = begin("GET", f"{path_of(made.json()['status_url'])}/stream?fal_jwt_token={token}")
+        assert (await states.start())[0] == 200
+        await work_off()
+        assert [one async for one in states.events()][-1]["status"] == "COMPLETED"
         return refused, forged, calls, status, await events
 
     async def collect(exchange):

@@ -38,6 +38,10 @@ def document(status="succeeded", **changes):
         "error": None,
         "logs": "one\nWarning: two",
         "metrics": {"total_s": 1.5} if status == "succeeded" else {},
+        "quote": {
+            "lines": [{"unit": "image", "quantity": "1", "unit_price": "0.004", "amount_micros": 4000}]
+        },
+        "cost_micros": 4000 if status == "succeeded" else 0,
         "created_at": "2026-01-01T00:00:00+00:00",
         "started_at": None if status == "queued" else "2026-01-01T00:00:01+00:00",
     }
@@ -84,6 +88,8 @@ def test_ids_of_apps_and_of_what_is_asked_about():
     for path in ("/kiln/vase", "/kiln/vase/dev", "/comfy/kiln/vase"):
         for end, what in {
             "": "result",
+            "/": "result",
+            "/status/": "status",
             "/response": "result",
             "/status": "status",
             "/cancel": "cancel",
@@ -136,6 +142,23 @@ def test_a_result_is_files_in_fals_words():
 
 
 @pytest.mark.parametrize(
+    ("status", "cost", "lines", "units"),
+    [
+        ("succeeded", 4000, [("image", "1", "0.004", 4000)], "1"),
+        ("succeeded", 2500, [("compute_second", "60", "0.001", 60_000)], "2.5"),
+        ("succeeded", 9000, [("image", "1", "0.004", 4000), ("step", "5", "0.001", 5000)], None),
+        ("failed", 0, [("image", "1", "0.004", 4000)], "0"),
+        ("succeeded", 0, [("image", "1", "0", 0)], "0"),
+    ],
+)
+def test_a_result_says_how_many_units_were_charged(status, cost, lines, units):
+    names = ("unit", "quantity", "unit_price", "amount_micros")
+    quote = {"lines": [dict(zip(names, line, strict=True)) for line in lines]}
+    ended = document(status, quote=quote, cost_micros=cost, error={"code": "worker_lost", "message": "Lost."})
+    assert show.result(ended, {})[1].get("X-Fal-Billable-Units") == units
+
+
+@pytest.mark.parametrize(
     ("code", "status", "kind", "retry"),
     [
         ("invalid_input", 422, "value_error", "false"),
@@ -183,7 +206,19 @@ def test_wishes_are_read_as_both_clients_write_them():
     preference = json.dumps({"expiration_duration_seconds": 3600, "initial_acl": {"default": "allow"}})
     assert headers.lifecycle(preference) == 3600
     assert headers.wishes({}, {}) == headers.Wishes()
-    assert headers.wishes({"X-Fal-No-Retry": "1"}, {}).ignored == ["X-Fal-No-Retry"]
+    unheard = {
+        "X-Fal-No-Retry": "1",
+        "x-fal-runner-hint": "warm",
+        "X-Fal-Later": "1",
+        "X-App-Fal-Upload-Policy": "{}",
+    }
+    neutral = {
+        "x-app-fal-disable-fallback": "true",
+        "X-Fal-Tags": " ",
+        "x-fal-client-proxy": "x",
+        "X-Falcon": "1",
+    }
+    assert headers.wishes({**unheard, **neutral, **python}, {}).ignored == sorted(unheard)
     assert [headers.with_logs({"logs": one}) for one in ("1", "true", "0", "false")] == [
         True,
         True,
