@@ -64,6 +64,11 @@ seen.status = (await fal.queue.status(app, { requestId, logs: true })).status;
 seen.result = (await fal.queue.result(app, { requestId })).data.images.length;
 seen.late = await said(fal.queue.cancel(app, { requestId }));
 
+const { request_id: told } = await fal.queue.submit(app, {
+  input, webhookUrl: `${process.env.RECEIVER}/javascript?for=us`,
+});
+seen.told = [told, (await fal.queue.subscribeToStatus(app, { requestId: told })).error ?? null];
+
 const waiting = await fal.queue.submit(nobodys, { input });
 seen.position = (await fal.queue.status(nobodys, { requestId: waiting.request_id })).queue_position;
 await fal.queue.cancel(nobodys, { requestId: waiting.request_id });
@@ -80,6 +85,7 @@ seen.stream = { partial: events.slice(0, -1).filter((it) => it.images?.length ==
                 images: last.images.length, named: Boolean(stream.requestId) };
 
 seen.wrongField = await said(fal.run(app, { input: { prompt: "a vase", num_images: 9 } }));
+seen.below = (await fal.run(`${app}/text-to-image`, { input })).data.seed;
 seen.noApp = await said(fal.run("nobody/nothing", { input }));
 seen.noRequest = await said(fal.queue.status(app, { requestId: "00000000-0000-7000-8000-000000000000" }));
 console.log(JSON.stringify(seen));

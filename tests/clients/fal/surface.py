@@ -62,6 +62,9 @@ seen["by_full_id"] = client._client.get(f"{handle.response_url}/response").json(
 seen["status"] = type(client.status(f"{APP}/some/path", handle.request_id, with_logs=True)).__name__
 seen["cancel_late"] = said(handle.cancel)
 
+told = client.submit(APP, arguments=VASE, webhook_url=f"{os.environ['RECEIVER']}/python?for=us")
+seen["told"] = [told.request_id, told.get()]
+
 stopped = client.submit(NOBODYS, arguments=VASE)
 waiting = stopped.status()
 seen["position"] = waiting.position
@@ -76,6 +79,7 @@ seen["late"] = said(late.get)
 seen["stream"] = list(client.stream(SLOW, arguments=VASE))
 seen["wrong_field"] = said(client.run, APP, arguments={"prompt": "a vase", "num_images": 9})
 seen["no_prompt"] = said(client.submit, APP, arguments={})
+seen["below"] = client.run(APP, arguments=VASE, path="/text-to-image")["seed"]
 seen["no_app"] = said(client.run, "nobody/nothing", arguments=VASE)
 seen["no_path"] = said(client.submit, f"{APP}/other", arguments=VASE)
 seen["workflow"] = said(client.submit, "workflows/acme/my-flow", arguments=VASE)

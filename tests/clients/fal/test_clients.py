@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.clients import running
+from tests.clients.fal.receiving import is_genuine
 from tests.conftest import Stack
+from tests.until import until
+from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import running as receiving_at
 
 HERE = Path(__file__).parent
 APPS = ("vitrine/card", "vitrine/slow-card", "vitrine/nobodys-card")
@@ -63,6 +70,7 @@ def check_python(seen: dict[str, Any], base: str) -> None:
     status, kind, message, _ = seen["wrong_field"]
     assert (status, kind, message[0]["loc"]) == (422, "invalid_input", ["body", "num_images"])
     assert [one["loc"] for one in seen["no_prompt"][2]] == [["body", "prompt"]]
+    assert seen["below"] == 7
     for name in ("no_app", "no_path", "workflow", "comfy", "no_request"):
         assert seen[name][0] == 404, name
     assert seen["no_key"][:2] == [401, "unauthorized"]
@@ -81,14 +89,40 @@ def check_python(seen: dict[str, Any], base: str) -> None:
     assert seen["async"] == [1, 1, 1]
 
 
-def test_python_with_its_constants_pointed_here(stack: Stack, key: str) -> None:
-    check_python(
-        running.python(HERE / "surface.py", {"FAL_BASE": stack.url, "FAL_KEY": key}, *APPS), stack.url
-    )
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving_at() as one:
+        yield one
 
 
-def test_javascript(stack: Stack, key: str) -> None:
-    seen = running.javascript(HERE / "surface.mjs", {"FAL_BASE": stack.url, "FAL_KEY": key}, *APPS)
+def told_of(stack: Stack, receiver: Receiver, path: str) -> dict[str, Any]:
+    """What the webhook said, which is checked as its receivers are told to check it."""
+    (message,) = until(lambda: receiver.at(path))
+    jwks = httpx.get(f"{stack.url}/fal/rest/.well-known/jwks.json", trust_env=False).json()
+    assert is_genuine(message, jwks)
+    said: dict[str, Any] = json.loads(message.body)
+    assert message.headers["x-fal-webhook-request-id"] == said["request_id"]
+    message.headers["x-fal-webhook-request-id"] = "another"
+    assert not is_genuine(message, jwks)
+    return said
+
+
+def test_python_with_its_constants_pointed_here(stack: Stack, key: str, receiver: Receiver) -> None:
+    pointed = {"FAL_BASE": stack.url, "FAL_KEY": key, "RECEIVER": receiver.url}
+    seen = running.python(HERE / "surface.py", pointed, *APPS)
+    check_python(seen, stack.url)
+    said = told_of(stack, receiver, "/python?for=us")
+    assert (said["request_id"], said["status"], said["payload"]["seed"]) == (seen["told"][0], "OK", 7)
+    (shown,), (sent,) = seen["told"][1]["images"], said["payload"]["images"]
+    assert {**sent, "url": ""} == {**shown, "url": ""}  # an address of a file may be another one later
+
+
+def test_javascript(stack: Stack, key: str, receiver: Receiver) -> None:
+    pointed = {"FAL_BASE": stack.url, "FAL_KEY": key, "RECEIVER": receiver.url}
+    seen = running.javascript(HERE / "surface.mjs", pointed, *APPS)
+    said = told_of(stack, receiver, "/javascript?for=us")
+    assert [said["request_id"], said["error"], said["status"]] == [*seen["told"], "OK"]
+    assert seen["below"] == 7
     assert seen["run"]["named"]
     assert seen["run"]["data"]["images"][0]["url"].startswith(stack.url)
     assert seen["get"] == 7
