@@ -172,6 +172,15 @@ const fal = createFalClient({{
         (f"{_FAL}/test_clients.py::test_javascript",),
     ),
     Way(
+        "@fal-ai/client",
+        "JavaScript, the CONNECT port",
+        "FAL_KEY=vt_…\nHTTPS_PROXY=http://127.0.0.1:8444\nNODE_USE_ENV_PROXY=1\nNODE_EXTRA_CA_CERTS=var/tls/ca.pem",
+        "run, subscribe, queue, stream, uploads, realtime, without a line of code; Node 24.5 or later.",
+        (f"{_FAL}/led_here.mjs",),
+        (f"{_FAL}/test_clients.py::test_javascript_with_a_proxy_and_no_other_word",),
+        is_local=True,
+    ),
+    Way(
         "openai",
         "Python",
         f"OPENAI_BASE_URL={BASE}/openai/v1\nOPENAI_API_KEY=vt_…",

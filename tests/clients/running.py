@@ -59,6 +59,14 @@ def javascript(
     return _answer(command, settings, seconds=seconds, folder=folder, source=AS_NODE_20 + program.read_text())
 
 
+def node_version() -> tuple[int, ...]:
+    """Of the Node that runs the programs in JavaScript; empty where there is none."""
+    if not shutil.which("node"):
+        return ()
+    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in said.strip().removeprefix("v").split(".")[:2])
+
+
 def _installed(name: str) -> Path:
     folder = CLIENTS / name
     if (folder / ".lock").exists() and (name != "node" or shutil.which("node")):

@@ -176,3 +176,16 @@ def test_python_with_a_proxy_and_no_other_word(stack: Stack, key: str) -> None:
     check_led_here(seen, stack, "https://queue.fal.run")
     assert seen["upload"].endswith(".png")
     assert seen["realtime"] == "1"
+
+
+def test_javascript_with_a_proxy_and_no_other_word(stack: Stack, key: str) -> None:
+    if running.node_version() < (24, 5):
+        pytest.skip("only Node from 24.5 on takes its proxy from the environment")
+    proxy = {"HTTPS_PROXY": f"http://127.0.0.1:{stack.connect_port}", "NODE_USE_ENV_PROXY": "1"}
+    trusted = {"FAL_KEY": key, "NODE_EXTRA_CA_CERTS": str(stack.data / "tls" / "ca.pem")}
+    seen = running.javascript(HERE / "led_here.mjs", {**proxy, **trusted}, APPS[0])
+    assert seen["run"].startswith(stack.url)
+    assert seen["at"].startswith("https://queue.fal.run/vitrine/card/requests/")
+    assert [seen[name] for name in ("result", "subscribe", "stream")] == [1] * 3
+    assert seen["error"] == [True, 404]
+    assert (seen["upload"][0].startswith(stack.url), seen["upload"][1], seen["realtime"]) == (True, True, "1")
