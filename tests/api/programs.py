@@ -38,6 +38,11 @@ class Caller:
             _path(path), data=data, content_type=content_type, headers=self.headers(_named(headers))
         )
 
+    def put(self, path: str, body: Any):
+        return self.client.put(
+            _path(path), data=json.dumps(body), content_type="application/json", headers=self.headers({})
+        )
+
     def patch(self, path: str, body: Any):
         return self.client.patch(
             _path(path), data=json.dumps(body), content_type="application/json", headers=self.headers({})

@@ -168,6 +168,8 @@ def test_in_other_protocols_it_has_nobody_called(world, text, path, more):
     [
         ("POST", "/fal/rest/tokens/"),
         ("GET", "/fal/v1/models/requests/by-endpoint?endpoint_id=kiln/vase"),
+        ("GET", "/fal/v1/models/requests/search"),
+        ("POST", "/fal/v1/storage/files/sign?url=x"),
         ("DELETE", "/fal/v1/models/requests/0/payloads"),
         ("POST", "/fal/rest/storage/auth/token"),
         ("GET", "/v1/files"),

@@ -94,9 +94,11 @@ class Fal:
     def problem(self, problem: Problem, scope: Scope) -> Answer:
         """An error; on the platform's face in its envelope."""
         named = header_of(scope, "x-request-id")
-        write = errors.platform_body if scope["path"].startswith(f"{PREFIX}/v1/") else errors.body
-        body, sent = write(problem, request_id=named), errors.headers(problem, request_id=named)
-        return _answer(status_of(problem), sent, body)
+        sent = errors.headers(problem, request_id=named)
+        if scope["path"].startswith(f"{PREFIX}/v1/"):
+            body = errors.platform_body(problem, request_id=named)
+            return _answer(errors.platform_status(problem), sent, body)
+        return _answer(status_of(problem), sent, errors.body(problem, request_id=named))
 
 
 def no_request() -> Problem:

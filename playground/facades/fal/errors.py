@@ -177,16 +177,28 @@ def field_of(error: FieldError) -> Members:
     return shown
 
 
+def platform_status(problem: Problem) -> int:
+    """The status on the platform API, which knows no 422."""
+    status = status_of(problem)
+    return 400 if status == 422 else status
+
+
 def platform_body(problem: Problem, *, request_id: str) -> Members:
-    """The body of an error of the platform API, `api.fal.ai/v1`."""
-    return {
-        "error": {
-            "type": _PLATFORM.get(status_of(problem), "server_error"),
-            "message": problem.detail,
-            "code": problem.code,
-            "request_id": request_id,
-        }
+    """The body of an error of the platform API, `api.fal.ai/v1`: its message says which fields are wrong, and `errors`
+    besides what they may be."""
+    told: Members = {
+        "type": _PLATFORM.get(status_of(problem), "server_error"),
+        "message": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
     }
+    if problem.code == "invalid_input" and problem.errors:
+        names = [(error.field.removeprefix("input."), error) for error in problem.errors]
+        told["message"] = "; ".join(f"{name} {error.message}" for name, error in names)[:1000]
+        told["errors"] = [
+            {"field": name, "message": error.message, "allowed": error.allowed} for name, error in names
+        ]
+    return {"error": told}
 
 
 _PLATFORM = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from playground.facades.fal import proxy_views, storage, token_views
-from playground.facades.fal.platform import account, models, requests, usage
+from playground.facades.fal.platform import account, models, not_here, requests, search, usage
+from playground.facades.fal.platform import storage as files
 
 # Storage and tokens: what is at rest.fal.ai.
 REST: list[URLPattern] = [
@@ -45,6 +46,7 @@ PLATFORM: list[URLPattern] = [
     path("fal/v1/models/analytics", usage.Analytics.as_view(), name="fal-analytics"),
     path("fal/v1/models/billing-events", usage.BillingEvents.as_view(), name="fal-billing-events"),
     path("fal/v1/models/requests/by-endpoint", requests.ByEndpoint.as_view(), name="fal-requests"),
+    path("fal/v1/models/requests/search", search.Search.as_view(), name="fal-search"),
     path(
         "fal/v1/models/requests/<str:request_id>/payloads", requests.Payloads.as_view(), name="fal-payloads"
     ),
@@ -52,7 +54,10 @@ PLATFORM: list[URLPattern] = [
     path("fal/v1/keys/<str:key_id>", account.Key.as_view(), name="fal-key"),
     path("fal/v1/account/billing", account.Billing.as_view(), name="fal-billing"),
     path("fal/v1/meta", account.Meta.as_view(), name="fal-meta"),
-    path("fal/v1/<path:path>", account.NotYet.as_view(), name="fal-not-yet"),
+    path("fal/v1/storage/files/sign", files.Sign.as_view(), name="fal-sign"),
+    path("fal/v1/storage/files/acl", files.Access.as_view(), name="fal-access"),
+    path("fal/v1/storage/settings", files.Settings.as_view(), name="fal-storage-settings"),
+    path("fal/v1/<path:path>", not_here.NotHere.as_view(), name="fal-not-here"),
 ]
 # The contract of @fal-ai/server-proxy: what has a target is answered there.
 PROXY: list[URLPattern] = [

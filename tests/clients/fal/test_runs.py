@@ -421,6 +421,10 @@ def test_an_address_that_is_nothing_is_an_error_and_no_page(world):
         ]
         return [await get(world, path, Host=host, Accept="text/html") for path, host in paths]
 
+    room = run(ask("POST", "/workflows/", **sent(world, {}, Host="rest.fal.ai")))
+    assert (room.status, room.headers["x-fal-error-type"]) == (501, "not_implemented")
+    assert room.json()["message"] == room.json()["detail"]
+    assert room.headers["x-fal-request-id"]
     for answer in run(story()):
         assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
         assert answer.headers["x-fal-request-id"]

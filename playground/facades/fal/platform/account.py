@@ -1,4 +1,4 @@
-"""`/v1/keys` and `/v1/account/billing`; and what the platform API has that has no room here yet."""
+"""`/v1/keys`, `/v1/account/billing` and `/v1/meta`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from marketplace.models import ApiKey
 from playground import keyring
 from playground.api.authentication import IsAnybody
 from playground.api.parsing import Text, read
-from playground.api.problems import Problem
 from playground.api.view import caller
 from playground.facades.fal.platform.asked import Json, PlatformView, dollars, expanded, paged
 from playground.keyring import Wish
@@ -96,41 +95,6 @@ class Meta(PlatformView):
 
     def get(self, request: Request) -> Response:
         return Response({"webhook_ip_ranges": []})
-
-
-class NotYet(PlatformView):
-    """What the platform API of fal has and this server has not."""
-
-    permission_classes = (IsAnybody,)
-    scopes = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"))
-
-    def get(self, request: Request, path: str) -> Response:
-        room = path.partition("/")[0]
-        if room not in _ROOMS and path not in _ROOMS:
-            raise Problem("not_found", f"There is nothing at /v1/{path[:200]}.")
-        message = f"{_ROOMS.get(path) or _ROOMS[room]} Nothing was done."
-        request_id = str(getattr(request._request, "request_id", ""))
-        body = {
-            "type": "not_implemented",
-            "message": message,
-            "code": "not_implemented",
-            "request_id": request_id,
-        }
-        return Response({"error": body}, status=501)
-
-    post = put = patch = delete = get
-
-
-_ROOMS = {
-    "workflows": "Workflows cannot be stored or run here yet.",
-    "assets": "Collections, tags and characters are not here yet; stored files are at /api/v1/assets.",
-    "models/requests/search": "Requests cannot be searched by likeness here; list them by endpoint.",
-    "storage": "Files have no lists of who may read them here: the address of a file is what allows it.",
-    "serverless": "Publishers bring models as listings here, not as apps of their own code.",
-    "compute": "No machines are rented out here.",
-    "organization": "A workspace is on its own here; its usage is at /v1/models/usage.",
-    "account": "Of the account, only /v1/account/billing is here.",
-}
 
 
 def _key(row: ApiKey, *, has_creator: bool) -> Json:

@@ -28,7 +28,7 @@ from playground.facades.fal.platform.asked import (
 from playground.models import Prediction
 from playground.predictions.timings import CALLERS_FAULTS
 
-DAY = timedelta(days=1)
+DAY, LONG_AGO = timedelta(days=1), timedelta(days=90)  # without a start, and for one that is named
 PAYLOADS = "payloads"
 STATUSES = ("success", "error", "user_error")
 SORTS = {"ended_at": ("-finished_at", "-id"), "duration": ("-took", "-id")}
@@ -47,7 +47,9 @@ class ByEndpoint(PlatformView):
             raise wrong("sort_by", "is no order of this list", list(SORTS))
         if status and status not in STATUSES:
             raise wrong("status", "is no status of a request", list(STATUSES))
-        workspace, asked = caller(request).workspace, span(request, default=DAY)
+        named = request.query_params.get("request_id")
+        workspace = caller(request).workspace
+        asked = span(request, default=LONG_AGO if named else DAY)
         took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
         rows = Prediction.objects.of(workspace).with_model().annotate(took=took)
         rows = rows.filter(
@@ -59,11 +61,11 @@ class ByEndpoint(PlatformView):
         rows = _by_status(rows, status)
         if sort == "duration":
             rows = rows.filter(started_at__isnull=False)
-        if named := request.query_params.get("request_id"):
+        if named:
             rows = rows.filter(public_id=_id(named))
 
         def show_all(found: list[Prediction]) -> list[Json]:
-            return [_item(row, has_payloads=PAYLOADS in more) for row in found]
+            return [item(row, has_payloads=PAYLOADS in more) for row in found]
 
         with predictions.bounded():
             return Response(paged(request, "items", rows, order=SORTS[sort], show=show_all))
@@ -101,25 +103,34 @@ def _by_status(rows: Any, status: str) -> Any:
     return rows
 
 
-def _item(row: Prediction, *, has_payloads: bool) -> Json:
-    started, took = row.started_at or row.created_at, getattr(row, "took", None)
-    is_good = row.status == Prediction.Status.SUCCEEDED
-    item: Json = {
+def item(row: Prediction, *, has_payloads: bool) -> Json:
+    """One run, selected `with_model`, with what it took and made if that is wanted."""
+    took = row.finished_at - row.started_at if row.finished_at and row.started_at else None
+    shown: Json = {
         "request_id": str(row.public_id),
         "endpoint_id": row.model,
         "sent_at": row.created_at.isoformat(),
-        "started_at": started.isoformat(),
+        "started_at": (row.started_at or row.created_at).isoformat(),
         "ended_at": row.finished_at.isoformat() if row.finished_at else None,
-        "status_code": 200
-        if is_good
-        else errors.end_of(row.status, row.error_code, has_deadline=False).status,
+        "status_code": _status_code(row),
         "duration": round(took / timedelta(seconds=1), 3) if took is not None else None,
     }
     if has_payloads:
         document = predictions.as_json(row)
-        item["json_input"] = document["input"]
-        item["json_output"] = show.result(cast("Document", document), row.asked or {})[2]
-    return item
+        shown["json_input"] = document["input"]
+        shown["json_output"] = (
+            show.result(cast("Document", document), row.asked or {})[2] if row.is_terminal else None
+        )
+    return shown
+
+
+def _status_code(row: Prediction) -> int | None:
+    if not row.is_terminal:
+        return None
+    if row.status == Prediction.Status.SUCCEEDED:
+        return 200
+    has_deadline = bool((row.asked or {}).get("has_deadline"))
+    return errors.end_of(row.status, row.error_code, has_deadline=has_deadline).status
 
 
 def _links(value: Any) -> list[str]:

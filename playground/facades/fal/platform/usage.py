@@ -31,12 +31,13 @@ from playground.facades.fal.platform.asked import (
     paged,
     span,
     texts,
-    wrong,
 )
+from playground.facades.fal.platform.timeframes import framed
 from playground.predictions.timings import SHARES, Timings, timings
 
-DAY, MONTH = timedelta(days=1), timedelta(days=30)
-SERIES, SUMMARY, WHO = "time_series", "summary", "auth_method"
+DAY = timedelta(days=1)
+SERIES, SUMMARY = "time_series", "summary"
+WHO = ("auth_method", "auth_method_structured")  # a sentence and an object, which go together here
 _OFFSET = re.compile(r"[0-9]{1,9}")
 _COUNTS = {
     "request_count": lambda t: t.runs,
@@ -63,18 +64,18 @@ class Usage(PlatformView):
     scopes = {"GET": "usage:read"}
 
     def get(self, request: Request) -> Response:
-        more = expanded(request, SERIES, SUMMARY, WHO) or {SERIES}
-        asked, workspace = span(request, default=MONTH), caller(request).workspace
+        more = expanded(request, SERIES, SUMMARY, *WHO)
+        places = more & {SERIES, SUMMARY} or {SERIES}
+        (asked, step), workspace = framed(request, default=DAY), caller(request).workspace
         limit, skip = limit_of(request), _skipped(request)
         chosen: dict[str, Any] = {
-            "by_whom": WHO in more,
+            "by_whom": bool(more.intersection(WHO)),
             "models": _apps(request),
             "key_ids": _keys(request, workspace),
             "user_ids": _members(request, workspace),
         }
         answer: Json = {"next_cursor": None, "has_more": False}
-        if SERIES in more:
-            step = _step(request)
+        if SERIES in places:
             with predictions.bounded():
                 found = usage.charges(
                     workspace.pk, asked.since, asked.until, step=step, skip=skip, most=limit + 1, **chosen
@@ -82,7 +83,7 @@ class Usage(PlatformView):
             names = _Names(workspace, found[:limit])
             answer |= _following(found, limit, skip)
             answer[SERIES] = _series(((one.at, names.row(one)) for one in found[:limit]), asked.since)
-        if SUMMARY in more:
+        if SUMMARY in places:
             with predictions.bounded():
                 found = usage.charges(workspace.pk, asked.since, asked.until, **chosen)
             names = _Names(workspace, found)
@@ -96,7 +97,7 @@ class BillingEvents(PlatformView):
     scopes = {"GET": "usage:read"}
 
     def get(self, request: Request) -> Response:
-        more = expanded(request, WHO)
+        more = expanded(request, *WHO)
         asked, workspace = span(request, default=DAY), caller(request).workspace
         ids = texts(request, "request_id")
         rows = usage.charged_runs(
@@ -110,7 +111,7 @@ class BillingEvents(PlatformView):
         )
 
         def show(found: list[Any]) -> list[Json]:
-            names = _Names(workspace, found) if WHO in more else None
+            names = _Names(workspace, found) if more else None
             told = {
                 one["prediction"]: one for one in receipts.receipts(workspace, [r.reference for r in found])
             }
@@ -130,7 +131,7 @@ class Analytics(PlatformView):
         more = expanded(request, SERIES, SUMMARY, *_COUNTS, *_DURATIONS, *_UNKNOWN)
         places = more & {SERIES, SUMMARY} or {SERIES}
         wanted = [name for name in (*_COUNTS, *_DURATIONS) if name in more] or ["request_count"]
-        asked, workspace = span(request, default=DAY), caller(request).workspace
+        (asked, step), workspace = framed(request, default=DAY), caller(request).workspace
         models = [app_of(one) for one in needed(request, "endpoint_id")]
         limit, skip = limit_of(request), _skipped(request)
         answer: Json = {"next_cursor": None, "has_more": False}
@@ -140,7 +141,7 @@ class Analytics(PlatformView):
                 models,
                 asked.since,
                 asked.until,
-                step=_step(request),
+                step=step,
                 skip=skip,
                 most=limit + 1,
             )
@@ -231,14 +232,6 @@ def _series(rows: Iterable[tuple[datetime | None, Json]], since: datetime) -> li
         {"bucket": (at or since).isoformat(), "results": [row for _, row in group]}
         for at, group in groupby(rows, key=lambda pair: pair[0])
     ]
-
-
-def _step(request: Request) -> str:
-    """The step of time; without one it is chosen so that there are not too many."""
-    step = request.query_params.get("timeframe", "")
-    if step and step not in usage.STEPS:
-        raise wrong("timeframe", "is no step of time", list(usage.STEPS))
-    return step or "day"
 
 
 def _apps(request: Request) -> list[str] | None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
 from marketplace import keys
 from marketplace.ids import parse
 from marketplace.models import ApiKey
+from playground import assets
 from playground.api.authentication import HasWorkspace
+from playground.facades.fal.platform import timeframes
 from playground.models import Prediction
 from tests.predictions import cast
 
@@ -91,25 +97,48 @@ def test_models_are_found(world, query, ids):
     assert [one["endpoint_id"] for one in answer.json()["models"]] == ids
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("models?status=new", "status"),
+        ("models?expand=all", "expand"),
+        ("models?limit=0", "limit"),
+        ("models/usage?start=yesterday", "start"),
+        ("models/usage?timezone=Europe/Oslo", "timezone"),
+        ("models/usage?timeframe=year", "timeframe"),
+        ("models/analytics?endpoint_id=kiln/vase&bound_to_timeframe=maybe", "bound_to_timeframe"),
+        ("models/analytics", "endpoint_id"),
+        ("models/requests/by-endpoint?endpoint_id=kiln/vase&sort_by=luck", "sort_by"),
+        ("storage/files/acl", "url"),
+        ("models/requests/search?only_api_requests=perhaps", "only_api_requests"),
+        ("models/requests/search?query=a&endpoint_id=kiln/vase,kiln/jug", "endpoint_id"),
+    ],
+)
+def test_a_wrong_field_is_named(world, query, field):
+    told = error(world.ada.get(f"{V1}/{query}"), 400)
+    assert told["type"] == "validation_error"
+    assert told["message"].startswith(f"{field} ")
+    assert [one["field"] for one in told["errors"]] == [field]
+
+
 def test_what_is_asked_wrongly_is_told_in_its_own_shape(world):
-    assert error(world.nobody.get(f"{V1}/models?status=new"), 422)["type"] == "validation_error"
-    assert error(world.nobody.get(f"{V1}/models?expand=all"), 422)["type"] == "validation_error"
-    assert error(world.nobody.get(f"{V1}/models?limit=0"), 422)["type"] == "validation_error"
     assert error(world.nobody.get(f"{V1}/models?cursor=n0"), 400)["type"] == "validation_error"
     assert error(world.nobody.get(f"{V1}/models?endpoint_id=kiln/none"), 404)["type"] == "not_found"
     assert error(world.nobody.get(f"{V1}/models?endpoint_id=kiln/vase/dev"), 404)["type"] == "not_found"
     assert error(world.nobody.get(f"{V1}/models/usage"), 401)["type"] == "authorization_error"
-    assert error(world.ada.get(f"{V1}/models/usage?start=yesterday"), 422)["type"] == "validation_error"
-    assert error(world.ada.get(f"{V1}/models/usage?timezone=Europe/Oslo"), 422)["type"] == "validation_error"
     assert error(world.ada.get(f"{V1}/nothing/here"), 404)["type"] == "not_found"
     for room in (
         "workflows",
         "assets/collections",
         "serverless/apps",
         "compute/instances",
-        "storage/settings",
+        "models/requests/search?image_url=https://x.test/a.png",
+        "organization/teams",
+        "account/focus",
     ):
-        assert error(world.ada.get(f"{V1}/{room}"), 501)["type"] == "not_implemented"
+        told = error(world.ada.get(f"{V1}/{room}"), 501)
+        assert (told["type"], "here" in told["message"]) == ("not_implemented", True)
+    assert error(world.ada.put(f"{V1}/storage/settings", {}), 501)["type"] == "not_implemented"
 
 
 def test_the_document_of_an_app_keeps_to_openapi_and_orders_its_fields(world):
@@ -139,8 +168,8 @@ def test_prices_and_estimates(world):
     assert estimate("historical_api_price", call_quantity=10).json()["total_cost"] == pytest.approx(0.04)
     ran(world, input={"num_images": 2})
     assert estimate("historical_api_price", call_quantity=10).json()["total_cost"] == pytest.approx(0.08)
-    error(estimate("unit_price", call_quantity=1), 422)
-    error(estimate("guess"), 422)
+    error(estimate("unit_price", call_quantity=1), 400)
+    error(estimate("guess"), 400)
     error(world.nobody.post(f"{V1}/models/pricing/estimate", {}), 401)
 
 
@@ -156,6 +185,8 @@ def test_usage_says_what_was_charged_and_to_whom(world):
     key_id = row["auth_method_structured"]["api_key_id"]
     assert ApiKey.objects.get(key_id=key_id.removeprefix("vt_")).workspace == world.workspace
     assert sum(one["quantity"] for bucket in answer["time_series"] for one in bucket["results"]) == 3
+    alone = world.ada.get(f"{V1}/models/usage?expand=auth_method_structured").json()
+    assert alone["time_series"][0]["results"][0]["auth_method_structured"]["api_key_id"] == key_id
     none = world.ada.get(f"{V1}/models/usage?api_key_id=vt_{'0' * 12}&expand=summary").json()
     assert none["summary"] == []
     assert world.mal.get(f"{V1}/models/usage?expand=summary").json()["summary"] == []
@@ -185,9 +216,8 @@ def test_analytics_count_and_measure(world):
     assert (row["request_count"], row["success_count"], row["error_count"]) == (2, 1, 1)
     assert row["p50_duration"] >= 0
     series = world.ada.get(f"{V1}/models/analytics?endpoint_id=kiln/vase").json()["time_series"]
-    assert [one["request_count"] for one in series[0]["results"]] == [2]
+    assert sum(one["request_count"] for bucket in series for one in bucket["results"]) == 2
     assert world.mal.get(f"{V1}/models/analytics?endpoint_id=kiln/vase").json()["time_series"] == []
-    error(world.ada.get(f"{V1}/models/analytics"), 422)
 
 
 def test_requests_by_endpoint(world):
@@ -245,11 +275,89 @@ def test_the_account(world):
     assert world.nobody.get(f"{V1}/meta").json() == {"webhook_ip_ranges": []}
 
 
+def test_a_file_is_open_to_its_address_and_may_have_one_that_ends_sooner(world):
+    row = ran(world)
+    url = world.ada.get(f"/fal/queue/kiln/vase/requests/{row.public_id}").json()["images"][0]["url"]
+    sign, acl = (f"{V1}/storage/files/{what}?url={quote(url)}" for what in ("sign", "acl"))
+    signed = world.ada.post(sign, {"expiration_seconds": 60}).json()["signed_url"]
+    until = assets.open_address(signed.split("/")[4]).expires_at
+    assert 60 <= until - time.time() + 1 <= 92
+    assert world.ada.get(acl).json() == {"default": "allow", "rules": []}
+    assert world.ada.put(acl, {"default": "allow"}).json()["rules"] == []
+    for closed, field in (({"default": "hide"}, "default"), ({"default": "allow", "rules": [1]}, "rules")):
+        assert error(world.ada.put(acl, closed), 400)["errors"][0]["field"] == field
+    (wrong,) = error(world.ada.post(sign, {"expiration_seconds": 604801}), 400)["errors"]
+    assert wrong["field"] == "expiration_seconds"
+    error(world.mal.get(acl), 404)
+    error(world.ada.get(f"{V1}/storage/files/acl?url=https://x.test/a.png"), 404)
+    assert world.ada.get(f"{V1}/storage/settings").json()["expiration_duration_seconds"] == 7 * 86400
+
+
+def test_requests_are_found_by_their_words_or_all_of_them(world):
+    made = [ran(world, input={"prompt": text}) for text in ("a blue vase", "a red vase", "a blue jug")]
+    waiting = world.ada.run(input={"prompt": "a green vase"}).json()["id"]
+    at = f"{V1}/models/requests/search"
+
+    def found(query: str, who=world.ada) -> list[str]:
+        ids, cursor = [], ""
+        while True:
+            page = who.get(f"{at}?limit=1&{query}{cursor}").json()
+            ids += [one["request_id"] for one in page["results"]]
+            if not page["has_more"]:
+                return ids
+            cursor = f"&cursor={page['next_cursor']}"
+
+    first, second, third = (str(row.public_id) for row in made)
+    assert found("") == [str(parse(waiting, "p")), third, second, first]
+    assert found("query=blue&min_similarity=0.5") == [third, first]
+    assert found("query=vase%20red&endpoint_id=kiln/vase") == [second]
+    assert found("endpoint_id=kiln/jug,kiln/vase&only_api_requests=true")[1:] == [third, second, first]
+    assert found("exclude_api_requests=true") == found("query=blue&exclude_api_requests=true") == []
+    assert found("", world.mal) == found("query=blue", world.mal) == []
+    newest, last = world.ada.get(f"{at}?limit=2").json()["results"]
+    assert (newest["status_code"], newest["ended_at"], newest["json_output"]) == (None, None, None)
+    assert (last["status_code"], last["json_input"]["prompt"]) == (200, "a blue jug")
+    assert last["json_output"]["images"]
+    error(world.ada.get(f"{at}?query=blue&cursor=x"), 400)
+
+
+def test_a_request_is_found_by_its_name_for_ninety_days(world):
+    row = ran(world)
+    Prediction.objects.update(created_at=timezone.now() - dt.timedelta(days=80))
+    at = f"{V1}/models/requests/by-endpoint?endpoint_id=kiln/vase"
+    found = [world.ada.get(f"{at}{more}").json()["items"] for more in ("", f"&request_id={row.public_id}")]
+    assert [len(one) for one in found] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("query", "step", "since", "until"),
+    [
+        ("start=2027-03-03T10:20:30Z&end=2027-03-03T11:00:00Z", "minute", "03-03T10:20", "03-03T11:00"),
+        ("start=2027-03-03T10:20:30Z&end=2027-03-04T11:00:01Z", "hour", "03-03T10:00", "03-04T12:00"),
+        ("start=2027-03-03T10:20:30Z&end=2027-03-20", "day", "03-03T00:00", "03-20T00:00"),
+        ("start=2027-03-03&end=2027-05-20", "week", "03-01T00:00", "05-24T00:00"),
+        ("start=2027-01-31&end=2027-12-02", "month", "01-01T00:00", "01-01T00:00"),
+        (
+            "start=2027-03-03T10:20:00%2B01:00&end=2027-03-20&timeframe=hour",
+            "hour",
+            "03-03T09:00",
+            "03-20T00:00",
+        ),
+        ("start=2027-03-03&end=2027-05-20&bound_to_timeframe=false", "week", "03-03T00:00", "05-20T00:00"),
+    ],
+)
+def test_a_range_of_time_has_its_step_and_begins_and_ends_with_one(query, step, since, until):
+    request = Request(APIRequestFactory().get(f"/?{query}"))
+    asked, found = timeframes.framed(request, default=dt.timedelta(days=1))
+    assert found == step
+    assert [f"{one:%m-%dT%H:%M}" for one in (asked.since, asked.until)] == [since, until]
+
+
 def test_a_day_is_from_its_midnight_and_no_range_is_endless(world):
     today = timezone.now().astimezone(dt.UTC).date()
     assert world.ada.get(f"{V1}/models/usage?start={today}").status_code == 200
-    error(world.ada.get(f"{V1}/models/usage?start=2001-01-01"), 422)
-    error(world.ada.get(f"{V1}/models/usage?start=9999-12-31T23:59:59-23:00"), 422)
+    error(world.ada.get(f"{V1}/models/usage?start=2001-01-01"), 400)
+    error(world.ada.get(f"{V1}/models/usage?start=9999-12-31T23:59:59-23:00"), 400)
     error(world.ada.get(f"{V1}/models/usage?cursor=AAAA"), 400)
 
 
