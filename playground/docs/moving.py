@@ -102,6 +102,15 @@ MAPS = (
     ),
     Said(
         "fal",
+        "`X-Fal-Billable-Units`",
+        "How many units of the model’s price a run was charged for; 0 for one that failed.",
+        (
+            f"{_FAL}a_request_of_the_queue_from_its_start_to_its_result",
+            "clients/fal/test_shapes.py::test_a_result_says_how_many_units_were_charged",
+        ),
+    ),
+    Said(
+        "fal",
         "realtime",
         "Each message is a run, answered in the order of the messages.",
         ("clients/fal/test_realtime.py::test_each_message_is_one_run_answered_in_order",),
@@ -109,7 +118,8 @@ MAPS = (
     Said(
         "fal",
         "`api.fal.ai/v1`",
-        "At `/fal/v1`: models with their OpenAPI, prices, estimates, usage, analytics, requests, keys.",
+        "At `/fal/v1`: models with their OpenAPI, prices, estimates, usage, analytics, requests, also by the words of "
+        "their prompts, keys, and signed addresses of files.",
         (
             f"{_PLATFORM}models_are_listed_page_by_page",
             f"{_PLATFORM}the_document_of_an_app_keeps_to_openapi_and_orders_its_fields",
@@ -117,7 +127,9 @@ MAPS = (
             f"{_PLATFORM}usage_says_what_was_charged_and_to_whom",
             f"{_PLATFORM}analytics_count_and_measure",
             f"{_PLATFORM}requests_by_endpoint",
+            f"{_PLATFORM}requests_are_found_by_their_words_or_all_of_them",
             f"{_PLATFORM}keys_are_made_listed_and_ended",
+            f"{_PLATFORM}a_file_is_open_to_its_address_and_may_have_one_that_ends_sooner",
         ),
     ),
     Said("OpenAI", "`model`", "`publisher/name`, as `models.list()` has it.", (f"{_OPENAI}models",)),
@@ -276,13 +288,18 @@ ABSENT = (
     Said(
         "fal",
         "workflows, comfy, paths below an app",
-        "404.",
-        (f"{_FAL}what_cannot_be_run_is_refused_in_fals_words", _FAL_CLIENTS[0]),
+        "404. Below an app there is only its endpoint, by the name of its task: `publisher/name/text-to-image`.",
+        (
+            f"{_FAL}what_cannot_be_run_is_refused_in_fals_words",
+            f"{_FAL}an_endpoint_is_below_its_app_by_its_name_and_its_requests_are_not",
+            _FAL_CLIENTS[0],
+        ),
     ),
     Said(
         "fal",
         "of the platform API",
-        "Workflows, collections of assets, serverless, compute and settings of storage are 501.",
+        "Workflows, collections of assets, search by likeness, organizations, serverless, compute and changing the "
+        "settings of storage are 501, each with what is there in its place.",
         (f"{_PLATFORM}what_is_asked_wrongly_is_told_in_its_own_shape",),
     ),
     Said(
@@ -356,6 +373,7 @@ WEBHOOKS = (
         "`fal_webhook` is told of the end, signed with Ed25519 anew at each attempt. Receivers look the key up at "
         "`/fal/rest/.well-known/jwks.json`, in place of fal’s address; nothing else of them changes.",
         (
+            *_FAL_CLIENTS,
             "clients/fal/test_letters.py::test_an_end_is_told_in_fals_words_and_signed",
             "clients/fal/test_letters.py::test_each_attempt_is_signed_at_its_own_time",
             "clients/fal/test_shapes.py::test_wishes_are_read_as_both_clients_write_them",
