@@ -7,6 +7,7 @@ own packages can be imported by a program in Python, and no proxy of the machine
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -14,14 +15,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 CLIENTS = Path(__file__).resolve().parent.parent.parent / ".venv" / "clients"
 SECONDS = 240
-# What clients ask for that Node 18 has and does not show; on the program's first line, whose number stays the same.
-AS_NODE_20 = 'globalThis.File ??= (await import("node:buffer")).File; '
+OLDEST_NODE = 22  # what openai asks for
 
 
 def python(
@@ -55,8 +55,8 @@ def javascript(
     """
     folder = _installed("node")
     # A module that comes by standard input imports what lies in the folder that node is started in.
-    command = ["node", "--input-type=module", "-", *map(str, arguments)]
-    return _answer(command, settings, seconds=seconds, folder=folder, source=AS_NODE_20 + program.read_text())
+    command = [_node(folder), "--input-type=module", "-", *map(str, arguments)]
+    return _answer(command, settings, seconds=seconds, folder=folder, source=program.read_text())
 
 
 def node_version() -> tuple[int, ...]:
@@ -69,12 +69,28 @@ def node_version() -> tuple[int, ...]:
 
 def _installed(name: str) -> Path:
     folder = CLIENTS / name
-    if (folder / ".lock").exists() and (name != "node" or shutil.which("node")):
-        return folder
-    missing = f"the clients in {folder} are not installed: make clients"
+    if not (folder / ".lock").exists():
+        _missing(f"the clients in {folder} are not installed: make clients")
+    return folder
+
+
+@functools.cache
+def _node(folder: Path) -> str:
+    """The Node that was installed beside the clients; on a machine that it is not made for, the one on PATH."""
+    beside = next(folder.glob("node_modules/node-*/bin/node"), None)
+    node = str(beside) if beside is not None else shutil.which("node")
+    if node is None:
+        _missing("node is not on PATH")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        _missing(f"node is {version}: the clients in JavaScript need {OLDEST_NODE} or newer")
+    return node
+
+
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def _answer(

@@ -30,7 +30,8 @@ import OpenAI from "openai";
 import Replicate from "replicate";
 import { WebSocket } from "ws";
 const kinds = [fal.run, InferenceClient, OpenAI, Replicate, WebSocket].map((it) => typeof it);
-console.log(JSON.stringify([process.argv.slice(2), ...kinds]));
+const [major] = process.versions.node.split(".");
+console.log(JSON.stringify([process.argv.slice(2), Number(major), ...kinds]));
 """
 
 
@@ -56,7 +57,9 @@ def test_the_clients_in_python(clients: str, module: str, distribution: str, tmp
 def test_the_clients_in_javascript(tmp_path: Path) -> None:
     program = tmp_path / "program.mjs"
     program.write_text(JAVASCRIPT)
-    assert running.javascript(program, {}, "given") == [["given"], *["function"] * 5]
+    given, node, *kinds = running.javascript(program, {}, "given")
+    assert (given, kinds) == (["given"], ["function"] * 5)
+    assert node >= running.OLDEST_NODE
 
 
 def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
