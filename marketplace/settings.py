@@ -68,6 +68,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
 from pathlib import Path
@@ -468,16 +469,27 @@ USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
+
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """What of Django's line about an answer in the five hundreds is logged: 501 is a sentence to who asked for what is
+    not here, no error; 504 is said of every run that goes on, mostly to the edge, which then waits for its end."""
+    status = getattr(record, "status_code", None)
+    if status == 501:
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return status != 504 and logging.getLogger().isEnabledFor(record.levelno)
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"worth": {"()": "django.utils.log.CallbackFilter", "callback": is_worth_a_line}},
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
     "loggers": {
         "daphne": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["worth"]},
         # Anybody may send another Host, and is told so: no line of ours, and no trace of the stack.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
