@@ -15,8 +15,8 @@
 | ALLOWED_HOSTS | loopback names and HOST | comma-separated host names |
 | DEBUG | 0 | Django's debug pages |
 | MEDIA_BUCKET, MEDIA_ENDPOINT | - | an S3-compatible bucket for media instead of the folder; needs the extra `s3` |
-| MAX_BODY_BYTES | 10485760 | largest request body that is read at all |
-| BODY_ROOM_BYTES | 268435456 | bytes of request bodies that a web process holds at once; a caller may have a quarter |
+| MAX_BODY_BYTES | 10485760 | largest request body, but for those that hold files |
+| BODY_ROOM_BYTES | 268435456 | bytes of bodies in a web process at once; a caller or a form with files has a quarter |
 | MAX_UPLOAD_BYTES | 536870912 | largest file that can be uploaded |
 | UPLOAD_QUOTA_BYTES | 10737418240 | bytes of uploads that a workspace may keep |
 | UPLOAD_DAYS | 7 | days until an upload expires, from its last use |

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from playground.assets.address import Capability, address, open_address, thumbnail_address
 from playground.assets.archive import archive
-from playground.assets.arrivals import Arrival
+from playground.assets.arrivals import Arrival, Readable
 from playground.assets.intake import Stored, Unusable, are_kept, discard, keep, pieces, read, store, store_all
 from playground.assets.present import AssetJson, as_json, is_picture, thumbnails
 from playground.assets.purge import (
@@ -28,6 +28,7 @@ __all__ = [
     "AssetJson",
     "Capability",
     "InUse",
+    "Readable",
     "Stored",
     "Unusable",
     "address",

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from django.conf import settings
 from django.core.files.base import File
@@ -15,6 +15,12 @@ from django.core.files.storage import default_storage
 
 PREFIX = "arrival-"
 COPY_BYTES = 2**20
+
+
+class Readable(Protocol):
+    """Whatever gives its bytes in pieces."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class Arrival:
@@ -43,7 +49,7 @@ class Arrival:
         self._hash.update(data)
         self.size += len(data)
 
-    def copy(self, source: IO[bytes]) -> None:
+    def copy(self, source: Readable) -> None:
         """Take all of another file."""
         while chunk := source.read(COPY_BYTES):
             self.write(chunk)

@@ -19,13 +19,16 @@ WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}  # what some clients send along all th
 # Of whom nobody knows. The forms of visitors (sign-in, sign-up, a new password, a code) have some hundred bytes, and
 # what fits into one read of the network costs nothing to keep.
 STRANGER_BYTES = 64 * 1024
+SHARES = 4  # of the room for bodies; a caller gets one
 
 
 def limit(method: str = "", path: str = "") -> int:
     """The most bytes that a body may have, whoever sends it; more where it is a file."""
     if is_file(method, path):
         return int(settings.MAX_UPLOAD_BYTES) + MULTIPART_ROOM
-    return stranger_limit() if method in WITHOUT_BODY else int(settings.MAX_BODY_BYTES)
+    if method in WITHOUT_BODY:
+        return stranger_limit()
+    return share() if is_form(method, path) else int(settings.MAX_BODY_BYTES)
 
 
 def stranger_limit() -> int:
@@ -38,6 +41,17 @@ def is_file(method: str, path: str) -> bool:
     dialect = speaker(path)
     is_errand = dialect is not None and dialect.uploads({"method": method, "path": path})
     return is_errand and not path.endswith(WHOLE)
+
+
+def is_form(method: str, path: str) -> bool:
+    """Whether the body may hold the files of a run. It waits on the disk until it is whole, and counts in the room."""
+    dialect = speaker(path)
+    return dialect is not None and dialect.forms({"method": method, "path": path})
+
+
+def share() -> int:
+    """The bytes of bodies that a caller may have here at once, which is also the most of one that holds files."""
+    return max(int(settings.BODY_ROOM_BYTES) // SHARES, int(settings.MAX_BODY_BYTES))
 
 
 def has_body(scope: Scope) -> bool:

@@ -29,7 +29,6 @@ from playground.edge.threads import in_thread
 PACE_BYTES = 8 * 1024  # a second, on the whole: what a telephone of twenty years ago sends
 GRACE_SECONDS = 20.0  # besides
 STALL_SECONDS = 60.0  # of a file, without a byte: it may come over the worst of lines
-SHARES = 4  # what the room has; a caller gets one, and all strangers together another, of which an address gets one
 
 ALL, STRANGERS = "all", "strangers"
 _room = Room()
@@ -88,8 +87,9 @@ def _without_body(scope: Scope) -> Headers:
 async def _terms(scope: Scope, length: int | None) -> tuple[int, Mapping[str, int]]:
     """How many bytes the body may have, and what it counts as. Raises Unread."""
     total, small = int(settings.BODY_ROOM_BYTES), gate.stranger_limit()
-    share = max(total // SHARES, int(settings.MAX_BODY_BYTES))
-    strangers = {ALL: total, STRANGERS: share, f"address:{_address(scope)}": max(share // SHARES, small)}
+    share = gate.share()  # all strangers together have one, of which an address gets one again
+    of_address = max(share // gate.SHARES, small)
+    strangers = {ALL: total, STRANGERS: share, f"address:{_address(scope)}": of_address}
     if scope["method"] in gate.WITHOUT_BODY:
         return small, strangers
     is_small = length is not None and length <= small

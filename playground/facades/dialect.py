@@ -178,6 +178,10 @@ class Dialect(Protocol):
         """The websocket at this address by which programs ask for runs. Its path is the one that was asked for."""
         ...
 
+    def forms(self, scope: Scope) -> bool:
+        """Whether the body is a form with the files of a run, which are larger than words; its view reads it whole."""
+        ...
+
     def sponsor(self, scope: Scope) -> int | None:
         """The workspace that answers for the body where no key does, as by an address that allows whoever has it.
 
@@ -222,6 +226,9 @@ class Basic:
 
     def talk(self, scope: Scope) -> Talk | None:
         return None
+
+    def forms(self, scope: Scope) -> bool:
+        return False
 
     def sponsor(self, scope: Scope) -> int | None:
         return None

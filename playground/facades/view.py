@@ -13,7 +13,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 
-from playground import predictions
+from playground import assets, predictions
 from playground.api import shown
 from playground.api.authentication import KeyAuthentication
 from playground.api.parsing import AlwaysJSON, StrictJSONParser
@@ -21,7 +21,8 @@ from playground.api.problems import Problem, problem_of
 from playground.api.view import ApiView
 from playground.facades import asking, dialect
 from playground.facades.dialect import Answer, Dialect, Document, Frames, Scope
-from playground.models import Prediction
+from playground.models import Asset, Prediction
+from playground.predictions.files import EXAMINE_WAIT_SECONDS, made
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,27 @@ class FacadeView(ApiView):
         if isinstance(self.request.auth, predictions.Caller):
             return self.request.auth
         raise Problem("not_authenticated", "Send an API key.")
+
+    def keep(
+        self, file: assets.Readable, *, head: bytes = b"", filename: str = "", lifetime: int | None = None
+    ) -> Asset:
+        """The caller's asset of a file that came with the request, without having it in memory; `head` is what was read
+        of it before, `lifetime` the seconds that it is kept, if not as long as uploads are.
+
+        Raises examiner.Refusal, examiner.Busy, uploads.QuotaReached.
+        """
+        asking = self.caller()
+        with assets.Arrival() as arrival:
+            arrival.write(head)
+            arrival.copy(file)
+            return made(
+                asking.workspace,
+                asking.user,
+                arrival,
+                filename=filename,
+                lifetime=lifetime,
+                wait_seconds=EXAMINE_WAIT_SECONDS,
+            )
 
     def find(self, public_id: str) -> Prediction:
         """The caller's run by any spelling of its id. Raises predictions.NotFound."""

@@ -209,6 +209,7 @@ def made(
     *,
     declared: str = "",
     filename: str = "",
+    lifetime: int | None = None,
     wait_seconds: float,
     reuse: bool = False,
 ) -> Asset:
@@ -216,7 +217,9 @@ def made(
 
     Raises as `uploads.announce` and `examiner.examine` do.
     """
-    place = uploads.announce(workspace, by=by, size=arrival.size, media_type=declared, filename=filename)
+    place = uploads.announce(
+        workspace, by=by, size=arrival.size, media_type=declared, filename=filename, lifetime=lifetime
+    )
     try:
         found = examiner.examine(arrival.file, wait_seconds=wait_seconds)
         asset, _ = uploads.finish(place, arrival, found, reuse=reuse)

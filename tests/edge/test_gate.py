@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import random
 
 import pytest
+from PIL import Image
 
 from playground.edge import gate
 from tests.edge.asgi import ask, begin, run
@@ -33,6 +36,36 @@ def test_a_declared_length_beyond_the_limit_is_refused_unread(world):
     assert (status, problem["code"], problem["max_bytes"]) == (413, "body_too_large", 10_000)
     assert headers["content-type"] == "application/problem+json"
     assert unread
+
+
+def test_a_form_with_files_may_be_as_large_as_a_callers_share(world, settings):
+    settings.BODY_ROOM_BYTES = 200_000
+    picture = io.BytesIO()
+    Image.frombytes("RGB", (120, 100), random.Random(1).randbytes(36_000)).save(picture, "PNG")
+    data = picture.getvalue()
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="p.png"\r\n\r\n'
+    body = head + data + b"\r\n--b--\r\n"
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+
+    def send(body, *, path="/openai/v1/files", **headers):
+        async def story():
+            exchange = begin("POST", path, headers={**form, **headers}, body=None)
+            for at in range(0, len(body), 9_000):
+                piece = {"type": "http.request", "body": body[at : at + 9_000]}
+                exchange.sent.put_nowait({**piece, "more_body": at + 9_000 < len(body)})
+            return (await exchange.start())[0], json.loads(await exchange.body())
+
+        return run(story())
+
+    chunked = {"Transfer-Encoding": "chunked"}
+    for more in (chunked, {"Content-Length": str(len(body))}):
+        status, kept = send(body, **world.headers(), **more)
+        assert (status, kept["bytes"]) == (200, len(data))
+    for more in (chunked, {"Content-Length": str(2 * len(body))}):
+        status, told = send(2 * body, **world.headers(), **more)
+        assert (status, "50,000" in told["error"]["message"]) == (413, True)
+    assert send(body, path="/openai/v1/images/generations", **world.headers(), **chunked)[0] == 413
+    assert send(body, **chunked)[0] == 401  # nobody answers for it
 
 
 @pytest.mark.parametrize("headers", [{"Content-Length": "5"}, {"Transfer-Encoding": "chunked"}])

@@ -60,6 +60,10 @@ class Fal:
         """A realtime connection."""
         return connection.talk_at(scope)
 
+    def forms(self, scope: Scope) -> bool:
+        """None: files are put to addresses of their own."""
+        return False
+
     def sponsor(self, scope: Scope) -> int | None:
         """Whose address it is that a file is put to, or whose token comes with it."""
         token = _query(scope).get(TOKEN, "")

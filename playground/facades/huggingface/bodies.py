@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
+from marketplace.ids import parse
 from marketplace.schema import FieldError
 from playground import examiner
 from playground.api.parsing import StrictJSONParser
@@ -22,6 +23,14 @@ HEAD_BYTES = 1024
 _PICTURE_START = 64  # characters of base64 that show what it is
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file that is the body: all of it in `head`, or, where it is large, the `rest` still to be read."""
+
+    head: bytes
+    rest: IO[bytes] | None
+
+
 class BytesParser(BaseParser):
     """A file, as it is."""
 
@@ -29,12 +38,10 @@ class BytesParser(BaseParser):
 
     def parse(  # type: ignore[override]
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> bytes:
-        limit = int(settings.MAX_BODY_BYTES)
-        data: bytes = stream.read(limit + 1)
-        if len(data) > limit:
-            raise RequestDataTooBig
-        return data
+    ) -> Sent:
+        most = int(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)
+        head: bytes = stream.read(most + 1)
+        return Sent(head, stream if len(head) > most else None)
 
 
 class JSONOrBytes(AsSent):
@@ -46,14 +53,15 @@ class JSONOrBytes(AsSent):
         return next(one for one in parsers if isinstance(one, wanted))
 
 
-def read(request: Request) -> tuple[str, dict[str, Any]]:
-    """`inputs` and the parameters, those that are null left out; `inputs` is a text, or the `data:` address of a file.
+def read(request: Request, *, keep: Callable[[Sent], str]) -> tuple[str, dict[str, Any]]:
+    """`inputs` and the parameters, those that are null left out; `inputs` is a text, or the `data:` address of a file,
+    or what `keep` makes of a large one.
 
     Raises Problem.
     """
     data = request.data
-    if isinstance(data, bytes):
-        return data_address(data), {}
+    if isinstance(data, Sent):
+        return data_address(data.head) if data.rest is None else keep(data), {}
     if not isinstance(data, Mapping):
         raise invalid([FieldError("body", "type", "must be an object with inputs and parameters", "object")])
     parameters = data.get("parameters")
@@ -77,8 +85,9 @@ def data_address(data: bytes) -> str:
 
 
 def as_file(inputs: str) -> str | None:
-    """The address of a file that a text is: its own, or a `data:` address if it is the base64 of one."""
-    if inputs.startswith(("data:", "https://", "http://")):
+    """What names the file that a text is: itself, if it is an address or an asset's id, or a `data:` address if it is
+    base64."""
+    if inputs.startswith(("data:", "https://", "http://")) or parse(inputs, "a") is not None:
         return inputs
     try:
         head = base64.b64decode(inputs[:_PICTURE_START], validate=True)

@@ -26,6 +26,9 @@ class HuggingFace(Basic):
     def waits(self, scope: Scope) -> float | None:
         return HELD_SECONDS if scope["method"] == "POST" else None
 
+    def forms(self, scope: Scope) -> bool:
+        return bool(scope["method"] == "POST")
+
     def show(
         self, document: Document, asked: Mapping[str, Any], scope: Scope, *, is_due: bool = False
     ) -> Answer:

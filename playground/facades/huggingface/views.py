@@ -9,6 +9,7 @@ from django.http import HttpResponseBase
 from rest_framework.request import Request
 
 from marketplace.schema import FieldError
+from playground import examiner
 from playground.api.parsing import StrictJSONParser, idempotency_key
 from playground.api.problems import invalid
 from playground.facades import asking
@@ -29,7 +30,7 @@ class Inference(FacadeView):
     content_negotiation_class = bodies.JSONOrBytes
 
     def post(self, request: Request, publisher: str, name: str) -> HttpResponseBase:
-        inputs, given = bodies.read(request)
+        inputs, given = bodies.read(request, keep=self._kept)
         _one(given)
         call = asking.Call(
             dialect=DIALECT.name,
@@ -38,6 +39,13 @@ class Inference(FacadeView):
             idempotency_key=idempotency_key(request),
         )
         return self.shown(self.ask(call))
+
+    def _kept(self, sent: bodies.Sent) -> str:
+        assert sent.rest is not None
+        try:
+            return self.keep(sent.rest, head=sent.head).uid
+        except examiner.Refusal as error:
+            raise invalid([FieldError("inputs", "file", f"cannot be used: {error}")]) from None
 
 
 def _one(given: Mapping[str, Any]) -> None:

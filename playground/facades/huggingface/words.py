@@ -24,12 +24,24 @@ class Inputs:
     def read(self, reading: Reading, word: str, value: Any) -> None:
         file = as_file(str(value)) if any(map(_takes_file, reading.fields.values())) else None
         if file is not None:
-            kind = file.removeprefix("data:").partition("/")[0] if file.startswith("data:") else "image"
+            kind = (
+                file.removeprefix("data:").partition("/")[0] if file.startswith("data:") else _taken(reading)
+            )
             File(f"{kind}/*", _FILES.get(kind, ())).read(reading, word, file)
         elif str(value).startswith("data:"):
             reading.refuse(word, "is a file, and this model takes words")
         else:
             _WORDS.read(reading, word, value)
+
+
+def _taken(reading: Reading) -> str:
+    """The kind of file that the model takes, of one that does not say what it is."""
+    types = (
+        str(kind)
+        for one in reading.fields.values()
+        for kind in one.get("x-media", one.get("items", {}).get("x-media", ()))
+    )
+    return next((kind.partition("/")[0] for kind in types if kind.partition("/")[0] in _FILES), "image")
 
 
 def _takes_file(one: Mapping[str, Any]) -> bool:

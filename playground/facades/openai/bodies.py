@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
@@ -15,6 +15,10 @@ from marketplace.ids import encode, parse
 from marketplace.schema import FieldError
 from playground import examiner
 from playground.api.problems import Problem, invalid
+
+Keep = Callable[
+    [str, "UploadedFile[Any]"], str
+]  # of a field and its file: the id of the asset that this becomes
 
 MOST_FILES = 16
 HEAD_BYTES = 1024
@@ -27,9 +31,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
-def read(request: Request, *, files: Iterable[str] = ()) -> dict[str, Any]:
+def read(request: Request, *, files: Iterable[str] = (), keep: Keep | None = None) -> dict[str, Any]:
     """The fields of a body by their names, without those that are null. Values of the fields `files` are addresses that
-    an input takes: of a part of a form a `data:` address with the type that its bytes have.
+    an input takes: of a part of a form a `data:` address with the type that its bytes have, or, where it is so large
+    that it came by way of the disk, what `keep` makes of it.
 
     Raises Problem.
     """
@@ -41,14 +46,11 @@ def read(request: Request, *, files: Iterable[str] = ()) -> dict[str, Any]:
     else:
         raise invalid([FieldError("body", "type", "must be an object of fields and values", "object")])
     found = {name: value for name, value in found.items() if value is not None}
-    for name in files:
-        if name in found:
-            found[name] = _addresses(name, found[name])
     for name, value in found.items():
         parts = value if isinstance(value, list) else [value]
-        if any(isinstance(one, UploadedFile) for one in parts):
+        if name not in files and any(isinstance(one, UploadedFile) for one in parts):
             raise invalid([FieldError(name, "unknown", "is no file of this request", sorted(files))])
-    return found
+    return {name: _addresses(name, value, keep) if name in files else value for name, value in found.items()}
 
 
 def _form(data: QueryDict) -> dict[str, Any]:
@@ -86,21 +88,23 @@ def _cast(name: str, value: Any) -> Any:
     return value
 
 
-def _addresses(name: str, value: Any) -> Any:
+def _addresses(name: str, value: Any, keep: Keep | None) -> Any:
     if not isinstance(value, list):
-        return _address(name, value)
+        return _address(name, value, keep)
     if len(value) > MOST_FILES:
         raise invalid([FieldError(name, "too_many", f"takes at most {MOST_FILES} files", MOST_FILES)])
-    found = [_address(name, one) for one in value]
+    found = [_address(name, one, keep) for one in value]
     return found[0] if len(found) == 1 else found
 
 
-def _address(name: str, value: Any) -> Any:
-    """What names one file: a part of the form, a text, or `{"file_id"}` or `{"image_url"}`."""
+def _address(name: str, value: Any, keep: Keep | None) -> Any:
+    """What names one file: a part of the form, a text, or `{"file_id"}`, `{"image_url"}` or, of a video, `{"id"}`."""
+    if isinstance(value, TemporaryUploadedFile) and keep is not None:
+        return keep(name, value)
     if isinstance(value, UploadedFile):
         return data_address(name, value.read())
     if isinstance(value, Mapping):
-        given = value.get("file_id") or value.get("image_url")
+        given = value.get("file_id") or value.get("image_url") or value.get("id")
         value = given.get("url") if isinstance(given, Mapping) else given
     if not isinstance(value, str) or not value:
         raise invalid([FieldError(name, "file", "must be a file, a file_id or an image_url")])

@@ -18,6 +18,10 @@ from playground.predictions.present import PredictionJson
 
 PREFIX = "/openai/v1/"
 HELD = re.compile(re.escape(PREFIX) + r"(?:images/(?:generations|edits|variations)|audio/speech)")
+# What may come with pictures or films: forms, which the clients also send in chunks.
+FORMS = re.compile(
+    re.escape(PREFIX) + r"(?:images/(?:edits|variations)|videos|videos/(?:edits|extensions)|files)"
+)
 FILM = re.compile(re.escape(PREFIX) + r"videos/([^/]{1,64})")
 # Node gives up on a server that is silent for 300 s, whatever the client was told; the clients then ask again, and the
 # same run is waited for on.
@@ -44,6 +48,9 @@ class OpenAI(Basic):
         if found is None or scope["method"] != "GET" or scope["query_string"]:
             return None
         return parse(found[1], show.VIDEO)
+
+    def forms(self, scope: Scope) -> bool:
+        return scope["method"] == "POST" and FORMS.fullmatch(scope["path"]) is not None
 
     def show(
         self, document: Document, asked: Mapping[str, Any], scope: Scope, *, is_due: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -19,38 +21,29 @@ from playground.facades.openai import bodies, lists
 from playground.facades.openai.view import View
 from playground.models import Asset
 from playground.models.asset import AssetQuerySet
-from playground.predictions.files import EXAMINE_WAIT_SECONDS, made
 
 READ, WRITE = "assets:read", "assets:write"
 PICTURE, OTHER = "vision", "user_data"
+LEAST, MOST = 3600, 30 * 24 * 3600  # seconds, of `expires_after`
 PURPOSES = (PICTURE, OTHER, "assistants")  # nothing is trained or run in batches from a file here
 
 
 class Files(View):
-    """`POST` keeps a file as large as a request may be; larger ones go to `/api/v1/assets`. `GET` lists uploads."""
+    """`POST` keeps a file as large as a form may be; larger ones go to `/api/v1/assets`. `GET` lists uploads."""
 
     scopes = {"GET": READ, "POST": WRITE}
 
     def get(self, request: Request) -> Response:
-        rows = _uploads(self.caller().workspace.pk)
+        rows = _for(_uploads(self.caller().workspace.pk), request.query_params.get("purpose"))
         return Response(lists.page(request.query_params, rows, named=_named, show=_shown))
 
     def post(self, request: Request) -> Response:
-        asking, file = self.caller(), request.FILES.get("file")
+        file = request.FILES.get("file")
         if not isinstance(file, UploadedFile):
             raise invalid([FieldError("file", "required", "is required, as a file of a form")])
         bodies.choice({"purpose": request.POST.get("purpose", OTHER)}, "purpose", PURPOSES, OTHER)
-        with assets.Arrival() as arrival:
-            for piece in file.chunks():
-                arrival.write(piece)
-            kept = made(
-                asking.workspace,
-                asking.user,
-                arrival,
-                filename=file.name or "",
-                wait_seconds=EXAMINE_WAIT_SECONDS,
-            )
-        return Response(_shown(kept))
+        lifetime = _lifetime(request.POST)
+        return Response(_shown(self.keep(file, filename=file.name or "", lifetime=lifetime)))
 
 
 class OneFile(View):
@@ -92,6 +85,30 @@ class FileContent(OneFile):
 
 def _uploads(workspace_id: int) -> AssetQuerySet:
     return Asset.objects.live().filter(workspace=workspace_id, kind=Asset.Kind.UPLOAD)
+
+
+def _for(rows: AssetQuerySet, purpose: str | None) -> AssetQuerySet:
+    """Those of a purpose, as it is shown."""
+    if purpose is None:
+        return rows
+    if purpose == PICTURE:
+        return rows.filter(media_type__startswith="image/")
+    return rows.exclude(media_type__startswith="image/") if purpose == OTHER else rows.none()
+
+
+def _lifetime(form: Mapping[str, str]) -> int | None:
+    """The seconds of `expires_after`, of which uploads here are given some at most. Raises Problem."""
+    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        allowed = ["created_at"]
+        raise invalid([FieldError("expires_after[anchor]", "not_allowed", "must be created_at", allowed)])
+    if seconds is None or not re.fullmatch(r"[0-9]{1,9}", seconds) or not LEAST <= int(seconds) <= MOST:
+        message = f"must be a whole number from {LEAST} to {MOST}"
+        range_ = {"minimum": LEAST, "maximum": MOST}
+        raise invalid([FieldError("expires_after[seconds]", "type", message, range_)])
+    return int(seconds)
 
 
 def _named(file_id: str) -> UUID | None:

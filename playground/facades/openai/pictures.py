@@ -8,7 +8,7 @@ from django.http import HttpResponseBase
 from rest_framework.request import Request
 
 from playground import predictions
-from playground.facades.openai import asks, bodies, masks
+from playground.facades.openai import asks, masks
 from playground.facades.openai.dialect import Frames
 from playground.facades.openai.view import View
 
@@ -21,9 +21,10 @@ class Pictures(View):
     files: ClassVar[tuple[str, ...]] = ()
 
     def post(self, request: Request) -> HttpResponseBase:
-        ask = asks.image(bodies.read(request, files=self.files), self.act)
+        ask = asks.image(self.read(request, *self.files), self.act)
         if self.files:
-            ask = masks.turned(ask, self.input_schema(ask), self.caller().workspace)
+            described = self.called(ask).endpoint.input_schema
+            ask = masks.turned(ask, described, self.caller().workspace)
         row = self.submit(request, ask)
         if not ask.keep["stream"]:
             return self.shown(row)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponseBase
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace import catalog
-from marketplace.schema import Schema
-from playground import assets
+from marketplace.schema import FieldError
+from playground import assets, examiner
 from playground.api.parsing import idempotency_key
-from playground.api.problems import Problem
+from playground.api.problems import Problem, invalid
 from playground.examiner import extension_of
 from playground.facades import asking
-from playground.facades.openai import asks
+from playground.facades.openai import asks, bodies
 from playground.facades.openai.dialect import DIALECT
 from playground.facades.view import FacadeView
 from playground.models import Prediction
@@ -44,6 +47,16 @@ class View(FacadeView):
         except catalog.NotFound as error:
             raise _no_model(error) from None
 
+    def read(self, request: Request, *files: str) -> dict[str, Any]:
+        """The fields of the body, as `bodies.read`; those that name files are `files`. Raises Problem."""
+        return bodies.read(request, files=files, keep=self._kept)
+
+    def _kept(self, name: str, file: UploadedFile[Any]) -> str:
+        try:
+            return self.keep(file, filename=file.name or "").uid
+        except examiner.Refusal as error:
+            raise invalid([FieldError(name, "file", f"cannot be used: {error}")]) from None
+
     def contents(self, storage_name: str, kind: str, name: str) -> HttpResponseBase:
         """A stored file as the answer, sent while it is read. Raises Problem where it is gone."""
         try:
@@ -52,15 +65,13 @@ class View(FacadeView):
         except FileNotFoundError:
             raise Problem("not_found", "The file is gone.") from None
 
-    def input_schema(self, ask: asks.Ask) -> Schema:
-        """The input schema of the model that is asked for. Raises Problem."""
+    def called(self, ask: asks.Ask) -> catalog.Callable:
+        """What the model that is asked for runs. Raises Problem."""
         workspace = self.caller().workspace
         try:
-            called = catalog.callable_endpoint(ask.model, workspace=workspace, now=timezone.now())
+            return catalog.callable_endpoint(ask.model, workspace=workspace, now=timezone.now())
         except catalog.NotFound as error:
             raise _no_model(error) from None
-        described: Schema = called.endpoint.input_schema
-        return described
 
 
 def _no_model(error: catalog.NotFound) -> Problem:
