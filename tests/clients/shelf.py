@@ -1,4 +1,4 @@
-"""Models for the clients to call, which `tests/families/studio.py` runs: a picture that is edited, a film, a voice."""
+"""Models for the clients to call, which `tests/families/studio.py` runs: a picture that is edited, films, a voice."""
 
 from __future__ import annotations
 

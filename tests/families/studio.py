@@ -1,8 +1,8 @@
 """A family that makes what a test can look into: pictures that show what they were given, films, and tones.
 
 The recipe's `weights` says which: `repaint` gives its picture back, with the mask's white painted in a colour of the
-seed; `reel` is as long and as large as asked, and begins with its picture; `voice` sings its text, a letter a tone. For
-tests only, as `faulty`.
+seed; `reel` is as long and as large as asked, and begins with its picture; `recut` gives its film back; `voice` sings
+its text, a letter a tone. For tests only, as `faulty`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Studio(TestCard):
 
     def _outcome(self, job: Job, card: Image.Image, metrics: Metrics) -> Outcome:
         seed = _number(job.input, "seed", least=0)
-        made = {"repaint": _repainted, "reel": _reel, "voice": _voice}[self._makes](job.input, card, seed)
+        made = _MAKERS[self._makes](job.input, card, seed)
         return Outcome(job.id, "succeeded", (made,), metrics, seed)
 
 
@@ -74,8 +74,16 @@ def _reel(input: Mapping[str, object], card: Image.Image, seed: int) -> MediaOut
     return films.encode(np.stack([still] * count), fps=_number(input, "fps", 8), seed=seed)
 
 
+def _recut(input: Mapping[str, object], card: Image.Image, seed: int) -> MediaOutput:
+    film = base64.b64decode(str(input["video"]).partition(",")[2])
+    return MediaOutput(film, "video/mp4", *_size(input), {"seed": seed, "encoder": {"format": "MP4"}})
+
+
 def _voice(input: Mapping[str, object], card: Image.Image, seed: int) -> MediaOutput:
     pitch = {"alto": 440.0, "bass": 110.0}[str(input.get("voice") or "alto")]
     times = np.arange(int(RATE * TONE_SECONDS)) / RATE
     tones = [np.sin(2 * np.pi * (pitch + ord(letter) % 32) * times) for letter in str(input["prompt"])]
     return sounds.encode(np.concatenate(tones)[None].astype(np.float32), rate=RATE, seed=seed)
+
+
+_MAKERS = {"repaint": _repainted, "reel": _reel, "recut": _recut, "voice": _voice}

@@ -29,6 +29,13 @@ _REPEATED = {408, 409, 429}
 _PASSING = {"internal_error", "request_timeout", "upload_stalled"}
 
 
+class Absent(Problem):
+    """What OpenAI has and this house has not: asking again helps nobody."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("not_found", detail)
+
+
 class ErrorJson(TypedDict):
     """What is in `error`."""
 
@@ -40,6 +47,8 @@ class ErrorJson(TypedDict):
 
 def error_of(problem: Problem) -> tuple[int, ErrorJson]:
     """The status and the error that tell of `problem`."""
+    if isinstance(problem, Absent):
+        return 501, _error(problem.detail, "invalid_request_error", None, "not_implemented")
     kind = CODES[problem.code]
     if problem.code == "not_found" and problem.members.get("param") == "model":
         return kind.status, _error(problem.detail, "invalid_request_error", "model", "model_not_found")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.ids import parse
-from marketplace.schema import FieldError
+from marketplace.schema import FieldError, Schema
 from playground import predictions
 from playground.api.problems import Problem, invalid
 from playground.assets.intake import THUMBNAIL_TYPE
@@ -59,7 +59,7 @@ class Videos(Films):
         return Response(found)
 
     def post(self, request: Request) -> HttpResponseBase:
-        ask = asks.film(bodies.read(request, files=("input_reference",)))
+        ask = asks.film(self.read(request, "input_reference"))
         return self.shown(self.submit(request, ask))
 
 
@@ -117,6 +117,65 @@ class Remix(Films):
             keep={**_kept(asked), "remixed_from": show.video_id(row.public_id)},
         )
         return self.shown(self.submit(request, ask))
+
+
+class Reworked(Films):
+    """`POST` makes a film of a film, one that was made here or one that is sent.
+
+    The protocol names no model: it is the one that made the film, unless `model` says another. It must take films.
+    """
+
+    scopes = {"POST": "predictions:write"}
+    verb: ClassVar[str]
+    needed: ClassVar[tuple[str, ...]] = ("prompt", "video")
+    tasks: ClassVar[frozenset[str]] = frozenset()  # what else the model must be for; empty for anything
+
+    def post(self, request: Request) -> HttpResponseBase:
+        body = self.read(request, "video")
+        missing = [name for name in self.needed if body.get(name) in (None, "")]
+        if missing:
+            raise invalid([FieldError(name, "required", "is required") for name in missing])
+        source = body["video"]
+        if isinstance(source, str) and source.startswith(f"{show.VIDEO}_"):
+            row = self.film(source)
+            body["video"] = _film_of(row).uid
+            body.setdefault("model", f"{row.model}:{row.version.sha256}")
+        elif "model" not in body:
+            message = f"is required to have a film {self.verb} that is sent: say it with extra_body"
+            raise invalid([FieldError("model", "required", message)])
+        ask = asks.film(body)
+        self._check(ask)
+        return self.shown(self.submit(request, ask))
+
+    def _check(self, ask: asks.Ask) -> None:
+        """Raise Problem for a model that would make something else."""
+        called = self.called(ask)
+        if takes_films(called.endpoint.input_schema) and called.endpoint.task in (
+            self.tasks or {called.endpoint.task}
+        ):
+            return
+        what = f"it is for {called.endpoint.task}"
+        message = (
+            f"cannot be {self.verb} by {called.model_id}: {what}. Name another as model, with extra_body"
+        )
+        raise invalid([FieldError("video", "not_allowed", message)])
+
+
+class Edits(Reworked):
+    verb = "edited"
+
+
+class Extensions(Reworked):
+    verb = "extended"
+    needed = ("prompt", "video", "seconds")
+    tasks = frozenset({"video-extension", "extend-video"})
+
+
+def takes_films(described: Schema) -> bool:
+    """Whether an endpoint takes a film."""
+    fields = described.get("properties", {}).values()
+    types = (kind for one in fields for kind in {**one, **one.get("items", {})}.get("x-media", ()))
+    return any(kind.startswith("video/") for kind in types)
 
 
 def film(row: Prediction) -> dict[str, Any]:

@@ -40,6 +40,12 @@ const listed = await client.images.edit({
 });
 said.list = listed.data.length;
 
+// More than a request of words may have, of a length that nobody says.
+const large = await client.images.edit({
+  model: EDIT, image: file("large.png"), prompt: "leave it", output_format: "jpeg", response_format: "url",
+});
+said.large = [fs.statSync(path.join(folder, "large.png")).size, large.size, large.data.map((one) => Boolean(one.url))];
+
 const kept = await client.files.create({ file: file("picture.png"), purpose: "vision" });
 said.file = [kept.filename, (await client.files.delete(kept.id)).deleted];
 
@@ -61,7 +67,12 @@ said.film = [video.seconds, video.size, polled.at(-1), Buffer.from(await content
 const ids = [];
 for await (const one of client.videos.list({ limit: 1 })) ids.push(one.id);
 said.films = ids.includes(film.id) && new Set(ids).size === ids.length;
+
+const recut = await client.videos.edit({ prompt: "at night", video: file("film.mp4"), model: "vitrine/recut" });
+const again = await client.videos.edit({ prompt: "at noon", video: { id: film.id }, model: "vitrine/recut" });
+said.recut = [recut.model, again.model, again.prompt];
 said.deleted = await client.videos.delete(film.id);
+said.absent = await refused(client.videos.createCharacter({ name: "ada", video: file("film.mp4") }));
 
 const speech = await client.audio.speech.create({ model: SPEAK, input: "hi", voice: "alto" });
 said.speech = Buffer.from(await speech.arrayBuffer()).subarray(0, 4).toString();

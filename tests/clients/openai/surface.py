@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+from openai.types import Video
 from PIL import Image
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of videos, which this server goes on having
@@ -182,6 +184,11 @@ def films() -> Any:
     small = client.videos.download_content(first.id, variant="thumbnail").read()
     newest = client.videos.list(limit=2)
     everything = [one.id for one in client.videos.list(limit=1, order="asc")]
+    recut = {"model": "vitrine/recut"}  # the protocol has no word for it
+    made = {"prompt": "at night", "video": {"id": first.id}}  # of which the methods take files alone
+    edited = client.videos.poll(client.post("/videos/edits", cast_to=Video, body={**made, **recut}).id)
+    with (FOLDER / "film.mp4").open("rb") as source:
+        sent = client.videos.poll(client.videos.edit(prompt="of a file", video=source, extra_body=recut).id)
     gone = client.videos.delete(second.id)
     return {
         "first": first.model_dump(),
@@ -192,6 +199,14 @@ def films() -> Any:
         "film": [(FOLDER / "film.mp4").read_bytes()[4:8].decode(), film.response.headers["content-type"]],
         "small": [Image.open(io.BytesIO(small)).format],
         "sheet": refused(lambda: client.videos.download_content(first.id, variant="spritesheet")),
+        "edited": edited.model_dump(),
+        "same": client.videos.download_content(edited.id).read() == (FOLDER / "film.mp4").read_bytes(),
+        "sent": [sent.status, sent.size, sent.seconds],
+        "unfit": refused(lambda: client.post("/videos/edits", cast_to=Video, body=made)),
+        "nameless": refused(lambda: client.videos.edit(prompt="x", video=FOLDER / "film.mp4")),
+        "extended": refused(
+            lambda: client.videos.extend(prompt="x", seconds="4", video=FOLDER / "film.mp4", extra_body=recut)
+        ),
         "newest": [[one.id for one in newest.data], newest.has_more],
         "everything": everything,
         "gone": gone.model_dump(),
@@ -224,8 +239,11 @@ def speech() -> Any:
 
 @section
 def files() -> Any:
-    with (FOLDER / "picture.png").open("rb") as picture:
-        kept = client.files.create(file=picture, purpose="vision")
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(FOLDER / "kept.png")
+    with (FOLDER / "kept.png").open("rb") as picture:
+        kept = client.files.create(
+            file=picture, purpose="vision", expires_after={"anchor": "created_at", "seconds": 3600}
+        )
     found = client.files.retrieve(kept.id)
     film = client.videos.create_and_poll(
         model=FILM,
@@ -237,8 +255,9 @@ def files() -> Any:
     return {
         "kept": kept.model_dump(),
         "found": found.id,
-        "listed": kept.id in [one.id for one in client.files.list(limit=1)],
-        "content": client.files.content(kept.id).read() == (FOLDER / "picture.png").read_bytes(),
+        "listed": kept.id in [one.id for one in client.files.list(limit=1, purpose="vision")],
+        "waited": client.files.wait_for_processing(kept.id).status,
+        "content": client.files.content(kept.id).read() == (FOLDER / "kept.png").read_bytes(),
         "film": film.status,
         "gone": client.files.delete(kept.id).deleted,
         "again": refused(lambda: client.files.retrieve(kept.id)),
@@ -246,9 +265,44 @@ def files() -> Any:
 
 
 @section
+def absent() -> Any:
+    """What of the media's part of the client there is nothing for, by what it is called there."""
+    path = FOLDER / "speech.wav"
+    asks: dict[str, Callable[[], Any]] = {
+        "videos.create_character": lambda: client.videos.create_character(name="ada", video=path),
+        "videos.get_character": lambda: client.videos.get_character("char_1"),
+        "audio.transcriptions": lambda: client.audio.transcriptions.create(model=SPEAK, file=path),
+        "audio.translations": lambda: client.audio.translations.create(model=SPEAK, file=path),
+        "audio.voices": lambda: client.audio.voices.create(name="ada", audio_sample=path, consent="c"),
+        "audio.voices.delete": lambda: client.audio.voices.delete("voice_1"),
+        "audio.voice_consents": lambda: client.audio.voice_consents.list(),
+        "uploads": lambda: client.uploads.upload_file_chunked(
+            file=path, mime_type="audio/wav", purpose="user_data"
+        ),
+        "content_provenance_checks": lambda: client.content_provenance_checks.create(
+            file=FOLDER / "picture.png"
+        ),
+    }
+    return {name: refused(ask)[:5] for name, ask in asks.items()}
+
+
+@section
+def asynchronous() -> Any:
+    async def story() -> list[str]:
+        async with openai.AsyncOpenAI() as other:
+            events = await other.images.generate(
+                model=DRAW, prompt=PROMPT, size="128x128", stream=True, extra_body=QUICK
+            )
+            return [one.type async for one in events]
+
+    return asyncio.run(story())
+
+
+@section
 def models() -> Any:
     one = client.models.retrieve(DRAW)
-    return [one.model_dump(), sorted(each.id for each in client.models.list())]
+    gone = refused(lambda: client.models.delete(DRAW))
+    return [one.model_dump(), sorted(each.id for each in client.models.list()), gone]
 
 
 print(json.dumps(said))

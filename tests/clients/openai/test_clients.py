@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def python(called: Stack, folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def javascript(called: Stack, folder: Path, python: Any) -> Any:
+    noise = Image.frombytes("RGB", (2000, 1900), random.Random(1).randbytes(2000 * 1900 * 3))
+    noise.save(folder / "large.png", compress_level=0)
     return running.javascript(HERE / "surface.mjs", settings(called), folder)
 
 
@@ -112,6 +115,20 @@ def test_films(python: Any) -> None:
     assert (films["sheet"][3], films["sheet"][4]) == ("invalid_value", "variant")
     assert films["newest"] == [[remix["id"], second["id"]], True]
     assert films["everything"] == [first["id"], second["id"], remix["id"]]
+    edited = films["edited"]
+    assert (edited["model"], edited["status"], edited["prompt"]) == (
+        *("vitrine/recut", "completed", "at night"),
+    )
+    assert films["same"] is True
+    assert films["sent"] == ["completed", "128x72", "4"]
+    for name, param, said in (
+        ("unfit", "video", "vitrine/reel"),
+        ("extended", "video", "vitrine/recut"),
+        ("nameless", "model", "extra_body"),
+    ):
+        assert films[name][:2] == ["BadRequestError", 400]
+        assert films[name][4] == param
+        assert said in films[name][5]
     assert films["gone"] == {"id": second["id"], "object": "video.deleted", "deleted": True}
     assert films["again"][:2] == ["NotFoundError", 404]
 
@@ -128,9 +145,11 @@ def test_files(python: Any) -> None:
     files = python["files"]
     kept = files["kept"]
     assert (kept["object"], kept["filename"], kept["purpose"], kept["status"]) == (
-        *("file", "picture.png", "vision", "processed"),
+        *("file", "kept.png", "vision", "processed"),
     )
     assert files["found"] == kept["id"]
+    assert kept["expires_at"] - kept["created_at"] in {3599, 3600, 3601}
+    assert files["waited"] == "processed"
     assert (files["listed"], files["content"], files["film"], files["gone"]) == (
         True,
         True,
@@ -140,8 +159,19 @@ def test_files(python: Any) -> None:
     assert files["again"][:2] == ["NotFoundError", 404]
 
 
+def test_what_is_not_here(python: Any) -> None:
+    assert python["absent"]
+    for name, (kind, status, _, code, _) in python["absent"].items():
+        assert (kind, status, code) == ("InternalServerError", 501, "not_implemented"), name
+
+
+def test_asynchronous(python: Any) -> None:
+    assert python["asynchronous"] == ["image_generation.completed"]
+
+
 def test_models(python: Any) -> None:
-    one, every = python["models"]
+    one, every, gone = python["models"]
+    assert gone[:2] == ["APIStatusError", 405]
     assert (one["id"], one["object"], one["owned_by"]) == ("vitrine/daylight", "model", "vitrine")
     assert {"vitrine/daylight", "vitrine/repaint", "vitrine/reel", "vitrine/voice"} <= set(every)
 
@@ -156,6 +186,11 @@ def test_javascript(javascript: Any) -> None:
         assert edited.getpixel((4, 4)) == GROUND
         assert edited.getpixel((32, 24)) != GROUND
     assert javascript["list"] == 1
+    size, dimensions, pictures = javascript["large"]
+    assert size > 10 * 2**20
+    assert (dimensions, pictures) == ("2000x1900", [True])
+    assert javascript["recut"] == ["vitrine/recut", "vitrine/recut", "at noon"]
+    assert javascript["absent"] == ["InternalServerError", 501, "not_implemented", None]
     assert javascript["file"] == ["picture.png", True]
     assert javascript["errors"] == {
         "model": ["NotFoundError", 404, "model_not_found", "model"],

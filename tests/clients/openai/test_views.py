@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 
 import pytest
 from django.utils import timezone
 from PIL import Image
 
-from playground import predictions
+from playground import assets, predictions
+from playground.facades.openai import show
 from playground.facades.openai.routes import urlpatterns
-from playground.models import IdempotencyKey, Prediction
+from playground.models import IdempotencyKey, Prediction, Upload
 from tests.predictions import cast
 
 pytestmark = pytest.mark.django_db
@@ -114,14 +116,10 @@ def test_who_cannot_pay_is_told_as_openai_tells_it(world):
 
 @pytest.mark.parametrize("route", urlpatterns, ids=lambda route: route.name)
 def test_nobody_gets_anything(world, route):
-    path = (
-        f"/{route.pattern}".replace("<str:video_id>", "video_1")
-        .replace("<path:model>", "a/b")
-        .replace("<str:file_id>", "file-1")
-    )
+    path = re.sub(r"<[a-z]+:[a-z_]+>", "a", f"/{route.pattern}")
     view = route.callback.cls
     for method in view.scopes:
-        answer = world.nobody.client.generic(method, path.replace("<path:rest>", "chat/completions"))
+        answer = world.nobody.client.generic(method, path)
         assert answer.status_code == 401, method
         assert answer.json()["error"]["code"] == "invalid_api_key"
 
@@ -160,6 +158,136 @@ def test_files_of_others_are_none(world):
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     hostile = world.ada.client.post(f"{V1}/files", {"file": io.BytesIO(b"<svg/>")}, **ask)
     assert (hostile.status_code, hostile.json()["error"]["code"]) == (400, "invalid_file")
+
+
+def test_files_are_kept_as_long_as_is_said_and_listed_by_what_they_are_for(world):
+    def send(**more):
+        form = {"file": io.BytesIO(cast.png()), "purpose": "vision", **more}
+        return world.ada.client.post(f"{V1}/files", form, headers=world.ada.headers({}))
+
+    expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "7200"}
+    kept = send(**expiry).json()
+    assert abs(kept["expires_at"] - kept["created_at"] - 7200) <= 1
+    for purpose, ids in (("vision", [kept["id"]]), ("user_data", []), ("batch", [])):
+        found = world.ada.get(f"{V1}/files?purpose={purpose}").json()
+        assert [one["id"] for one in found["data"]] == ids, purpose
+    for wrong in ({"expires_after[seconds]": "5"}, {"expires_after[anchor]": "now"}):
+        answer = send(**{**expiry, **wrong})
+        (param,) = wrong
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_large_file_of_a_form_goes_by_way_of_the_disk(world, settings):
+    model = editor()
+    form = {"model": model, "prompt": "p", "image": io.BytesIO(cast.png(edge=64))}
+    small = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100
+    form["image"].seek(0)
+    large = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+    assert made(small).input == made(large).input  # the same bytes are one asset
+    form["image"] = io.BytesIO(b"GIF?" * 100)
+    answer = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
+    assert not Upload.objects.exists()
+
+
+def editor(**fields):
+    """A model that takes pictures, as `fields` say, or one."""
+    picture = {"type": "string", "x-media": ["image/png"]}
+    described = {"prompt": {"type": "string"}, **(fields or {"image": picture})}
+    return cast.shelve(
+        name="edit",
+        prices=[{"unit": "request", "unit_price": "0.004"}],
+        endpoint__input={"type": "object", "required": ["prompt"], "properties": described},
+    )
+
+
+def test_several_pictures_are_a_list_where_the_model_takes_one(world):
+    pictures = {"type": "array", "maxItems": 4, "items": {"type": "string", "x-media": ["image/png"]}}
+    body = {"model": editor(images=pictures), "prompt": "both"}
+    form = {**body, "image[]": [io.BytesIO(cast.png(1)), io.BytesIO(cast.png(2))]}
+    sent = made(world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({})))
+    addresses = [f"data:image/png;base64,{base64.b64encode(cast.png(n)).decode()}" for n in (1, 2)]
+    named = made(
+        world.ada.post(f"{V1}/images/edits", {**body, "images": [{"image_url": one} for one in addresses]})
+    )
+    assert sent.input == named.input
+    assert len(sent.input["images"]) == 2
+    form["image[]"] = [io.BytesIO(cast.png(n)) for n in range(5)]
+    answer = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
+
+
+@pytest.fixture
+def cutter(world):
+    """A model that takes films (and pictures, of which the worker of these tests makes its films)."""
+
+    def shelve(task):
+        fields = {
+            "prompt": {"type": "string"},
+            "video": {"type": "string", "x-media": ["video/mp4", "image/png"]},
+            "duration": {"type": "number", "default": 1, "minimum": 1, "maximum": 9, "x-measure": "second"},
+        }
+        return cast.shelve(
+            name="cutter",
+            task=task,
+            prices=[{"unit": "request", "unit_price": "0.004"}],
+            endpoint__input={"type": "object", "required": ["prompt", "video"], "properties": fields},
+        )
+
+    return shelve
+
+
+def test_a_film_is_made_of_a_film_by_a_model_that_takes_one(world, cutter):
+    model, first = cutter("video-to-video"), made(film(world.ada))
+    source = {"video": {"id": show.video_id(first.public_id)}, "prompt": "at night"}
+    early = world.ada.post(f"{V1}/videos/edits", source)
+    assert (early.status_code, early.json()["error"]["code"]) == (404, "video_not_ready")
+    (job,) = cast.claim()
+    cast.succeed(job)
+    other = world.ada.post(f"{V1}/videos/edits", source)  # by the model that made it, which takes none
+    assert (other.status_code, other.json()["error"]["param"]) == (400, "video")
+    assert "kiln/vase" in other.json()["error"]["message"]
+    row = made(world.ada.post(f"{V1}/videos/edits", {**source, "model": model}))
+    assert (row.model, row.input["prompt"]) == (model, "at night")
+    assert predictions.own_file(world.workspace, row.input["video"]).prediction_id == first.pk
+    again = world.ada.get(f"{V1}/videos/{show.video_id(row.public_id)}").json()
+    assert (again["object"], again["status"], again["prompt"]) == ("video", "queued", "at night")
+    assert world.mal.post(f"{V1}/videos/edits", {**source, "model": model}).status_code == 404
+    form = {"prompt": "at night", "video": io.BytesIO(cast.png())}
+    sent = world.ada.client.post(f"{V1}/videos/edits", form, headers=world.ada.headers({}))
+    assert (sent.status_code, sent.json()["error"]["param"]) == (400, "model")
+    form |= {"model": model, "video": io.BytesIO(cast.png())}
+    sent = made(world.ada.client.post(f"{V1}/videos/edits", form, headers=world.ada.headers({})))
+    assert assets.read(predictions.own_file(world.workspace, sent.input["video"])) == cast.png()
+
+
+def test_a_film_is_extended_by_a_model_that_is_for_it(world, cutter):
+    source = {"video": f"data:image/png;base64,{base64.b64encode(cast.png()).decode()}", "prompt": "on"}
+    whole = {**source, "seconds": "4", "model": cutter("video-to-video")}
+    other = world.ada.post(f"{V1}/videos/extensions", whole)
+    assert (other.status_code, other.json()["error"]["param"]) == (400, "video")
+    cutter("video-extension")
+    row = made(world.ada.post(f"{V1}/videos/extensions", whole))
+    assert row.input["duration"] == 4
+    for name in ("prompt", "video", "seconds"):
+        answer = world.ada.post(f"{V1}/videos/extensions", {**whole, name: None})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("videos/characters", "audio/transcriptions", "audio/translations", "audio/voices"),
+        *("audio/voice_consents", "uploads", "uploads/upload_1/complete", "content_provenance_checks"),
+    ],
+)
+def test_what_is_not_here_is_said_once(world, path):
+    answer = world.ada.post(f"{V1}/{path}", {"model": "whisper-1"})
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (501, "false")
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("not_implemented", "invalid_request_error")
+    assert error["message"].endswith(".")
 
 
 def test_films_are_listed_in_pages(world):
@@ -207,8 +335,6 @@ def test_a_hole_is_a_mask(world):
     answer = world.ada.client.post(f"{V1}/images/edits", {**body, **holed}, **ask)
     row = made(answer)
     mask = predictions.own_file(world.workspace, row.input["mask_image"])
-    from playground import assets
-
     with Image.open(io.BytesIO(assets.read(mask))) as found:
         assert [found.getpixel(at) for at in ((2, 2), (5, 5))] == [255, 0]
     whole = world.ada.client.post(f"{V1}/images/edits", {**body, "image": io.BytesIO(cast.png())}, **ask)
