@@ -184,13 +184,15 @@ const fal = createFalClient({{
         "openai",
         "Python",
         f"OPENAI_BASE_URL={BASE}/openai/v1\nOPENAI_API_KEY=vt_…",
-        "images (generate, edit, variations, streams), videos, audio.speech, files, models.",
+        "images (generate, edit, variations, streams), videos, audio.speech, files, models; "
+        "what else there is of media is 501.",
         (f"{_OPENAI}/surface.py",),
         tuple(
             f"{_OPENAI}/test_clients.py::test_{name}"
             for name in (
                 *("pictures", "a_picture_that_grows", "edits"),
                 *("errors", "films", "speech", "files", "models"),
+                *("what_is_not_here", "asynchronous"),
             )
         ),
     ),
@@ -217,6 +219,51 @@ const fal = createFalClient({{
         "textToImage, imageToImage, textToSpeech.",
         (f"{_HF}/surface.mjs",),
         (f"{_HF}/test_clients.py::test_javascript",),
+    ),
+    Way(
+        "huggingface_hub",
+        "Python, by provider",
+        f"""\
+# HF_ENDPOINT={BASE}/hf HF_TOKEN=vt_…
+from huggingface_hub.inference._providers import PROVIDERS
+
+houses = {{
+    "https://router.huggingface.co/hf-inference": "{BASE}/hf/hf-inference",
+    "https://fal.run": "{BASE}/fal/run",
+    "https://queue.fal.run": "{BASE}/fal/queue",
+    "https://api.replicate.com": "{BASE}",
+}}
+for tasks in PROVIDERS.values():
+    for one in tasks.values():
+        one.base_url = houses.get(one.base_url, one.base_url)
+""",
+        "The same by a model’s name, with provider= hf-inference, fal-ai, replicate or none; text_to_video and "
+        "image_to_video too.",
+        (f"{_HF}/providers.py",),
+        (f"{_HF}/test_clients.py::test_python_by_provider",),
+    ),
+    Way(
+        "@huggingface/inference",
+        "JavaScript, by provider",
+        f"""\
+const houses = {{
+  "https://huggingface.co": "{BASE}/hf",
+  "https://router.huggingface.co": "{BASE}/hf",
+  "https://queue.fal.run": "{BASE}/fal/queue",
+  "https://fal.run": "{BASE}/fal/run",
+  "https://api.replicate.com": "{BASE}",
+}};
+const distant = globalThis.fetch;
+globalThis.fetch = (address, init) => {{
+  const {{ origin, pathname, search }} = new URL(address);
+  const below = pathname.replace(/^\\/fal\\/queue/, ""); // of a run in the queue, which says where it is here
+  return distant(origin in houses ? houses[origin] + below + search : address, init);
+}};
+""",
+        "The same by a model’s name, with provider hf-inference, fal-ai or replicate; textToVideo and imageToVideo "
+        "too.",
+        (f"{_HF}/providers.mjs",),
+        (f"{_HF}/test_clients.py::test_javascript_by_provider",),
     ),
 )
 

@@ -154,16 +154,27 @@ MAPS = (
     Said(
         "OpenAI",
         "videos",
-        "Jobs, as there. A remix is the same film, its seed too, with another prompt.",
-        (f"{_OPENAI}films", f"{_OPENAI_VIEWS}a_remix_is_the_film_but_for_the_words"),
+        "Jobs, as there. A remix is the same film, its seed too, with another prompt. An edit is made by a model that "
+        "takes films, an extension by one whose task is `video-extension`: the one that made the film, or another, "
+        "named as `model` in `extra_body`.",
+        (
+            f"{_OPENAI}films",
+            f"{_OPENAI_VIEWS}a_remix_is_the_film_but_for_the_words",
+            f"{_OPENAI_VIEWS}a_film_is_made_of_a_film_by_a_model_that_takes_one",
+            f"{_OPENAI_VIEWS}a_film_is_extended_by_a_model_that_is_for_it",
+        ),
     ),
     Said(
         "Hugging Face",
         "provider, model",
-        "The address of one model.",
+        "The address of one model; or its name, and one of the providers whose protocols are spoken here: "
+        "`hf-inference`, `fal-ai`, `replicate`.",
         (
             "clients/huggingface/test_clients.py::test_python",
             "clients/huggingface/test_clients.py::test_javascript",
+            "clients/huggingface/test_clients.py::test_python_by_provider",
+            "clients/huggingface/test_clients.py::test_javascript_by_provider",
+            f"{_HF}the_hub_says_which_providers_have_a_model",
         ),
     ),
     Said(
@@ -319,6 +330,12 @@ ABSENT = (
     ),
     Said(
         "OpenAI",
+        "characters, transcriptions, voices of one’s own, uploads in parts",
+        "501.",
+        (f"{_OPENAI}what_is_not_here", f"{_OPENAI_VIEWS}what_is_not_here_is_said_once"),
+    ),
+    Said(
+        "OpenAI",
         "sprite sheets, files to fine-tune with",
         "400.",
         (f"{_OPENAI}films", f"{_OPENAI_VIEWS}files_of_others_are_none"),
@@ -332,8 +349,12 @@ ABSENT = (
     Said(
         "All",
         "large bodies",
-        "413 above `MAX_BODY_BYTES` (10 MiB), an edit with its pictures too.",
-        (f"{_SPOKEN}what_is_wrong_is_told_in_the_callers_words_and_the_protocols_shape",),
+        "413 above `MAX_BODY_BYTES` (10 MiB); a form with files, or a file that is the body, may have a quarter of "
+        "`BODY_ROOM_BYTES` (64 MiB).",
+        (
+            f"{_SPOKEN}what_is_wrong_is_told_in_the_callers_words_and_the_protocols_shape",
+            "edge/test_gate.py::test_a_form_with_files_may_be_as_large_as_a_callers_share",
+        ),
     ),
 )
 

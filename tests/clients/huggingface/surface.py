@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import InferenceClient
+from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
 URL, TOKEN, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -41,6 +42,7 @@ again = draw.text_to_image(PROMPT, width=128, height=128, num_inference_steps=5,
 named = InferenceClient(token=TOKEN).text_to_image(
     PROMPT, model=f"{URL}/hf/vitrine/daylight", width=128, height=128, num_inference_steps=5
 )
+other = AsyncInferenceClient(f"{URL}/hf/vitrine/repaint", token=TOKEN)
 picture = (FOLDER / "picture.png").read_bytes()
 print(
     json.dumps(
@@ -50,6 +52,7 @@ print(
             "named": facts(named),
             "base64": facts(edit.image_to_image(picture, prompt="leave it")),
             "raw": facts(edit.image_to_image(FOLDER / "picture.png")),
+            "asynchronous": facts(asyncio.run(other.image_to_image(picture, prompt="leave it"))),
             "speech": speak.text_to_speech("hello", extra_body={"voice": "bass"})[:4].decode(),
             "key": refused(lambda: client("daylight", "hf_no").text_to_image(PROMPT)),
             "model": refused(lambda: client("none").text_to_image(PROMPT)),

@@ -16,6 +16,7 @@ def test_python(called: Stack, folder: Path) -> None:
     assert said["same"] is True
     assert said["named"] == ["PNG", 128, 128]
     assert (said["base64"], said["raw"]) == (["PNG", 64, 48], ["PNG", 64, 48])
+    assert said["asynchronous"] == ["PNG", 64, 48]
     assert said["speech"] == "RIFF"
     for asked, status, word in (
         ("key", 401, "key"),
@@ -37,3 +38,29 @@ def test_javascript(called: Stack, folder: Path) -> None:
     assert said["key"][:2] == ["InferenceClientProviderApiError", 401]
     assert said["model"][:2] == ["InferenceClientProviderApiError", 404]
     assert "vitrine/none" in said["model"][2]
+
+
+def test_python_by_provider(called: Stack, folder: Path) -> None:
+    settings = {"HF_ENDPOINT": f"{called.url}/hf", "HF_TOKEN": called.key}
+    said = running.python(HERE / "providers.py", settings, called.url, folder)
+    assert said["chosen"] == [128, 128]
+    assert said["drawn"] == [[128, 128]] * 3
+    assert said["edited"] == [[64, 48]] * 3
+    assert said["spoken"] == ["RIFF"] * 3
+    assert said["filmed"] == ["ftyp"] * 2
+    assert said["awake"] == "ftyp"
+    assert said["info"]["model_pipeline_tag"] == "text-to-image"
+    assert said["health"] == [True, False]
+    assert said["none"] == ["RepositoryNotFoundError", 404]
+    assert said["task"][0] == "ValueError"
+    assert "text-to-image" in said["task"][1]
+    assert said["wrong"][1] == 422
+
+
+def test_javascript_by_provider(called: Stack, folder: Path) -> None:
+    said = running.javascript(HERE / "providers.mjs", {"HF_TOKEN": called.key}, called.url, folder)
+    for name in ("drawn", "edited"):
+        assert [one[1:4] for one in said[name]] == ["PNG"] * 3
+    assert [one[:4] for one in said["spoken"]] == ["RIFF"] * 3
+    assert (said["filmed"][4:], said["awake"][4:]) == ("ftyp", "ftyp")
+    assert said["none"] == ["InferenceClientHubApiError", 404]

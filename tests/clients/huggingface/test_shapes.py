@@ -6,6 +6,8 @@ import base64
 
 import pytest
 
+from marketplace import catalog
+from marketplace.models import Offer
 from playground.api.codes import CODES
 from playground.api.problems import Problem
 from playground.facades.huggingface import errors
@@ -56,6 +58,74 @@ def test_a_picture_becomes_a_run_however_it_is_sent(world):
     assert [row.input["prompt"] for row in rows] == ["", "paint it", ""]
     assert len({row.input["image"] for row in rows}) == 1
     assert "'image'" in ask(world.ada, "only words", model).json()["error"]
+
+
+@pytest.mark.django_db
+def test_a_large_file_goes_by_way_of_the_disk(world, settings):
+    field = {"type": "string", "x-media": ["image/png"]}
+    described = {"type": "object", "required": ["image"], "properties": {"image": field}}
+    price = [{"unit": "request", "unit_price": "0.004"}]
+    model = f"/hf/{cast.shelve(name='edit', prices=price, endpoint__input=described)}"
+    world.ada.post(model, raw=cast.png(edge=64), content_type="image/png")
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100
+    world.ada.post(model, raw=cast.png(edge=64), content_type="image/png")
+    small, large = Prediction.objects.order_by("id")
+    assert small.input == large.input  # the same bytes are one asset
+    ask(world.ada, large.input["image"], model)
+    assert Prediction.objects.latest("id").input == large.input
+    answer = world.ada.post(model, raw=b"GIF?" * 100, content_type="image/png")
+    assert (answer.status_code, answer.json()["error_type"]) == (422, "invalid_input")
+
+
+@pytest.mark.django_db
+def test_the_hub_says_which_providers_have_a_model(world):
+    hub = world.nobody.get("/hf/api/models/kiln/vase?expand=inferenceProviderMapping").json()
+    assert (hub["id"], hub["pipeline_tag"], hub["private"]) == ("kiln/vase", "text-to-image", False)
+    mapping = hub["inferenceProviderMapping"]
+    assert next(iter(mapping)) == "hf-inference"  # what a client chooses that is told none
+    assert set(mapping) == {"hf-inference", "fal-ai", "replicate"}
+    assert mapping["fal-ai"] == {"providerId": "kiln/vase", "status": "live", "task": "text-to-image"}
+    film = cast.shelve(name="film", task="text-to-video")
+    mapping = world.ada.get(f"/hf/api/models/{film}").json()["inferenceProviderMapping"]
+    assert set(mapping) == {"fal-ai", "replicate"}
+    none = world.nobody.get("/hf/api/models/kiln/none")
+    assert (none.status_code, none.headers["X-Error-Code"]) == (404, "RepoNotFound")
+
+
+@pytest.mark.django_db
+def test_an_endpoint_says_what_it_is_and_whether_it_can_be_run(world):
+    assert world.ada.get(f"{HF}/info").json()["model_pipeline_tag"] == "text-to-image"
+    assert world.ada.get(f"{HF}/health").status_code == 200
+    Offer.objects.update(is_enabled=False)
+    catalog.forget()
+    assert world.ada.get(f"{HF}/health").status_code == 502
+    private = cast.shelve(name="secret", visibility="private")
+    assert world.nobody.get(f"/hf/{private}/info").status_code == 404
+
+
+@pytest.mark.django_db
+def test_a_picture_is_taken_as_the_clients_providers_send_it(world):
+    """Under the wrong type, and under every name that a model may have for it."""
+    field = {"type": "string", "x-media": ["image/png"]}
+    described = {"type": "object", "required": ["image"], "properties": {"image": field}}
+    price = [{"unit": "request", "unit_price": "0.004"}]
+    model = cast.shelve(name="edit", prices=price, endpoint__input=described)
+    called_jpeg = f"data:image/jpeg;base64,{base64.b64encode(cast.png()).decode()}"
+    names = {"image": called_jpeg, "input_image": called_jpeg}
+    lists = {"images": [called_jpeg], "input_images": [called_jpeg]}
+    world.ada.post(f"/v1/models/{model}/predictions", {"input": {**names, **lists}})
+    body = {"image_url": called_jpeg, "image_urls": [called_jpeg]}
+    world.ada.post(f"/fal/queue/{model}", body)
+    first, second = Prediction.objects.order_by("id")
+    assert first.input == second.input
+    other = f"data:audio/wav;base64,{called_jpeg.partition(',')[2]}"
+    assert world.ada.post(f"/fal/queue/{model}", {"image_url": other}).status_code == 422
+
+
+@pytest.mark.django_db
+def test_the_routers_address_runs_a_model(world):
+    ask(world.ada, path="/hf/hf-inference/models/kiln/vase")
+    assert Prediction.objects.get().via == "huggingface"
 
 
 @pytest.mark.django_db
