@@ -1,6 +1,7 @@
-"""The OpenAPI document of one app, as fal's tools read it: OpenAPI 3.0 with the `x-fal-` hints for forms.
+"""The OpenAPI document of one app, as fal's tools read it, with the hints for forms: `x-fal-…`, `ui` and `examples`.
 
-It says what the endpoint's own schemas say, in another dialect; a test holds it against the rules of OpenAPI.
+It says what the endpoint's own schemas say, in another dialect. The last two hints have no room in a schema of OpenAPI
+3.0, which fal's own documents name, and no validator or generator takes those; 3.1 lets a schema say more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from playground.facades.fal import limits
 
 Json = dict[str, Any]
 
-VERSION = "3.0.4"
+VERSION = "3.1.0"
 _KINDS = ("image", "video", "audio")
 _PLAIN = (
     *(
@@ -31,9 +32,9 @@ _PLAIN = (
         "format",
         "pattern",
         "deprecated",
-        "nullable",
     ),
-    *("minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minLength", "maxLength", "minItems", "maxItems"),
 )
 _FILE: Json = {
     "type": "object",
@@ -70,8 +71,7 @@ _STATUS: Json = {
         "cancel_url": {"type": "string", "format": "uri"},
         "queue_position": {"type": "integer", "description": "How many are ahead, while it waits."},
         "logs": {
-            "type": "array",
-            "nullable": True,
+            "type": ["array", "null"],
             "items": {"type": "object", "additionalProperties": True},
         },
         "metrics": {"type": "object", "additionalProperties": True},
@@ -131,13 +131,14 @@ def metadata(called: catalog.Callable) -> Json:
 
 
 def shown(one: Mapping[str, Any]) -> Json:
-    """One of our schemas in OpenAPI 3.0, with fal's hints for a form."""
+    """One of our schemas in OpenAPI 3.1, with fal's hints for a form."""
     found: Json = {name: one[name] for name in _PLAIN if name in one}
     if "const" in one:
         found["enum"] = [one["const"]]
-    for ours, theirs in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if ours in one:
-            found[theirs], found[ours] = one[ours], True
+    if one.get("nullable") and "type" in one:
+        found["type"] = [one["type"], "null"]
+        if "enum" in found:
+            found["enum"] = [*found["enum"], None]
     if one.get("x-media") is not None:
         found |= _file_field(one["x-media"])
     if "items" in one:
@@ -181,9 +182,7 @@ def _output(one: Mapping[str, Any], title: str) -> Json:
         elif "url" in field.get("properties", {}):
             properties[name] = {"$ref": "#/components/schemas/File"}
     properties.setdefault("prompt", {"type": "string", "description": "The prompt, if there was one."})
-    properties.setdefault(
-        "timings", {"type": "object", "additionalProperties": {"type": "number", "nullable": True}}
-    )
+    properties.setdefault("timings", {"type": "object", "additionalProperties": {"type": ["number", "null"]}})
     return {**found, "type": "object", "title": title, "x-fal-order-properties": list(properties)}
 
 
