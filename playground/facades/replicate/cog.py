@@ -11,6 +11,7 @@ from typing import Any
 
 from marketplace.schema import Schema
 from marketplace.schema.clean import ordered
+from playground.facades.replicate.show import LISTED
 
 COG_VERSION = "0.16.0"  # whose dialect this is; clients read from it that lists are no iterators
 Json = dict[str, Any]
@@ -22,10 +23,10 @@ _SAME = (
 )
 
 
-def openapi(input_schema: Schema) -> Json:
+def openapi(input_schema: Schema, output_schema: Schema) -> Json:
     """The document of one version: `Input`, `Output` and the choices that `Input` refers to.
 
-    What is made is a list of files, whatever their kind: in the order in which they were made.
+    What is made is a list of pictures, in the order in which they were made, or one file of another kind.
     """
     components: dict[str, Json] = {}
     properties: dict[str, Json] = {}
@@ -37,7 +38,11 @@ def openapi(input_schema: Schema) -> Json:
         "required": list(input_schema.get("required", ())),
         "properties": properties,
     }
-    components["Output"] = {"type": "array", "title": "Output", "items": {"type": "string", "format": "uri"}}
+    file = {"type": "string", "format": "uri"}
+    if LISTED in output_schema.get("properties", {LISTED: {}}):
+        components["Output"] = {"type": "array", "title": "Output", "items": file}
+    else:
+        components["Output"] = {**file, "title": "Output"}
     return {
         "openapi": "3.0.2",
         "info": {"title": "Cog", "version": "0.1.0"},

@@ -13,7 +13,7 @@ from marketplace.ids import parse
 from playground import assets
 from playground.facades.dialect import Scope, origin_of
 from playground.facades.replicate import clients
-from playground.facades.replicate.show import media_of
+from playground.facades.replicate.show import named_media
 from playground.models import Asset
 
 MOST_BYTES = 4 * 2**20  # of all files of one answer
@@ -26,7 +26,8 @@ def is_needed(scope: Scope) -> bool:
 
 def inlined(output: Any) -> Any:
     """The output with its files in it, if they are small enough to be sent along and still there. Blocks."""
-    media = [one for one in media_of(output) if one is not None]
+    name, made = named_media(output)
+    media = [one for one in made if one is not None]
     if not media or sum(one["size"] for one in media) > MOST_BYTES:
         return output
     numbers = {one["id"]: parse(one["id"], "a") for one in media}
@@ -35,7 +36,7 @@ def inlined(output: Any) -> Any:
         shown = [{**one, "url": _data(found[one["id"]])} for one in media]
     except (KeyError, OSError):  # deleted since
         return output
-    return {"media": shown}
+    return {name: shown}
 
 
 def _data(asset: Asset) -> str:

@@ -31,11 +31,12 @@ def model(listing: Listing, base: str) -> Json:
 def version(row: Version, base: str) -> Json:
     """One version, its endpoints prefetched: what goes in and what comes out, in Cog's dialect."""
     endpoints = sorted(row.endpoints.all(), key=lambda one: one.pk)
+    taken, made = (endpoints[0].input_schema, endpoints[0].output_schema) if endpoints else ({}, {})
     return {
         "id": row.sha256,
         "created_at": show.moment(row.created_at.isoformat()),
         "cog_version": cog.COG_VERSION,
-        "openapi_schema": cog.openapi(endpoints[0].input_schema if endpoints else {}),
+        "openapi_schema": cog.openapi(taken, made),
     }
 
 

@@ -27,6 +27,9 @@ Json = dict[str, Any]
 _STATUS = {Prediction.Status.QUEUED.value: STARTING, Prediction.Status.RUNNING.value: PROCESSING}
 _ASSET = re.compile(r"a_([0-7][0-9a-hjkmnp-tv-z]{25})")
 _BAR = 10  # characters of a progress bar
+# Pictures are a list also where there is one. Of a film, a sound or a scene there is one, and it stands alone, as with
+# Replicate's models of those kinds: some clients take nothing else for a film.
+LISTED = "images"
 
 
 def prediction(
@@ -142,18 +145,25 @@ def file_address(asset_id: str, base: str) -> str:
 
 def media_of(output: Any) -> list[Any]:
     """The media of an output of ours, in order; None for one that has expired."""
-    if not isinstance(output, Mapping):
-        return []
-    return next((value for value in output.values() if isinstance(value, list)), [])
+    return named_media(output)[1]
 
 
-def _output(output: Any, base: str) -> tuple[list[str] | None, bool]:
-    """The addresses of what was made; whether some of it is not kept any more."""
+def named_media(output: Any) -> tuple[str, list[Any]]:
+    """The name that the media of an output have, and they themselves."""
+    named = output.items() if isinstance(output, Mapping) else ()
+    return next(((name, value) for name, value in named if isinstance(value, list)), ("", []))
+
+
+def _output(output: Any, base: str) -> tuple[list[str] | str | None, bool]:
+    """The addresses of what was made; whether some of it is not kept any more. See LISTED for what is no list."""
     if output is None:
         return None, False
-    media = media_of(output)
+    name, media = named_media(output)
     addresses = [rebased(one["url"], base) for one in media if one is not None]
-    return addresses or None, len(addresses) < len(media)
+    is_missing = len(addresses) < len(media)
+    if name != LISTED and len(media) == 1:
+        return (addresses[0] if addresses else None), is_missing
+    return addresses or None, is_missing
 
 
 def _input(value: Any, base: str) -> Any:

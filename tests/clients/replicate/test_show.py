@@ -138,6 +138,19 @@ def test_media_that_is_gone():
         assert "image_count" not in show.metrics(ended("succeeded", output=media("one", unknown)))
 
 
+def test_one_film_or_sound_stands_alone():
+    """`@ai-sdk/replicate` takes no list for a film; pictures are a list also where there is one."""
+
+    def shown(kind: str, *names: str | None):
+        found = show.prediction(ended("succeeded", output={kind: media(*names)["images"]}), None, BASE)
+        return found["output"], found["data_removed"]
+
+    assert shown("videos", "one") == (f"{BASE}/media/one", False)
+    assert shown("audios", None) == (None, True)
+    assert shown("videos", "one", "two") == ([f"{BASE}/media/one", f"{BASE}/media/two"], False)
+    assert shown("images", "one") == ([f"{BASE}/media/one"], False)
+
+
 def test_files_of_the_input_are_addresses_that_can_be_sent_again():
     number = encode(uuid7())
     given = {"prompt": "a_vase", "images": [f"a_{number}"], "pair": {"file": f"a_{number}"}}
@@ -303,7 +316,8 @@ def test_a_schema_in_cogs_dialect():
             },
         },
     }
-    schemas = cog.openapi(described)["components"]["schemas"]
+    made = {"type": "object", "properties": {"images": {"type": "array"}}}
+    schemas = cog.openapi(described, made)["components"]["schemas"]
     assert set(schemas) == {"Input", "Output", "format"}
     fields = schemas["Input"]["properties"]
     assert [one["x-order"] for one in fields.values()] == list(range(9))
@@ -325,6 +339,8 @@ def test_a_schema_in_cogs_dialect():
     inner = fields["parts"]["items"]["properties"]
     assert (inner["file"]["format"], inner["kind"]["enum"]) == ("uri", ["a", "b"])
     assert schemas["Output"]["items"] == {"type": "string", "format": "uri"}
+    film = cog.openapi(described, {"properties": {"videos": {"type": "array"}}})["components"]["schemas"]
+    assert film["Output"] == {"type": "string", "format": "uri", "title": "Output"}
 
 
 def test_errors_have_their_shape():
