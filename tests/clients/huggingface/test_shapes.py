@@ -35,6 +35,17 @@ def test_words_become_a_run(world):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("said", ["", "application/x-www-form-urlencoded", "text/plain"])
+def test_json_that_does_not_say_so_is_read(world, said):
+    """As `curl -d` sends it, and `requests` what was dumped before: the examples of the house have it so."""
+    answer = world.ada.post(HF, raw=b' {"inputs": "a vase", "parameters": {"steps": 7}}', content_type=said)
+    assert answer.status_code != 415, answer.text
+    row = Prediction.objects.get()
+    assert (row.input["prompt"], row.input["steps"]) == ("a vase", 7)
+    assert "no JSON" in world.ada.post(HF, raw=b'{"inputs": ', content_type=said).json()["error"]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("count", [2, [1], {"a": 1}])
 def test_an_answer_is_one_file(world, count):
     answer = ask(world.ada, num_images_per_prompt=count)

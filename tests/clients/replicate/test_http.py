@@ -94,6 +94,15 @@ def test_every_way_to_name_what_runs(world):
     assert len({row.pk for row in rows}) == len(answers)
 
 
+def test_what_curl_calls_a_form_is_read_as_json(world):
+    """`curl -d` says so of every body, and examples leave it at that."""
+    form, path = "application/x-www-form-urlencoded", "/v1/models/kiln/vase/predictions"
+    answer = world.ada.post(path, raw=b'{"input": {"prompt": "a vase"}}', content_type=form)
+    assert (answer.status_code, answer.json()["input"]["prompt"]) == (201, "a vase")
+    assert world.ada.post(path, raw=b"input=a+vase", content_type=form).status_code == 400
+    assert Prediction.objects.count() == 1
+
+
 def test_what_a_client_sends_as_a_habit_is_said_in_the_log(world):
     asked = {"prompt": "a vase", "num_outputs": 2, "go_fast": True}
     body = run(world.ada, input=asked, stream=True).json()
