@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, ClassVar
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.views import View
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, MultiPartParser
@@ -59,6 +60,11 @@ class FacadeView(ApiView):
     def scope(self) -> Scope:
         """The request as the edge sees it."""
         return scope_of(self.request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if response.status_code == HTTPStatus.NOT_IMPLEMENTED:
+            _keep_out_of_log(response)  # what there is none of here is asked for by whoever likes to
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], HttpResponse]:
         return self._tell
@@ -124,6 +130,8 @@ class FacadeView(ApiView):
             told.seconds, told.frames = wait if wait is not None else told.seconds, frames
         now: Document = {**document.shown, "queue_position": position}
         answer = http(self.dialect.show(now, document.asked, self.scope))
+        # A run that has not ended is an error where a protocol only knows ends. The edge waits in its place.
+        _keep_out_of_log(answer)
         answer.headers[RUN] = row.uid
         names = [one["field"] for one in document.asked.get("ignored", ())]
         if names:
@@ -131,6 +139,11 @@ class FacadeView(ApiView):
         if row.is_replay:
             answer.headers[REPLAYED] = "true"
         return answer
+
+
+def _keep_out_of_log(answer: HttpResponseBase) -> None:
+    """Django logs every answer from 500 on as a fault of ours; this one is none."""
+    answer._has_been_logged = True  # type: ignore[attr-defined]
 
 
 def http(answer: Answer) -> HttpResponse:

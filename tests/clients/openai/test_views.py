@@ -50,6 +50,13 @@ def test_a_request_is_a_run_of_ours(world):
     cast.money_is_right()
 
 
+def test_what_the_edge_waits_for_is_no_fault_in_the_log(world, caplog):
+    """The view's own answer, in whose place the edge waits, is a 504; what there is none of is a 501."""
+    assert draw(world.ada).status_code == 504
+    assert world.ada.get("/fal/v1/assets").status_code == 501
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
 def test_what_a_client_sends_again_is_one_run(world):
     first, again = made(draw(world.ada, again=0)), made(draw(world.ada, again=1))
     assert first.pk == again.pk
