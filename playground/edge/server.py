@@ -21,6 +21,7 @@ from typing import Any
 
 import daphne.server
 from daphne.endpoints import build_endpoint_description_strings
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.utils.module_loading import import_string
 from twisted.internet import defer
 from twisted.internet.endpoints import quoteStringArgument
@@ -42,6 +43,23 @@ class Deaf(asyncio.Queue[Any]):
             super().put_nowait(message)
 
 
+class Socket(WebSocketProtocol):  # type: ignore[misc]
+    """A websocket that is closed with whatever code the application says, as RFC 6455 lets a server do.
+
+    What Daphne calls knows none of the codes by which a server says that it refuses (1008), restarts (1012) or has no
+    room (1013): it raised, and the client was told 1011.
+    """
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802 - Daphne's name
+        self.sendCloseFrame(code=1000 if code is None else code, isReply=False)
+
+
+class SocketFactory(WebSocketFactory):  # type: ignore[misc]
+    """Makes them."""
+
+    protocol = Socket
+
+
 class WebServer(daphne.server.Server):  # type: ignore[misc]
     """Daphne's server with flow control and a graceful end."""
 
@@ -50,7 +68,8 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         self.ports: list[Any] = []
 
     def run(self) -> None:
-        daphne.server.HTTPFactory = Factory  # Daphne names its factory in `run` and leaves no other way in
+        daphne.server.HTTPFactory = Factory  # Daphne names its factories in `run` and leaves no other way in
+        daphne.server.WebSocketFactory = SocketFactory
         super().run()
 
     def listen_success(self, port: Any) -> None:

@@ -235,6 +235,26 @@ def test_a_stop_answers_who_waits_and_ends_streams(world, web):
         line.close()
 
 
+def test_a_socket_is_closed_with_the_code_that_was_meant(world, shared_web):
+    """1008, for who has no key: a code by which servers speak, and no application in a browser may."""
+    head = (
+        b"GET /fal/run/kiln/vase/realtime HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    said = b""
+    with socket.create_connection(("127.0.0.1", shared_web.port), timeout=30) as viewer:
+        viewer.sendall(head)
+        while (at := said.find(b"\x88\x02")) < 0:  # a closing frame that holds a code alone
+            more = viewer.recv(4096)
+            assert more, said
+            said += more
+        while len(said) < at + 4:
+            said += viewer.recv(4096)
+    assert said.startswith(b"HTTP/1.1 101 ")
+    assert b"Unauthorized" in said
+    assert int.from_bytes(said[at + 2 : at + 4], "big") == 1008
+
+
 def test_a_busy_port_is_an_error(shared_web):
     command = [sys.executable, "-m", "playground.edge.server", "-p", str(shared_web.port)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
