@@ -13,7 +13,7 @@ from django.urls import get_resolver
 
 from playground.api.codes import FAILURES
 from playground.console import metrics
-from playground.docs import clients, moving
+from playground.docs import clients, moving, tried
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -123,6 +123,12 @@ def test_settings_of_clients_are_those_that_tests_use(way: clients.Way) -> None:
     for test in way.proofs:
         assert test.rpartition("/")[2].partition("::")[0] in README, test
         assert f"`{test.partition('::')[2]}`" in README, test
+
+
+@pytest.mark.parametrize("one", tried.tried(), ids=lambda one: f"{one.house}: {one.library}")
+def test_libraries_that_were_tried_are_in_the_readme(one: tried.Tried) -> None:
+    assert f"| {one.library} | `{one.code}` | {one.runs} |" in README
+    assert one.house in clients.HOUSES
 
 
 def test_what_is_said_to_who_moves_here_has_a_test() -> None:

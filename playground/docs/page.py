@@ -21,7 +21,7 @@ from marketplace.models import Listing
 from playground import webhooks
 from playground.api.codes import CODES, FAILURES, FIELD_CODES
 from playground.api.examples import PREDICTION_REQUEST, PROMPT
-from playground.docs import clients, moving, recipes, reference
+from playground.docs import clients, moving, recipes, reference, tried
 from playground.refunds import RULES
 from playground.snippets import WAIT_SECONDS, snippets
 from playground.webhooks.outcome import BACKOFF
@@ -78,6 +78,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "ways": [way for way in clients.here() if way.house == house],
         "ports": {"tls": settings.TLS_PORT, "connect": settings.CONNECT_PORT if settings.TLS_PORT else 0},
         "is_https": settings.PUBLIC_URL.startswith("https:"),
+        "tried": [one for one in tried.here() if one.house == house],
         "moving": _moving(clients.HOUSES[house]),
         "head": ledger.heads().get(settings.LEDGER_BOOK, ""),
     }

@@ -17,7 +17,7 @@ from marketplace import catalog
 from marketplace.models import Listing
 from playground.api import shelf
 from playground.api.codes import CODES
-from playground.docs import clients, moving, reference
+from playground.docs import clients, moving, reference, tried
 from playground.docs.page import facts, first_call
 from playground.snippets import snippets
 
@@ -111,6 +111,13 @@ def _clients() -> Iterator[str]:
         yield "```"
         yield ""
         yield way.runs + (f" It needs {way.lacks}, which is off at present." if way.lacks else "")
+    yield ""
+    yield "### Libraries on top of them"
+    yield ""
+    yield "These were tried by hand at the version that is named; no test runs them."
+    yield ""
+    for library in tried.here():
+        yield f"- {library.library}: `{library.code}`. {library.runs}"
     yield ""
     yield "## Moving here"
     parts = (
