@@ -3,8 +3,7 @@
 It saves every file of the output, whatever its type and wherever the model's schema puts it, and prints an output that
 is none. A file is an object with `url` and `content_type`; its own name ends in the right extension.
 
-Hides how each language spells text, so that a prompt with quotes, line ends, `$()` or `</script>` stays a prompt.
-Spellings are ASCII: what is copied through a terminal with another encoding is still the same.
+A prompt with quotes, line ends, `$()` or `</script>` stays a prompt: see `spelling`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, TypedDict
+
+from playground import spelling
 
 WAIT_SECONDS = 60
 KEY_VARIABLE = "$VITRINE_API_KEY"
@@ -66,10 +67,10 @@ def in_shell(variable: str) -> str:
 
 def in_python(variable: str) -> str:
     """The key, or the end of the program; it needs `os` and `sys`."""
-    return f"os.environ.get({_python_text(variable)}) or sys.exit({_python_text(missing(variable))})"
+    return f"os.environ.get({spelling.python_text(variable)}) or sys.exit({spelling.python_text(missing(variable))})"
 
 
-def _note(key: str, comment: str) -> str:
+def note(key: str, comment: str) -> str:
     """What to do before the code runs, as a comment; nothing where the key is in it."""
     variable = _variable(key)
     if variable is None:
@@ -98,17 +99,12 @@ def _curl(address: str, body: Mapping[str, Any], key: str) -> str:
     bearer = "Authorization: Bearer "
     header = f'"{bearer}{in_shell(variable)}"' if variable else shlex.quote(f"{bearer}{key}")
     return _CURL.format(
-        note=_note(key, "#"),
-        address=_shell(address),
+        note=note(key, "#"),
+        address=spelling.shell(address),
         key=header,
         wait=WAIT_SECONDS,
-        body=_shell(json.dumps(body, indent=2)),
+        body=spelling.shell(json.dumps(body, indent=2)),
     )
-
-
-def _shell(text: str) -> str:
-    """`text` as one word of a POSIX shell, also of an interactive one."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 _PYTHON = """\
@@ -160,32 +156,14 @@ print(f"cost: ${{prediction['cost_micros'] / 1_000_000:.6f}}")
 def _python(address: str, body: Mapping[str, Any], key: str) -> str:
     variable = _variable(key)
     return _PYTHON.format(
-        note=_note(key, "#"),
+        note=note(key, "#"),
         import_os="import os\n" if variable else "",
         import_sys="import sys\n" if variable else "",
-        key=in_python(variable) if variable else _python_text(key),
+        key=in_python(variable) if variable else spelling.python_text(key),
         wait=WAIT_SECONDS,
-        address=_python_text(address),
-        body=_python_value(body, 0),
+        address=spelling.python_text(address),
+        body=spelling.python(body),
     )
-
-
-def _python_value(value: Any, depth: int) -> str:
-    """A JSON value as Python source, one member a line."""
-    inner, outer = "    " * (depth + 1), "    " * depth
-    if isinstance(value, str):
-        return _python_text(value)
-    if isinstance(value, Mapping) and value:
-        lines = [f"{inner}{_python_text(n)}: {_python_value(v, depth + 1)},\n" for n, v in value.items()]
-        return "{\n" + "".join(lines) + outer + "}"
-    if isinstance(value, list) and value:
-        return "[" + ", ".join(_python_value(one, depth) for one in value) + "]"
-    return repr(dict(value) if isinstance(value, Mapping) else value)
-
-
-def _python_text(text: str) -> str:
-    # Python reads JSON's spelling of text, except for its pairs of surrogates.
-    return ascii(text) if any(ord(c) > 0xFFFF for c in text) else json.dumps(text)
 
 
 _JAVASCRIPT = """\
@@ -239,7 +217,7 @@ main().catch((error) => {{
 def _javascript(address: str, body: Mapping[str, Any], key: str) -> str:
     variable = _variable(key)
     return _JAVASCRIPT.format(
-        note=_note(key, "//"),
+        note=note(key, "//"),
         key=f"process.env.{variable}" if variable else json.dumps(key),
         check=f"  if (!KEY) throw new Error({json.dumps(missing(variable))});\n" if variable else "",
         wait=WAIT_SECONDS,
