@@ -6,9 +6,12 @@ Spellings are ASCII: what is copied through a terminal with another encoding is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from keyword import iskeyword
 from typing import Any
+
+_PLAIN = re.compile(r"(?!__proto__$)[A-Za-z_$][A-Za-z0-9_$]*")  # a name of JavaScript that needs no quotes
 
 
 class Code(str):
@@ -29,7 +32,7 @@ def python(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return python_text(value)
     if isinstance(value, Mapping) and value:
-        return _members(value, python, depth, "    ")
+        return _members(value, python, python_text, depth, "    ")
     if isinstance(value, list) and value:
         return "[" + ", ".join(python(one, depth) for one in value) + "]"
     return repr(dict(value) if isinstance(value, Mapping) else value)
@@ -60,13 +63,31 @@ def javascript(value: Any, depth: int = 0) -> str:
     if isinstance(value, Code):
         return value
     if isinstance(value, Mapping) and value:
-        return _members(value, javascript, depth, "  ")
+        return _members(value, javascript, _javascript_name, depth, "  ")
     if isinstance(value, list) and value:
         return "[" + ", ".join(javascript(one, depth) for one in value) + "]"
     return json.dumps(value)
 
 
-def _members(value: Mapping[str, Any], spell: Callable[[Any, int], str], depth: int, indent: str) -> str:
+def javascript_member(name: str) -> str:
+    """How a member of this name is reached."""
+    return f".{name}" if _PLAIN.fullmatch(name) else f"[{json.dumps(name)}]"
+
+
+def _javascript_name(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        return name
+    # In a literal this name alone would not be a member.
+    return '["__proto__"]' if name == "__proto__" else json.dumps(name)
+
+
+def _members(
+    value: Mapping[str, Any],
+    spell: Callable[[Any, int], str],
+    spell_name: Callable[[str], str],
+    depth: int,
+    indent: str,
+) -> str:
     inner, outer = indent * (depth + 1), indent * depth
-    lines = [f"{inner}{spell(name, 0)}: {spell(one, depth + 1)},\n" for name, one in value.items()]
+    lines = [f"{inner}{spell_name(name)}: {spell(one, depth + 1)},\n" for name, one in value.items()]
     return "{\n" + "".join(lines) + outer + "}"

@@ -22,6 +22,7 @@ from playground.api import publishers as api_publishers
 from playground.api import usage as api_usage
 from playground.api import views as api
 from playground.api import webhooks as api_webhooks
+from playground.calling import page as calling
 from playground.facades.dialects import routes
 from playground.pages import billing as billing_pages
 from playground.pages import books as book_pages
@@ -67,7 +68,7 @@ urlpatterns = [
     # Pages
     path("", pages.gallery, name="gallery"),
     path("m/<slug:publisher>/<slug:name>", pages.model, name="model"),
-    path("m/<slug:publisher>/<slug:name>/api", pages.model_api, name="model-api"),
+    path("m/<slug:publisher>/<slug:name>/api", calling.model_api, name="model-api"),
     path("m/<slug:publisher>/<slug:name>/readme", pages.model_readme, name="model-readme"),
     path("m/<slug:publisher>/<slug:name>/examples", pages.model_examples, name="model-examples"),
     path("m/<slug:publisher>/<slug:name>/versions", pages.model_versions, name="model-versions"),

@@ -41,7 +41,7 @@ WHOLE = (
     *("stack/", "host/test_dev.py", "host/test_other_servers.py", "api/test_over_http.py"),
     *("clients/fal/test_clients.py", "clients/fal/test_beside.py"),
     "clients/replicate/test_clients.py",
-    *("clients/openai/test_clients.py", "clients/huggingface/test_clients.py"),
+    *("clients/openai/test_clients.py", "clients/huggingface/test_clients.py", "clients/test_pasted.py"),
 )
 # Begun first where tests run in several processes, so that none of these is still at work when all else is done.
 LONGEST_FIRST = (

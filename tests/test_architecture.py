@@ -22,7 +22,13 @@ LINE = {
 MODULE_LINES, FUNCTION_LINES, TEMPLATE_LINES = 500, 80, 150
 NO_ROOMS = {"utils", "helpers", "services", "common", "core", "misc"}
 INTERFACES = (
-    *("playground/api/", "playground/facades/", "playground/pages/", "playground/edge/"),
+    *(
+        "playground/api/",
+        "playground/calling/",
+        "playground/facades/",
+        "playground/pages/",
+        "playground/edge/",
+    ),
     "workers/tasks.py",
 )
 

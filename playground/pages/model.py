@@ -20,6 +20,7 @@ from playground.pages.words import vocabulary
 
 MAX_CARRIED = 4000  # characters of one value that an address carries from tab to tab
 MAX_VERSION = 64
+HOUSE, LANGUAGE = CHOICES = ("c", "l")  # of the API tab's address: whose client, and in which language
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def page(request: HttpRequest, called: catalog.Callable, tab: str) -> dict[str, 
 
 def _tabs(request: HttpRequest, called: catalog.Callable) -> list[Tab]:
     """The tabs, which carry what stands in the address, so that a form survives a look at another one."""
-    carried = carry(request.GET, {"l", *secret_fields(called)})
+    carried = carry(request.GET, {*CHOICES, *secret_fields(called)})
     here = url_of(called)
     examples = len(called.listing.examples) + called.listing.pinned.count()
     return [
@@ -102,7 +103,7 @@ def secret_fields(called: catalog.Callable) -> list[str]:
     return [field.name for field in schema.fields(called.endpoint.input_schema) if field.control == "secret"]
 
 
-def carry(values: Mapping[str, Any], leave_out: Iterable[str] = ("l",)) -> str:
+def carry(values: Mapping[str, Any], leave_out: Iterable[str] = CHOICES) -> str:
     """The query of an address that keeps these values; nothing for none."""
     kept = {
         name: text for name, text in values.items() if name not in leave_out and len(str(text)) <= MAX_CARRIED

@@ -1,32 +1,27 @@
-"""A model's other pages: how to call it, what it made, what its publisher says, how it changed."""
+"""A model's other pages: what it made, what its publisher says, how it changed. How to call it is `calling`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.html import escape
-from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from marketplace import catalog, schema
-from marketplace.models import ApiKey, Listing
+from marketplace.models import Listing
 from marketplace.people import Act
 from playground import predictions
 from playground.models import Prediction
-from playground.pages import form, measured, price_words, results, shelf
+from playground.pages import form, measured, results, shelf
 from playground.pages.access import allows
 from playground.pages.context import workspace_of
 from playground.pages.markdown import document
 from playground.pages.media import Medium, media_in
-from playground.pages.model import called_of, carry, name_of, page, quote, secret_fields, url_of
-from playground.snippets import KEY_VARIABLE, snippets
+from playground.pages.model import called_of, page, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +34,6 @@ class Shown:
     picture: str
     url: str
     row: Prediction | None
-
-
-@require_safe
-def model_api(request: HttpRequest, publisher: str, name: str) -> HttpResponse:
-    """How to call it: snippets with the values of the form, the tables of parameters, price and limits."""
-    called = called_of(request, publisher, name, request.GET.get("version", ""))
-    described = called.endpoint.input_schema
-    given = form.from_address(request, described)
-    secret = secret_fields(called)
-    values = {**schema.example(described), **given.values}
-    values = {name: f"[your {name}]" if name in secret else value for name, value in values.items()}
-    key_hint = _key_hint(request)
-    every = snippets(settings.PUBLIC_URL, name_of(called), values, key_hint or KEY_VARIABLE)
-    wanted = request.GET.get("l", "")
-    chosen = next((one for one in every if one["language"] == wanted), every[0])
-    context = page(request, called, "api") | {
-        "snippets": [(one, carry({**request.GET.dict(), "l": one["language"]}, secret)) for one in every],
-        "snippet": chosen,
-        "code": _with_values_marked(chosen["code"], values),
-        "key_hint": key_hint,
-        "inputs": schema.parameters(called.endpoint.input_schema),
-        "outputs": schema.parameters(called.endpoint.output_schema),
-        "base_url": settings.PUBLIC_URL,
-        "price_lines": [
-            {
-                "unit": line.unit,
-                "unit_price": line.unit_price,
-                "counts": price_words.said(line.conditions, line.from_runs),
-            }
-            for line in called.prices
-        ],
-        "quote": quote(request, called, {**schema.example(described), **given.values})[0],
-    }
-    return render(request, "playground/model_api.html", context)
-
-
-def _with_values_marked(code: str, values: Collection[str]) -> SafeString:
-    """The code as HTML, in which the values of the form stand out: they are what the reader put there."""
-    names = "|".join(re.escape(name) for name in values)
-    if not names:
-        return mark_safe(escape(code))  # noqa: S308 - escaped here
-    line = re.compile(rf"^(\s+&quot;(?:{names})&quot;: )(.+?)(,?)$", re.MULTILINE)
-    return mark_safe(line.sub(r'\1<span class="v">\2</span>\3', escape(code)))  # noqa: S308 - escaped before
 
 
 @require_safe
@@ -150,12 +102,3 @@ def model_versions(request: HttpRequest, publisher: str, name: str) -> HttpRespo
         "most_shown": catalog.MAX_REVISIONS,
     }
     return render(request, "playground/model_versions.html", context)
-
-
-def _key_hint(request: HttpRequest) -> str:
-    """The public start of the workspace's newest key; nothing for visitors."""
-    workspace = workspace_of(request)
-    if workspace is None:
-        return ""
-    key = ApiKey.objects.filter(workspace=workspace, revoked_at=None).order_by("-created_at").first()
-    return str(key) if key is not None else ""

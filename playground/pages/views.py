@@ -26,7 +26,7 @@ from playground.pages.members import (
     member_role,
     members,
 )
-from playground.pages.model_tabs import model_api, model_examples, model_readme, model_versions
+from playground.pages.model_tabs import model_examples, model_readme, model_versions
 from playground.pages.playground import estimate, model, model_form, model_runs, run
 from playground.pages.runs import again, balance, cancel, delete, prediction, prediction_card, receipt
 from playground.pages.sessions import session_end, sessions
@@ -81,7 +81,6 @@ __all__ = [
     "member_role",
     "members",
     "model",
-    "model_api",
     "model_examples",
     "model_form",
     "model_readme",

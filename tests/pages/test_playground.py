@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import json
 import re
 
@@ -310,6 +311,42 @@ def test_snippets_carry_the_values_of_the_form(world, language):
     )
     for name in ("prompt", "num_images", "token"):
         assert f"<code>{name}</code>" in body
+
+
+@pytest.mark.parametrize(
+    ("house", "word", "install"),
+    [
+        ("fal", "num_images", "pip install fal-client"),
+        ("replicate", "num_outputs", "pip install &quot;replicate&lt;2&quot;"),
+        ("openai", "n", "pip install openai"),
+        ("huggingface", "prompt", "pip install huggingface_hub Pillow"),
+    ],
+)
+def test_snippets_of_other_clients_carry_the_values_of_the_form(world, house, word, install):
+    asked = {"prompt": "a <cobalt> jug", "num_images": "3", "token": "xyzzy", "c": house, "l": "python"}
+    body = world.ada.get(f"{world.page}/api", asked).content.decode()
+    assert f'id="by-{house}" aria-current="true"' in body
+    assert 'id="in-python" aria-current="true"' in body
+    assert f'<code id="install">{install}</code>' in body
+    code = re.search(r'<code id="snippet">(.*?)</code>', body, re.DOTALL)[1]
+    marked = re.findall(r'(?:&quot;)?(\w+)(?:&quot;: |=)<span class="v">(.*?)</span>', code)
+    assert ("prompt", "&quot;a &lt;cobalt&gt; jug&quot;") in marked
+    assert "xyzzy" not in body
+    if house == "huggingface":
+        assert "num_images is left out" in body
+    else:
+        assert (word, "3") in marked
+
+
+def test_who_chooses_a_client_keeps_the_form_and_may_come_with_any_choice(world):
+    body = world.nobody.get(f"{world.page}/api", {"steps": "9", "c": "fal", "l": "curl"}).content.decode()
+    assert 'id="in-python" aria-current="true"' in body  # curl is nobody's client
+    assert html.escape("?steps=9&c=openai&l=python") in body
+    assert html.escape("?steps=9&c=fal&l=javascript") in body
+    assert f'href="{world.page}?steps=9"' in body  # the form knows nothing of the choice
+    for nobody in ("nonsense", "", "\0"):
+        body = world.nobody.get(f"{world.page}/api", {"c": nobody}).content.decode()
+        assert 'id="by-vitrine" aria-current="true"' in body
 
 
 def test_the_readme_is_shown_and_never_obeyed(world):
