@@ -104,6 +104,7 @@ def pages(page: Page, url: str) -> Iterator[tuple[str, str]]:
         "gallery-none": "/?q=nothing-of-the-kind",
         "model": MODEL,
         "api": f"{MODEL}/api",
+        "api-client": f"{MODEL}/api?c=openai&l=javascript&num_images=2&width=256&height=192",
         "readme": f"{MODEL}/readme",
         "examples": f"{MODEL}/examples",
         "versions": f"{MODEL}/versions",
