@@ -86,10 +86,17 @@ class FacadeView(ApiView):
         raise Problem("not_authenticated", "Send an API key.")
 
     def keep(
-        self, file: assets.Readable, *, head: bytes = b"", filename: str = "", lifetime: int | None = None
+        self,
+        file: assets.Readable,
+        *,
+        head: bytes = b"",
+        filename: str = "",
+        lifetime: int | None = None,
+        reuse: bool = False,
     ) -> Asset:
         """The caller's asset of a file that came with the request, without having it in memory; `head` is what was read
-        of it before, `lifetime` the seconds that it is kept, if not as long as uploads are.
+        of it before, `lifetime` the seconds that it is kept, if not as long as uploads are. With `reuse`, for the input
+        of a run, one that is kept of the same bytes is as good.
 
         Raises examiner.Refusal, examiner.Busy, uploads.QuotaReached.
         """
@@ -104,6 +111,7 @@ class FacadeView(ApiView):
                 filename=filename,
                 lifetime=lifetime,
                 wait_seconds=EXAMINE_WAIT_SECONDS,
+                reuse=reuse,
             )
 
     def find(self, public_id: str) -> Prediction:

@@ -43,7 +43,7 @@ class Inference(FacadeView):
     def _kept(self, sent: bodies.Sent) -> str:
         assert sent.rest is not None
         try:
-            return self.keep(sent.rest, head=sent.head).uid
+            return self.keep(sent.rest, head=sent.head, reuse=True).uid
         except examiner.Refusal as error:
             raise invalid([FieldError("inputs", "file", f"cannot be used: {error}")]) from None
 

@@ -53,7 +53,7 @@ class View(FacadeView):
 
     def _kept(self, name: str, file: UploadedFile[Any]) -> str:
         try:
-            return self.keep(file, filename=file.name or "").uid
+            return self.keep(file, filename=file.name or "", reuse=True).uid
         except examiner.Refusal as error:
             raise invalid([FieldError(name, "file", f"cannot be used: {error}")]) from None
 
