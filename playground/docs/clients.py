@@ -174,7 +174,7 @@ const fal = createFalClient({{
     Way(
         "@fal-ai/client",
         "JavaScript, the CONNECT port",
-        "FAL_KEY=vt_…\nHTTPS_PROXY=http://127.0.0.1:8444\nNODE_USE_ENV_PROXY=1\nNODE_EXTRA_CA_CERTS=var/tls/ca.pem",
+        f"FAL_KEY=vt_…\nHTTPS_PROXY={PROXY}\nNODE_USE_ENV_PROXY=1\nNODE_EXTRA_CA_CERTS=var/tls/ca.pem",
         "run, subscribe, queue, stream, uploads, realtime, without a line of code; Node 24.5 or later.",
         (f"{_FAL}/led_here.mjs",),
         (f"{_FAL}/test_clients.py::test_javascript_with_a_proxy_and_no_other_word",),
