@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -101,7 +102,7 @@ def earners(workspace_id: int, since: datetime, until: datetime, *, book: str) -
         return [publisher_id for (publisher_id,) in cursor.fetchall()]
 
 
-def _between(workspace_id: int, since: datetime, until: datetime, book: str) -> dict[str, object]:
+def _between(workspace_id: int, since: datetime, until: datetime, book: str) -> dict[str, Any]:
     around = since - SLACK
     return {"workspace": workspace_id, "book": book, "since": since, "until": until, "around": around}
 
@@ -226,7 +227,7 @@ def make_good(
 ) -> None:
     """Note that so much of what was owed for a dispute is made good, of all its runs alike, and what publishers have
     back of it."""
-    given = {
+    given: dict[str, Any] = {
         "book": book,
         "dispute": dispute_id,
         "amount": amount_micros,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from fractions import Fraction
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -15,7 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 
 from billing import ledger
 from billing.models import DisputedPayment, Hold, LedgerTransaction, SpendWindow, UsageRecord
-from tests.billing.walk import ModelDispute, Runs, places, spots
+from tests.billing.walk import ModelDispute, ModelHold, Runs, places, spots
 
 SOAK = int(os.environ.get("SOAK", "1"))  # so many times as many walks; `make soak` sets it
 
@@ -170,7 +170,9 @@ class Walk(Runs):
     def lose_two_payments(
         self, payer: int, maker: int, amounts: tuple[int, int], order: list[int], at: int
     ) -> None:
-        """Two payments, each with a run that took it, and a dispute of each, in whichever order."""
+        """Two payments, each with a run that took it, and a dispute of each, in whichever order; there was nothing left
+        of before, as another dispute takes that."""
+        self.dispute(payer, 1, (at + 2) % 8, of=None, has_spent_it=True)
         for place in (0, 1):
             self.buy_and_spend(payer, maker ^ place, amounts[place], hours=1)
         for place in order:
@@ -345,18 +347,28 @@ class Walk(Runs):
                 assert hold.at >= first
 
     @invariant()
-    def no_run_is_spared_while_a_payment_that_was_there_has_something_left_to_be_counted(self) -> None:
+    def no_run_is_spared_that_a_payment_with_something_left_could_have_paid(self) -> None:
+        """Nor one that could be counted for another payment, which then leaves what it counts to that one."""
         counted = self.counted()
-        sums = {reference: sum(row.counted_micros for row in rows) for reference, rows in counted.items()}
+        windows, asking = {}, set()
         for payment in DisputedPayment.objects.filter(is_won=False):
-            mine = [row for rows in counted.values() for row in rows if row.dispute_id == payment.dispute_id]
+            name = payment.dispute_id
+            mine = [row for rows in counted.values() for row in rows if row.dispute_id == name]
             left = payment.spent_micros - sum(row.counted_micros for row in mine)
             assert left >= 0
-            payer = self.disputes[payment.dispute_id].payer
+            windows[name] = self.disputes[name].payer, payment.paid_at, payment.withdrawn_at
+            if left > len(mine):  # beyond the dust of what was made good and refunded
+                asking.add(name)
+        reached: dict[UUID, ModelHold] = {}
+        while asking:
+            payer, since, until = windows[asking.pop()]
             for reference, hold in self.holds.items():
-                if hold.charge and hold.payer == payer and hold.at is not None:
-                    was_there = payment.paid_at <= hold.at <= payment.withdrawn_at
-                    assert not (left and was_there) or sums.get(reference, 0) == hold.paid
+                was_there = hold.payer == payer and hold.at is not None and since <= hold.at <= until
+                if was_there and reference not in reached:
+                    reached[reference] = hold
+                    asking |= {row.dispute_id for row in counted.get(reference, [])}
+        for reference, hold in reached.items():
+            assert sum(row.counted_micros for row in counted.get(reference, [])) == hold.paid
 
     @invariant()
     def who_had_a_share_of_what_nobody_made_good_for_has_it_no_more(self) -> None:
