@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from billing import topups
 from billing.gateway import calls
-from billing.models.credit import AutoTopUp, TopUp
+from billing.models.credit import AutoTopUp, StripeCustomer, TopUp
 from billing.topups import Plan, automatic
+from tests.at_once import at_once
 from tests.billing.buyers import (
     USD,
     auto,
@@ -32,12 +33,23 @@ def test_credit_is_bought_by_itself_below_the_threshold(stripe_sandbox, ada):
     bought(stripe_sandbox, ada, 5, saves_card=True)
     card = topups.customers.known(ada)
     assert (card.card_brand, card.card_last4) == ("visa", "4242")
-    auto(ada, below=5, amount=25, month=60)
+    row = auto(ada, below=5, amount=25, month=60)
+    assert row.agreed_at
+    of_another = AutoTopUp.objects.create(
+        workspace=new_workspace(),
+        book="test",
+        below_micros=USD,
+        amount_micros=USD,
+        month_micros=USD,
+        failures=1,
+    )
     assert refill(ada) == 0  # five are not less than five
     spend(ada, 1)
     assert refill(ada) == 1
     assert available(ada) == 5 * USD + 25 * USD - 1
     assert any("was bought automatically" in one for one in mails())
+    of_another.refresh_from_db()
+    assert of_another.failures == 1
     assert refill(ada) == 0
     stripe_sandbox.deliver(copies=3, order="random")
     follow_all()
@@ -46,9 +58,18 @@ def test_credit_is_bought_by_itself_below_the_threshold(stripe_sandbox, ada):
 
 
 def test_the_months_cap_holds_and_is_told_once(stripe_sandbox, ada):
-    low(stripe_sandbox, ada, below=100, amount=25, month=60)
+    row = low(stripe_sandbox, ada, below=100, amount=25, month=60)
+    TopUp.objects.create(
+        workspace=new_workspace(),
+        book="test",
+        kind="automatic",
+        amount_micros=60 * USD,
+        expires_at=timezone.now(),
+    )  # what others buy is no matter
     assert [refill(ada) for _ in range(4)] == [1, 1, 0, 0]
     assert available(ada) == 50 * USD
+    row.refresh_from_db()
+    assert row.not_before == row.capped_at + timedelta(minutes=5)  # and not at each tick until then
     later = timezone.now() + timedelta(minutes=10)
     refill(ada, now=later)
     assert sum("cap" in one for one in mails()) == 1
@@ -101,9 +122,14 @@ def test_a_charge_whose_answer_is_lost_is_made_once(stripe_sandbox, ada, fault, 
 
     monkeypatch.setattr(automatic, "client", lambda: gateway.client(seconds=0.3, retries=0))
     low(stripe_sandbox, ada)
+    of_another = TopUp.objects.create(
+        workspace=new_workspace(), book="test", kind="automatic", amount_micros=USD, expires_at=timezone.now()
+    )
     stripe_sandbox.fault(fault, "post", "/v1/payment_intents", seconds=1)
     assert refill(ada) == 1
-    row = TopUp.objects.get()
+    row = TopUp.objects.get(workspace=ada)
+    of_another.refresh_from_db()
+    assert of_another.claimed_until is None
     assert row.status == "new"
     assert available(ada) == 0
     assert refill(ada) == 0  # one attempt at a time, and somebody is at it
@@ -153,6 +179,10 @@ def _disputed(sandbox, ada):
 def test_what_is_not_wanted_any_more_is_not_charged(stripe_sandbox, ada, end, asked, monkeypatch):
     """An attempt that waits for control, or for Stripe, when the agreement to it ends."""
     bought(stripe_sandbox, ada, 5, saves_card=True)
+    wanted = {"is_on": True, "below_micros": USD, "amount_micros": 25 * USD, "month_micros": 25 * USD}
+    AutoTopUp.objects.create(
+        workspace=new_workspace(bought=USD), book="test", agreed_at=timezone.now(), **wanted
+    )
     auto(ada, below=10)
     assert automatic.find_low() == 1
     row, at = TopUp.objects.get(kind="automatic"), timezone.now()
@@ -233,7 +263,7 @@ def test_another_card_was_saved_between_the_charge_and_the_books(stripe_sandbox,
 
 def test_ten_clocks_begin_one_attempt(stripe_sandbox, ada):
     low(stripe_sandbox, ada, below=30)
-    in_parallel([automatic.find_low] * 6)
+    assert sum(at_once(*[automatic.find_low] * 6)) == 1
     rows = TopUp.objects.filter(kind="automatic")
     assert rows.count() == 1
     in_parallel([lambda: automatic.charge(rows[0].uid)] * 4)
@@ -243,14 +273,27 @@ def test_ten_clocks_begin_one_attempt(stripe_sandbox, ada):
 
 
 def test_without_a_card_nothing_is_agreed_to(stripe_sandbox, ada):
+    eve = new_workspace()
+    StripeCustomer.objects.create(workspace=eve, book="test", customer_id="cus_eve", card_id="pm_eve")
     with pytest.raises(topups.Refused, match="Save a card"):
         auto(ada)
     low(stripe_sandbox, ada)
-    for plan in (Plan(0, 25 * USD, 25 * USD), Plan(USD, 25 * USD, 24 * USD), Plan(USD, USD, 9 * USD)):
+    most = topups.checkout.most()
+    for plan in (
+        Plan(0, 25 * USD, 25 * USD),
+        Plan(most + 1, 25 * USD, 25 * USD),
+        Plan(USD, 25 * USD, 24 * USD),
+        Plan(USD, USD, 9 * USD),
+        Plan(USD, 25 * USD, 100 * most + 1),
+    ):
         with pytest.raises(topups.Refused):
             automatic.turn_on(ada, plan, by=None)
+    assert automatic.turn_on(ada, Plan(USD, 25 * USD, 100 * most), by=None).month_micros == 100 * most
+    mal = new_workspace()
+    assert (topups.customers.known(mal), automatic.known(mal)) == (None, None)
     assert topups.forget_card(ada)
-    assert refill(ada) == 1
+    assert automatic.find_low() == 1
+    assert automatic.charge(TopUp.objects.get().uid)
     assert AutoTopUp.objects.get().pause == "no_card"
     automatic.turn_off(ada)
     assert refill(ada) == 0

@@ -89,8 +89,9 @@ def test_coupons_that_cannot_be():
         given = {"amount_micros": USD, "source": "x", "code": "GOOD-CODE", **wrong}
         with pytest.raises(topups.Refused):
             coupons.make(given.pop("amount_micros"), **given)
-    made = {coupons.make(USD, source="x").code for _ in range(20)}
+    made = {coupons.make(USD, source="x" * 81).code for _ in range(20)}
     assert len(made) == 20
+    assert all(coupons.CODE.fullmatch(one) and len(one) == 19 for one in made)
 
 
 @pytest.mark.django_db

@@ -34,17 +34,21 @@ from tests.overtaking import overtaking
 def test_unspent_credit_goes_back_once(stripe_sandbox, ada):
     row = bought(stripe_sandbox, ada)
     spend(ada, 5 * USD)
+    waits = refunds.start(row, USD, by=None)
     refund = refunds.start(row, 12 * USD, by=None)
-    assert available(ada) == 8 * USD  # it is not there to be spent while it is on its way
+    assert available(ada) == 7 * USD  # it is not there to be spent while it is on its way
     with pytest.raises(topups.Refused, match="At most"):
         refunds.start(row, 9 * USD, by=None)
+    assert refunds.refundable(row, bought_micros=8 * USD - 1) == 8 * USD - CENT
     assert refunds.send(refund.uid)
     assert not refunds.send(refund.uid)
     stripe_sandbox.deliver(copies=3, order="random")
     follow_all()
     refund.refresh_from_db()
     assert refund.status == "done"
-    assert available(ada) == 8 * USD
+    waits.refresh_from_db()
+    assert (waits.status, waits.refund_id) == ("started", "")
+    assert available(ada) == 7 * USD
     assert sum("was refunded" in one for one in mails()) == 1
     clean_books()
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing import arrivals, topups
 from billing.gateway import calls, events
 from billing.models.credit import StripeEvent, TopUp
+from billing.sandbox import cards
 from billing.topups import automatic, refunds
 from billing.topups.reconcile import check_undecided
 from marketplace.models import Outbox, Workspace
@@ -58,10 +59,14 @@ def test_every_word_five_times_at_once_in_any_order(stripe_sandbox, ada, order):
 
 def test_a_word_that_never_comes_changes_nothing(stripe_sandbox, ada):
     row = topups.begin(ada, 25 * USD, by=None)
+    decided = topups.attempt(ada, 25 * USD, by=None)
+    TopUp.objects.filter(pk=decided.pk).update(status="expired")
     stripe_sandbox.pay(row.session_id)
     assert check_undecided() == 1
     row.refresh_from_db()
     assert row.is_paid
+    decided.refresh_from_db()
+    assert (decided.status, decided.session_id, decided.checked_at) == ("expired", "", None)
     stripe_sandbox.deliver(copies=2, order="reversed")
     follow_all()
     assert available(ada) == 25 * USD
@@ -75,6 +80,24 @@ def test_who_comes_back_needs_no_webhook(stripe_sandbox, ada):
     assert topups.look(row).is_paid
     assert topups.look(row).is_paid
     assert available(ada) == 10 * USD
+
+
+def test_a_page_that_is_written_down_late_leaves_what_became_of_it_and_the_others(stripe_sandbox, ada):
+    longest = "/" + "x" * 5999
+    waits = topups.attempt(ada, 25 * USD, by=None, back=longest)
+    assert (waits.back, topups.attempt(ada, 25 * USD, by=None, back=longest + "x").back) == (longest, "")
+    row = topups.attempt(ada, 25 * USD, by=None)
+    TopUp.objects.filter(pk=row.pk).update(status="processing")  # paid at a slow bank, and told already
+    row = topups.open_page(row)
+    assert (row.status, bool(row.session_id), bool(row.url)) == ("processing", True, True)
+    TopUp.objects.filter(pk=row.pk).update(
+        session_id="", url=""
+    )  # whoever looks at the page has it written down
+    assert topups.settling.follow_session(row.session_id) == "nothing new"
+    again = TopUp.objects.get(pk=row.pk)
+    assert (again.session_id, again.url) == (row.session_id, row.url)
+    waits.refresh_from_db()
+    assert (waits.status, waits.session_id, waits.url) == ("new", "", "")
 
 
 def test_tax_is_paid_and_not_credited(stripe_sandbox, ada, settings):
@@ -103,6 +126,7 @@ def test_a_slow_bank_and_one_that_says_no_later(stripe_sandbox, ada):
     slow.refresh_from_db()
     fails.refresh_from_db()
     assert (slow.status, fails.status) == ("paid", "failed")
+    assert (fails.failure_code, fails.failure) == ("generic_decline", cards.message("card_declined"))
     assert available(ada) == 25 * USD
     clean_books()
 
@@ -135,7 +159,7 @@ def test_pages_are_not_made_by_the_thousand(stripe_sandbox, ada):
         topups.attempt(ada, 5 * USD, by=None)
     with pytest.raises(topups.Refused, match="wait to be paid"):
         topups.attempt(ada, 5 * USD, by=None)
-    TopUp.objects.first().delete()
+    TopUp.objects.filter(pk=TopUp.objects.first().pk).update(status="failed")  # it waits for nobody any more
     found = at_once(*[lambda: topups.attempt(ada, 5 * USD, by=None)] * 4)
     assert sorted(type(one).__name__ for one in found) == ["Refused", "Refused", "Refused", "TopUp"]
     later = timezone.now() + timedelta(days=1)
@@ -161,6 +185,22 @@ def test_answers_that_get_lost(stripe_sandbox, ada, fault):
     stripe_sandbox.pay(row.session_id)
     assert topups.look(row).is_paid
     assert available(ada) == 25 * USD
+
+
+def test_a_page_that_stripe_refuses_closes_its_attempt_alone(stripe_sandbox, ada, monkeypatch):
+    def refused(row, customer_id):
+        raise calls.Rejected("No such tax code.", code="parameter_invalid")
+
+    waits = topups.attempt(ada, 25 * USD, by=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(topups.checkout, "_create", refused)
+        with pytest.raises(topups.Unavailable):
+            topups.begin(ada, 10 * USD, by=None)
+    row = TopUp.objects.exclude(pk=waits.pk).get()
+    assert (row.status, row.failure_code, row.failure) == ("failed", "not_opened", "No such tax code.")
+    assert topups.open_page(waits).status == "open"
+    assert topups.open_page(row) == row  # it is over
+    assert len(stripe_sandbox.things("checkout.session")) == 1
 
 
 def test_an_attempt_whose_page_nobody_saw_is_closed(stripe_sandbox, ada):
