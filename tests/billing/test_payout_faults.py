@@ -140,6 +140,7 @@ def test_a_payout_waits_for_the_platforms_balance(stripe_sandbox, pia):
     assert not sending.send(row.uid)
     row.refresh_from_db()
     assert (row.status, row.wait, row.attempt) == ("new", "balance", 2)
+    assert sum("does not cover" in one for one in mails()) == 1
     assert not sending.send(row.uid, now=timezone.now() + timedelta(hours=1))
     assert [one for one in mails() if "does not cover" in one] == [
         "The balance at Stripe does not cover a payout of $80.00"

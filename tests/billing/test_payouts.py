@@ -11,9 +11,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from billing import ledger, payouts
-from billing.models.payouts import Payout
-from billing.payouts import sending
+from billing import ledger, payouts, receipts
+from billing.models.payouts import Payout, PayoutAccount
+from billing.payouts import sending, starting
 from marketplace.models import Outbox, User
 from playground import webhooks
 from playground.models import Delivery
@@ -65,6 +65,7 @@ def test_the_account_is_made_once_although_its_answer_is_lost(stripe_sandbox, pi
     payouts.connect(pia, by=owner(pia), country="us", **WAYS)
     payouts.connect(pia, by=owner(pia), country="us", **WAYS)
     (made,) = stripe_sandbox.things("v2.core.account")
+    assert made["display_name"] == pia.name
     assert payouts.account_of(pia).account_id == made["id"]
 
 
@@ -85,6 +86,7 @@ def test_what_is_said_of_an_account_in_any_order_and_five_times(stripe_sandbox, 
     row.refresh_from_db()
     assert (row.state, row.is_connected) == ("restricted", False)
     stripe_sandbox.set_capability(row.account_id, "active")
+    PayoutAccount.objects.create(publisher=pia, book="live", method="stripe", account_id="acct_elsewhere")
     assert payouts.check_due(now=timezone.now() + DAY) == 1  # no webhook came
     row.refresh_from_db()
     assert row.is_connected
@@ -109,7 +111,10 @@ def test_whole_cents_are_paid_and_the_rest_is_kept(stripe_sandbox, pia):
     rich(stripe_sandbox, pia, 100 * USD + 7_771)
     row = payouts.start(pia, by=None)
     assert row.amount_micros == 80 * USD
-    sending.send(row.uid)
+    assert sending.send(row.uid)
+    assert not sending.send(row.uid)
+    assert not sending.send("po_x")
+    assert sending.hint_waiting(now=timezone.now() + DAY) == 0
     assert balance(pia) == (0, 6_216, 0, 80 * USD)
     clean_books()
 
@@ -233,6 +238,7 @@ def test_a_refund_after_the_payout_is_carried_and_netted(stripe_sandbox, pia):
     sending.send(first.uid)
     ledger.refund(bad, 50 * USD, key="bad", reason=ledger.RefundReason.BAD_OUTPUT)
     assert balance(pia) == (0, -40 * USD, 0, 80 * USD)
+    assert receipts.earned(bad).kept_micros == 0
     with pytest.raises(payouts.Refused, match="after it had been paid out"):
         payouts.start(pia, by=None)
     earn(pia, 100 * USD, now=now - LATER)
@@ -303,6 +309,15 @@ def test_programs_are_told_once_what_became_of_a_payout(by_hand):
     assert data[1]["urls"]["page"].endswith(f"/publish/payouts?publisher={by_hand.name}")
 
 
+def test_what_the_clock_asks_for_lets_mature_and_pays_nobody_who_wants_to_ask(by_hand):
+    payouts.set_wishes(by_hand, is_automatic=False, least_micros=None)
+    earn(by_hand, 100 * USD, now=timezone.now() - LATER)
+    for _ in range(2):
+        starting.follow_run("all")
+        assert balance(by_hand) == (0, 80 * USD, 0, 0)
+    assert not Payout.objects.exists()
+
+
 def test_where_it_goes_is_plain_text_that_is_there(by_hand):
     for text in ("", " \n ", "x" * 1001, "a\0b", "a\u202eb"):
         with pytest.raises(payouts.Refused):
@@ -335,7 +350,8 @@ def test_the_operators_command(by_hand, capsys, settings):
     told("hold", name, "a question")
     assert "a question" in told("list")
     told("lift", name)
-    told("share", name, "72.5")
+    for percent in ("0", "0.5", "72.5"):
+        told("share", name, percent)
     told("delay", name, "3")
     by_hand.refresh_from_db()
     assert (by_hand.share_percent, payouts.account_of(by_hand).delay_days) == (Decimal("72.5"), 3)
