@@ -51,6 +51,12 @@ def test_what_no_database_holds_is_refused_although_it_is_signed(client, setting
     given = {"content_type": "application/json", "HTTP_STRIPE_SIGNATURE": header}
     assert client.post("/stripe/webhook", body, **given).status_code == 400
     assert client.post("/stripe/webhook", body.replace(odd, "{}"), **given).status_code == 400
+    for other in ("[]", '{"id": "evt_1", "object": "charge", "type": "x", "livemode": false}'):
+        signed = stripe.WebhookSignature.generate_signature_header(other, settings.STRIPE_WEBHOOK_SECRETS[-1])
+        assert (
+            client.post("/stripe/webhook", other, **given | {"HTTP_STRIPE_SIGNATURE": signed}).status_code
+            == 400
+        )
     assert not StripeEvent.objects.exists()
 
 
@@ -72,8 +78,9 @@ def test_events_of_the_other_book_and_of_no_shape():
         {"livemode": True},
         {"id": None},
         {"id": "a\n"},
-        {"id": "x" * 300},
+        {"id": "x" * 256},
         {"type": ""},
+        {"type": "x" * 121},
         {"type": 5},
     ):
         with pytest.raises(events.Refused):
@@ -82,6 +89,10 @@ def test_events_of_the_other_book_and_of_no_shape():
     odd = {"created": 10**30, "data": [], "account": {"no": "text"}, "related_object": "none"}
     assert events.store({**good, **odd})
     assert not events.store({**good, **odd})
+    assert events.store({**good, "id": "x" * 255, "type": "x" * 120})
+    for body, header in ((b" " * (events.MAX_BYTES + 1), ""), (b"{}", "x" * (events.MAX_HEADER + 1))):
+        with pytest.raises(events.Refused, match="too long"):
+            events.receive(body, header)
 
 
 def test_who_cannot_follow_tries_again_and_says_so(stripe_sandbox, ada):
@@ -158,6 +169,8 @@ def test_what_fails_here_is_put_aside_after_some_tries_and_silence_never_is():
         row = StripeEvent.objects.get(event_id=name)
         assert (row.aside_at is not None) is is_aside
         assert row.tries == (events.MOST_TRIES if is_aside else events.MOST_SILENT)
+        if not is_aside:
+            assert row.due_at == now + timedelta(seconds=events.BACKOFF_SECONDS[row.tries - 1])
     assert events.again(StripeEvent.objects.get(aside_at__isnull=False).event_id, now=now)
     assert events.hint_waiting(now=now + timedelta(days=2)) == 2
 
@@ -176,6 +189,12 @@ def test_after_a_long_silence_one_fault_of_ours_is_tried_again():
         assert not events.follow(name, act, now=now)
     assert StripeEvent.objects.get().aside_at is None
     assert events.follow(name, lambda hint: None, now=now + timedelta(days=2))
+    # What was followed is hinted at no more, and forgotten when it is old; what was not stays.
+    assert events.hint_waiting(now=now + timedelta(days=99)) == 0
+    waits, came = put("refund.updated", {"id": "re_2"}), timezone.now()
+    assert events.tidy(now=came + events.KEPT - timedelta(hours=1)) == 0
+    assert events.tidy(now=came + events.KEPT + timedelta(hours=1)) == 1
+    assert StripeEvent.objects.get().event_id == waits
 
 
 def paid_in(sandbox, currency, row):
