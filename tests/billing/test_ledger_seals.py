@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from billing import auditor, ledger
 from billing.ledger import proofs
+from billing.ledger.audit import Problem
 from billing.models import Audit, LedgerEntry, LedgerTransaction, Seal, SealedTransaction
 from marketplace.host.places import SUPERUSER, Places
 from marketplace.models import Outbox, Publisher, User, Workspace
@@ -277,5 +278,8 @@ def test_what_the_audit_finds_is_told_to_staff(
     letters = Outbox.objects.filter(task="marketplace.send_mail").values_list("payload", flat=True)
     assert [letter["to"] for letter in letters] == ["boss@example.com"]
     assert "cached 9" in letters[0]["body"]
+    assert "... and" not in letters[0]["body"]
     assert len(mail.outbox) == 0
     assert LedgerEntry.objects.count() == 2
+    auditor._alarm([Problem("one", "thing")] * (auditor.MOST_MAILED + 3))
+    assert "\none: thing\n... and 3 more\n" in letters.last()["body"]

@@ -138,7 +138,7 @@ def test_no_alerts_where_none_are_wished_and_none_of_another_book():
 def test_those_are_mailed_who_look_after_the_credit_and_whose_limit_it_is():
     workspace = new_workspace(bought=10**6)
     billing, developer = member(workspace, "billing"), member(workspace, "developer")
-    member(workspace, "developer")
+    keys.make(workspace, name="exporter", by=member(workspace, "developer"))
     key, _ = keys.make(workspace, name="importer", by=developer)
     limits.put(workspace, kind="key", target=key.uid, period="month", limit_micros=1000)
     spend(workspace, 850, ledger.SpendScope("key", str(key.pk)))

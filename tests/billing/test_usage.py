@@ -54,6 +54,9 @@ def test_days_are_the_sums_of_their_records():
     assert usage.by(workspace.pk, Group.KEY, *span) == {7: Sums(3, 1, 150), 0: Sums(1, 0, 20)}
     assert usage.by(workspace.pk, Group.MEMBER, *span) == {0: Sums(3, 1, 150), 3: Sums(1, 0, 20)}
     assert usage.by_day(workspace.pk, Group.MODEL, *span)[date(2026, 5, 14)]["maker/bowl"] == Sums(1, 0, 20)
+    # A tier goes by the month's runs of the model, without those that cost nothing.
+    for now, runs in ((midnight - timedelta(days=1), 1), (midnight, 2), (midnight + timedelta(days=18), 0)):
+        assert usage.runs_this_month(workspace.pk, "maker/vase", now=now) == runs
     assert ledger.verify() == []
 
 

@@ -91,7 +91,7 @@ def test_two_months_add_up_and_follow_each_other(house):
     ledger.refund(first, 2_000, key="r2", reason="fault", now=IN_DECEMBER)
     ledger.release(reference=open_run, now=IN_DECEMBER)
     ledger.topup_refund_started(uuid4(), house.pk, 7_000, now=IN_DECEMBER)
-    charge(house, 6_000, at=IN_DECEMBER)
+    charge(house, 6_000, at=datetime(2025, 12, 1, tzinfo=UTC))  # its first moment is December's alone
     november, december = (invoices.of(house, month, now=AFTER) for month in (NOVEMBER, DECEMBER))
     for shown in (november, december):
         balances(shown)
@@ -107,6 +107,7 @@ def test_two_months_add_up_and_follow_each_other(house):
         ("image", "2", 1_000, 1, True),
         ("compute_second", "1.5", 333, 1, False),
     ]
+    assert [(line.unit, line.amount_micros) for line in december.lines] == [("image", 6_000)]
     assert [november.number, december.number] == ["TEST-2025-000001", "TEST-2025-000002"]
     assert ledger.verify() == []
     adds_up, is_true = "an invoice adds up", "an invoice is what the ledger says"
