@@ -18,7 +18,6 @@ from tests.billing.buyers import (
     USD,
     available,
     bought,
-    charge_of,
     clean_books,
     follow_all,
     mails,
@@ -69,10 +68,11 @@ def test_what_cannot_be_mended_is_told_to_staff(stripe_sandbox, ada):
 
 
 def test_a_dispute_that_was_open_when_we_looked_last_is_looked_at_however_old(stripe_sandbox, ada):
-    row = bought(stripe_sandbox, ada, 25)
-    dispute = stripe_sandbox.dispute(charge_of(row))
-    topups.follow_dispute(dispute)
-    stripe_sandbox.decide(dispute, "won")  # and nobody tells us
+    bought(stripe_sandbox, ada, 25, tell=False)
+    (charge,) = stripe_sandbox.things("charge")
+    dispute = stripe_sandbox.dispute(charge["id"])
+    assert topups.follow_dispute(dispute) == "booked"  # and the payment, of which nobody has told us
+    stripe_sandbox.decide(dispute, "won")  # nor of this
     later = timezone.now() + timedelta(hours=2)
     assert topups.reconcile(since=later, now=later).figures["disputes_mended"] == 1
     assert Dispute.objects.get().status == "won"
