@@ -175,7 +175,7 @@ const fal = createFalClient({{
         "@fal-ai/client",
         "JavaScript, the CONNECT port",
         f"FAL_KEY=vt_…\nHTTPS_PROXY={PROXY}\nNODE_USE_ENV_PROXY=1\nNODE_EXTRA_CA_CERTS=var/tls/ca.pem",
-        "run, subscribe, queue, stream, uploads, realtime, without a line of code; Node 24.5 or later.",
+        "run, subscribe, queue, stream, uploads, realtime, without a line of code; Node 22.21, 24.5 or later.",
         (f"{_FAL}/led_here.mjs",),
         (f"{_FAL}/test_clients.py::test_javascript_with_a_proxy_and_no_other_word",),
         is_local=True,

@@ -60,11 +60,8 @@ def javascript(
 
 
 def node_version() -> tuple[int, ...]:
-    """Of the Node that runs the programs in JavaScript; empty where there is none."""
-    if not shutil.which("node"):
-        return ()
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(part) for part in said.strip().removeprefix("v").split(".")[:2])
+    """Of the Node that runs the programs in JavaScript: `(22, 23)`."""
+    return _version(_node(_installed("node")))
 
 
 def _installed(name: str) -> Path:
@@ -81,10 +78,16 @@ def _node(folder: Path) -> str:
     node = str(beside) if beside is not None else shutil.which("node")
     if node is None:
         _missing("node is not on PATH")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
-        _missing(f"node is {version}: the clients in JavaScript need {OLDEST_NODE} or newer")
+    version = _version(node)
+    if version[0] < OLDEST_NODE:
+        _missing(f"node is {version[0]}: the clients in JavaScript need {OLDEST_NODE} or newer")
     return node
+
+
+@functools.cache
+def _version(node: str) -> tuple[int, ...]:
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in said.strip().removeprefix("v").split(".")[:2])
 
 
 def _missing(what: str) -> NoReturn:
