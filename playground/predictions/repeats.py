@@ -67,17 +67,21 @@ class Again:
         """The run that the client has not heard of, if this is the same request again."""
         if self._repeat.is_again is False:
             return None
-        rows = IdempotencyKey.objects.select_related("prediction__version", "prediction__endpoint")
-        known = rows.filter(workspace=self._workspace, key=self._key).first()
-        row = known.prediction if known is not None else None
-        if known is None or row is None or row.deletion_id is not None:
+        # A first time is the rule, and is told by what is cheap to ask.
+        kept = IdempotencyKey.objects.filter(workspace=self._workspace, key=self._key)
+        known = next(iter(kept.values_list("prediction", "created_at", "answerer")), None)
+        if known is None or known[0] is None:
+            return None
+        made, created_at, answerer = known
+        row = Prediction.objects.select_related("version", "endpoint").filter(pk=made).first()
+        if row is None or row.deletion_id is not None:
             return None
         now = timezone.now()
         if self._repeat.is_again:  # some wait minutes for a run before they ask again
             since = now - WINDOW
-            is_meant = known.created_at > since or row.finished_at is None or row.finished_at > since
+            is_meant = created_at > since or row.finished_at is None or row.finished_at > since
         else:
-            is_meant = known.created_at > now - HELD and is_unheard(row.public_id, known.answerer)
+            is_meant = created_at > now - HELD and is_unheard(row.public_id, answerer)
         if not is_meant:
             return None
         row.is_replay = True
@@ -90,9 +94,12 @@ class Again:
         )
         kind = "" if self._repeat.is_again else "_shared"  # who asks for the first time holds up nobody else
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
-            cursor.execute(f"SELECT pg_advisory_xact_lock{kind}(%s)", [number])
-            cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+            # Columns are computed from left to right. What the lock was waited for is seen by the next statement.
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true), "
+                f"pg_advisory_xact_lock{kind}(%s), set_config('lock_timeout', '0', true)",
+                [f"{_LOCK_MS}ms", number],
+            )
         return self.find()
 
     def remember(self, row: Prediction) -> None:
