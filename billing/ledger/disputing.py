@@ -185,10 +185,16 @@ def dispute_owed(dispute_id: str, *, book: str | None = None) -> int:
 def dispute_lost(dispute_id: str, *, book: str | None = None) -> None:
     """It is decided: from now on bought credit makes good for what is owed (`make_good`), and not before this commits.
 
-    Whoever calls this calls that in the same transaction, for the credit that is there already.
+    Whoever calls this calls that in the same transaction, for the credit that is there already. The credit is locked
+    before that is noted: a refund that has it locked may note what it gives back of the same payment.
     """
-    rows = DisputedPayment.objects.filter(book=current_book(book), dispute_id=dispute_id, is_won=False)
-    rows.filter(is_due=False).update(is_due=True)
+    book = current_book(book)
+    rows = DisputedPayment.objects.filter(book=book, dispute_id=dispute_id, is_won=False, is_due=False)
+    workspace_id = rows.values_list("workspace", flat=True).first()
+    if workspace_id is not None:
+        with transaction.atomic():
+            lock_bought(workspace_id, book=book)
+            rows.update(is_due=True)
 
 
 def owed(workspace_id: int, *, book: str | None = None) -> int:
@@ -201,8 +207,8 @@ def make_good(workspace_id: int, *, book: str | None = None, now: datetime | Non
     """Takes what is owed for disputes that were lost from bought credit, for the oldest first, as far as there is any;
     how much.
 
-    Whoever loses a dispute asks for the lock of the credit after it has noted that: either it is seen here, or the
-    credit that was booked here is seen there.
+    Whoever loses a dispute notes that under the lock of the credit: either it is seen here, or the credit that was
+    booked here is seen there.
     """
     book = current_book(book)
     with transaction.atomic():

@@ -114,6 +114,38 @@ def test_what_is_bought_at_the_moment_it_is_lost_makes_good_for_it(
     clean_books()
 
 
+def test_a_run_that_is_given_back_as_its_payment_is_lost_waits_for_nobody_who_waits_for_it(
+    stripe_sandbox, ada
+):
+    """Each notes something of the same payment, and has the credit locked first."""
+    row, reference = bought(stripe_sandbox, ada, 25), uuid4()
+    ledger.hold(workspace_id=ada.pk, reference=reference, amount_micros=25 * USD)
+    ledger.capture(reference=reference, amount_micros=25 * USD, share=None, usage=USAGE)
+    dispute = stripe_sandbox.dispute(charge_of(row))
+    topups.follow_dispute(dispute)
+    stripe_sandbox.decide(dispute, "lost")
+    lost, has_locked = calls.dispute(dispute), threading.Event()
+
+    def give_back():
+        try:
+            with transaction.atomic():
+                lock_credit(ada.pk, book=row.book)
+                has_locked.set()
+                until(is_waited_for)
+                return ledger.refund(reference, 10 * USD, key="part", reason=ledger.RefundReason.FAULT)
+        finally:
+            has_locked.set()
+
+    def lose():
+        has_locked.wait(60)
+        return topups.disputes.take_dispute(lost)
+
+    refunded, followed = at_once(give_back, lose)
+    assert (refunded.made_good_micros, followed) == (10 * USD, topups.Outcome.BOOKED)
+    assert (available(ada), topups.debts.owed(ada.pk)) == (0, 15 * USD)
+    clean_books()
+
+
 @pytest.mark.parametrize("comes", ["refused", "returned", "won"])
 def test_credit_that_comes_back_makes_good_too(stripe_sandbox, ada, comes):
     """Not bought anew, and as good: of a refund that Stripe refuses or a bank sends back, or of a dispute that is
