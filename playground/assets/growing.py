@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -120,8 +120,17 @@ def take_room(upload: Upload, size: int, *, part: int | None = None) -> int:
 
 
 def release(upload: Upload, taken: int) -> None:
-    """Give back the room of what was to come and has not."""
-    Upload.objects.filter(pk=upload.pk, asset=None).update(size=Greatest(F("size") - taken, 0))
+    """Give back the room of what was to come and has not; what has come all the same keeps its own."""
+    with transaction.atomic():
+        if Upload.objects.select_for_update().filter(pk=upload.pk, asset=None).exists():
+            _change_size(upload, -taken)
+
+
+def _change_size(upload: Upload, by: int) -> None:
+    """With its row locked. An upload has never less room than its parts take: one may be kept at the very moment that
+    its client is given up."""
+    there = upload.parts.aggregate(total=Sum("size", default=0))["total"]
+    Upload.objects.filter(pk=upload.pk).update(size=Greatest(F("size") + by, there))
 
 
 def _replaced(upload: Upload, size: int, number: int) -> int:
@@ -157,7 +166,7 @@ def add_part(upload: Upload, number: int, arrival: Arrival, *, taken: int) -> st
             discard_later(upload.parts.filter(number=number).values_list("storage_name", flat=True))
             values = {"size": arrival.size, "sha256": arrival.sha256, "storage_name": name}
             UploadPart.objects.update_or_create(upload=upload, number=number, defaults=values)
-            Upload.objects.filter(pk=upload.pk).update(size=Greatest(F("size") + grown, 0))
+            _change_size(upload, grown)
     if trouble is not None:
         raise trouble
     return arrival.sha256

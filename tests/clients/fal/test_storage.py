@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from marketplace import keys
 from playground import assets
-from playground.assets import uploads
+from playground.assets import Arrival, growing, uploads
 from playground.edge import gate
 from playground.edge import uploads as edge_uploads
 from playground.edge.crowd import Crowd, Full
@@ -269,6 +269,24 @@ def test_what_is_on_its_way_has_its_room_and_gives_it_back_when_it_breaks_off(wo
     ]
     answer = posted(world, f"{at}/complete", {"parts": told})
     assert (answer.status, uploads.used_bytes(world.ada)) == (422, 0)
+
+
+@pytest.mark.parametrize("is_kept_first", [True, False])
+def test_a_part_that_is_kept_as_its_client_is_given_up_has_its_room(world, is_kept_first):
+    upload = growing.begin(world.ada, by=None)
+    taken = growing.take_room(upload, 400, part=1)
+    on_its_way = growing.take_room(upload, 300, part=2)
+
+    def keep() -> None:
+        with Arrival() as arrival:
+            arrival.write(b"x" * 400)
+            growing.add_part(upload, 1, arrival, taken=taken)
+
+    acts = [keep, lambda: growing.release(upload, taken)]
+    for act in acts if is_kept_first else reversed(acts):
+        act()
+    growing.release(upload, on_its_way)
+    assert uploads.used_bytes(world.ada) == sum(part.size for part in UploadPart.objects.all()) == 400
 
 
 def test_of_several_files_that_come_to_one_address_at_once_one_stays(world):
