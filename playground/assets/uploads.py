@@ -72,6 +72,9 @@ class TooManyUploads(Exception):
 class Occupied(Exception):
     """Another file has become what the upload's address leads to."""
 
+    def __init__(self) -> None:
+        super().__init__("Another file was put here before. Ask for a new address.")
+
 
 class Incomplete(Exception):
     """Parts are missing."""
@@ -272,18 +275,16 @@ def finish(upload: Upload, arrival: Arrival, found: Found, *, reuse: bool = Fals
         raise Refusal("checksum", "the SHA-256 is not the announced one; upload the file again")
     if not examiner.agree(upload.media_type, found.media_type):
         raise Refusal("mismatch", f"the file was announced as {upload.media_type} and is {found.media_type}")
+    if _is_occupied(upload, arrival.sha256):  # before anything is stored for it
+        raise Occupied
     until = timezone.now() + lifetime_of(upload)
     stored = None if _twins(upload, arrival.sha256).exists() else _store(arrival, found)
     asset, is_new = None, False
     with transaction.atomic():
         lock_quota(upload.workspace)  # so that of two that come at once the second finds the first
-        row = (
-            Upload.objects.select_for_update(of=("self",))
-            .select_related("asset")
-            .filter(pk=upload.pk)
-            .first()
-        )
-        is_occupied = row is not None and row.asset is not None and row.asset.sha256 != arrival.sha256
+        rows = Upload.objects.select_for_update(of=("self",)).select_related("asset")
+        row = rows.filter(pk=upload.pk).first()
+        is_occupied = _is_occupied(upload, arrival.sha256)
         if row is not None and not is_occupied:
             asset = row.asset or (_reused(upload, arrival.sha256, until) if reuse else None)
             is_new = asset is None
@@ -292,7 +293,7 @@ def finish(upload: Upload, arrival: Arrival, found: Found, *, reuse: bool = Fals
         if stored is not None and (asset is None or asset.storage_name != stored.storage_name):
             discard_later([stored.storage_name, stored.thumbnail_name])
     if is_occupied:
-        raise Occupied("Another file was put here before. Ask for a new address.")
+        raise Occupied
     if asset is None:
         raise NotFound("The upload was deleted, or its time is over.")
     return asset, is_new
@@ -302,6 +303,11 @@ def lifetime_of(upload: Upload) -> timedelta:
     """How long what it becomes is kept: as long as uploads are, or shorter where that was asked for."""
     most = timedelta(days=settings.UPLOAD_DAYS)
     return most if upload.lifetime is None else min(most, timedelta(seconds=upload.lifetime))
+
+
+def _is_occupied(upload: Upload, sha256: str) -> bool:
+    rows = Upload.objects.filter(pk=upload.pk, asset__isnull=False)
+    return rows.exclude(asset__sha256=sha256).exists()
 
 
 def _twins(upload: Upload, sha256: str) -> AssetQuerySet:
