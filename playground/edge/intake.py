@@ -7,7 +7,6 @@ where the API would refuse them anyway.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from playground.api.view import UNREAD_KEY
 from playground.edge import gate
 from playground.edge.callers import Caller, by_key, by_session, credential_of, session_of
 from playground.edge.own import OWN
-from playground.edge.protocol import Headers, Message, Receive, Scope, header
+from playground.edge.protocol import Headers, Message, Receive, Scope, address_of, header
 from playground.edge.room import Full, Place, Room
 from playground.edge.speakers import speaker
 from playground.edge.threads import in_thread
@@ -89,7 +88,7 @@ async def _terms(scope: Scope, length: int | None) -> tuple[int, Mapping[str, in
     total, small = int(settings.BODY_ROOM_BYTES), gate.stranger_limit()
     share = gate.share()  # all strangers together have one, of which an address gets one again
     of_address = max(share // gate.SHARES, small)
-    strangers = {ALL: total, STRANGERS: share, f"address:{_address(scope)}": of_address}
+    strangers = {ALL: total, STRANGERS: share, f"address:{address_of(scope)}": of_address}
     if scope["method"] in gate.WITHOUT_BODY:
         return small, strangers
     is_small = length is not None and length <= small
@@ -130,16 +129,6 @@ def _is_for_callers(path: str) -> bool:
     """Whether everybody else is refused here, whatever the body says."""
     view = getattr(gate.view_at(path), "cls", None)
     return HasWorkspace in getattr(view, "permission_classes", ())
-
-
-def _address(scope: Scope) -> str:
-    """Where the request comes from; of IPv6 the network, as who has one address there has all of them."""
-    host = str((scope.get("client") or ("",))[0])
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 class _Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
 
@@ -22,6 +23,16 @@ class Application(Protocol):
 def header(scope: Scope, name: bytes) -> str:
     """The value of a request header, several joined as HTTP joins them; empty if there is none."""
     return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+def address_of(scope: Scope) -> str:
+    """Where the request comes from; of IPv6 the network, as who has one address there has all of them."""
+    host = str((scope.get("client") or ("",))[0])
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 async def gone(receive: Receive) -> None:
