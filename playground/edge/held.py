@@ -19,6 +19,7 @@ from django.db import Error as DatabaseError
 from marketplace.ids import parse
 from playground import predictions
 from playground.api import rates, shown
+from playground.api.problems import Problem
 from playground.edge import events
 from playground.edge.answers import encoded
 from playground.edge.crowd import Crowd, Full
@@ -90,7 +91,12 @@ async def answer(
     if told.frames is not None:
         if may_make:  # its first moment comes at once
             await _note_hearing(public_id, is_replay=held.is_replay)
-        await events.follow(public_id, told.frames, held.headers, scope, receive, send)
+        try:
+            await events.follow(public_id, told.frames, held.headers, scope, receive, send)
+        except Problem:  # comes before any moment
+            if may_make:
+                await _note_leaving(public_id)
+            raise
         return
 
     async def work() -> None:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from marketplace.dispatch import redis_client
-from playground.edge import held
+from playground.edge import events, held
 from playground.edge.hub import hub
 from playground.predictions import repeats
 from tests.edge.asgi import ask, begin, run
@@ -149,6 +149,22 @@ def test_the_same_request_again_is_one_run_if_its_client_says_so_or_left_unheard
         *((1, None), (2, None), (3, None)),
         *((3, "true"), (3, "true"), (4, None), (5, "true")),
     ]
+
+
+def test_who_is_told_no_moment_of_a_run_has_not_heard_of_it(world, plain, monkeypatch):
+    wanted = order(world, {"stream": True})
+
+    async def story():
+        with monkeypatch.context() as full:
+            full.setattr(events._crowd, "limit", 0)
+            refused = await ask("POST", RUNS, **wanted)
+        exchange = begin("POST", RUNS, **wanted)
+        status, headers = await exchange.start()
+        await exchange.leave()
+        return refused.status, status, headers.get("idempotent-replayed")
+
+    assert run(story()) == (429, 200, "true")
+    assert cast.Prediction.objects.of(world.ada).count() == 1
 
 
 def test_a_request_is_one_run_also_where_the_process_that_was_to_answer_it_died(world, plain, monkeypatch):
