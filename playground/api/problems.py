@@ -240,6 +240,7 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
     ((uploads.QuotaReached,), _quota),
     ((uploads.TooManyUploads,), _plain("too_many_uploads")),
     ((uploads.Incomplete,), _incomplete),
+    ((uploads.Occupied,), _plain("forbidden")),
     ((topups.Refused,), _plain("topup_refused")),
     ((topups.Unavailable,), _later),
     ((uploads.WrongPart,), _plain("malformed_request")),

@@ -381,6 +381,26 @@ def test_an_upload_that_ends_while_it_is_completed(world, folder, monkeypatch, e
         assert answer.json()["id"] == Asset.objects.get().uid
 
 
+def test_an_upload_that_has_become_another_file_while_it_is_completed(world, folder, monkeypatch):
+    """As where a part is sent again, and the upload completed once more, before the first answer."""
+    data = files.picture()
+    upload = call(world, "POST", f"{PATH}/uploads", {"size": len(data)}).json()
+    path = upload["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)
+    assert put(world, f"{path}/parts/1", data).status == 200
+    other, join = take(world, files.picture(size=(20, 20))), uploads.join
+
+    def overtaken(row: Upload, numbers: tuple[int, ...]) -> Arrival:
+        arrival = join(row, numbers)
+        Upload.objects.filter(pk=row.pk).update(asset=other)
+        return arrival
+
+    monkeypatch.setattr(uploads, "join", overtaken)
+    answer = call(world, "POST", f"{path}/complete")
+    assert (answer.status, answer.json()["code"]) == (403, "forbidden")
+    assert "Another file" in answer.json()["detail"]
+    assert Asset.objects.get() == other
+
+
 def test_parts_of_the_wrong_size_or_number_are_refused(world, small_parts):
     upload = call(world, "POST", f"{PATH}/uploads", {"size": 2500}).json()
     path = upload["urls"]["get"].removeprefix(django_settings.PUBLIC_URL)

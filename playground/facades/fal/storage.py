@@ -265,10 +265,7 @@ def _kept(request: Request) -> Response:
     assert errand.upload is not None
     assert errand.arrival is not None
     assert errand.found is not None
-    try:
-        asset, _ = uploads.finish(errand.upload, errand.arrival, errand.found)
-    except uploads.Occupied as error:
-        raise Problem("forbidden", str(error)) from None
+    asset, _ = uploads.finish(errand.upload, errand.arrival, errand.found)
     return _shown(errand.upload, asset)
 
 
