@@ -53,8 +53,8 @@ SELECT d.dispute_id, p.book, p.workspace_id, p.settled_at, t.created_at, e.unspe
           AND a.kind IN ('platform_losses', 'publisher_payable')) m
  WHERE p.settled_at IS NOT NULL
  ORDER BY t.id;
-UPDATE billing_disputedshare s SET counted_micros = s.left_micros * r.bought / r.share,
-                                   unpaid_micros = s.left_micros * r.bought / r.share
+UPDATE billing_disputedshare s SET counted_micros = div(s.left_micros::numeric * r.bought, r.share),
+                                   unpaid_micros = div(s.left_micros::numeric * r.bought, r.share)
   FROM (SELECT h.reference, sum(e.amount_micros)::bigint AS share,
                max(h.captured_micros - least(h.granted_micros, h.captured_micros))::bigint AS bought
           FROM billing_hold h

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from billing import ledger
@@ -324,6 +325,18 @@ def test_a_run_that_was_given_back_before_a_dispute_came_costs_its_publisher_onc
     assert ledger.dispute_reinstated("dp_1")
     assert (has(other), has(maker), losses()) == ((0, 0), (560, 0), 0)
     assert ledger.balance(payer.pk).bought_micros == 300
+    assert ledger.verify() == []
+
+
+def test_of_the_largest_runs_too_what_earlier_disputes_took_is_written_down() -> None:
+    payer, maker = new_workspace(bought=5_000_000_000), new_publisher()
+    run(payer, 5_000_000_000, maker)
+    withdraw(payer, 5_000_000_000)
+    DisputedShare.objects.update(counted_micros=0, unpaid_micros=0)
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("billing.migrations.0018_disputed_payments").PAST)
+    row = DisputedShare.objects.get()
+    assert (row.counted_micros, row.unpaid_micros) == (5_000_000_000, 5_000_000_000)
     assert ledger.verify() == []
 
 
