@@ -107,6 +107,14 @@ def test_a_film_is_as_long_as_its_frames():
     assert "seconds" not in odd
 
 
+def test_replicates_pictures_are_a_list_and_one_film_is_none():
+    drawn, filmed = programs(asked("daylight"), "replicate"), programs(asked("reel", prompt="p"), "replicate")
+    assert "enumerate(output, start=1)" in drawn["python"].code
+    assert "of output.entries()" in drawn["javascript"].code
+    assert "files = output if isinstance(output, list) else [output]\n" in filmed["python"].code
+    assert "const files = Array.isArray(output) ? output : [output];\n" in filmed["javascript"].code
+
+
 def test_who_can_run_what():
     ours = ["vitrine", "fal", "replicate"]
     assert houses(asked("daylight")) == houses(asked("repaint")) == houses(asked("voice", prompt="p")) == [

@@ -18,6 +18,7 @@ from playground.calling.house import (
     with_files,
 )
 from playground.calling.wording import Filed, Named, Wording, Words, said
+from playground.facades.replicate.show import LISTED
 from playground.facades.replicate.words import TABLE
 from playground.facades.vocabulary import COUNT, IMAGE, MASK, PROMPT, STEPS
 from playground.spelling import Code, javascript, python, python_text
@@ -40,7 +41,7 @@ output = client.run(
 {use}
 """
 _SAVE_PYTHON = """\
-for number, file in enumerate(output, start=1):
+for number, file in enumerate({files}, start=1):
     name = f"output-{{number}}.{extension}"
     with open(name, "wb") as saved:
         saved.write(file.read())
@@ -53,18 +54,24 @@ const output = await replicate.run({model}, {{
 {use}
 """
 _SAVE_JAVASCRIPT = """\
-for (const [index, file] of output.entries()) {{
+for (const [index, file] of {files}.entries()) {{
   const name = `output-${{index + 1}}.{extension}`;
   await writeFile(name, file);
   console.log("saved as", name);
 }}"""
+# What stands in no list where there is one of it: see `show.LISTED`.
+_FILES_PYTHON = "files = output if isinstance(output, list) else [output]\n"
+_FILES_JAVASCRIPT = "const files = Array.isArray(output) ? output : [output];\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
     name: str = "replicate"
     title: str = "Replicate"
-    reply: str = "What was made, each a `FileOutput`: its address, and its content when it is read."
+    reply: str = (
+        "What was made, each a `FileOutput`: its address, and its content when it is read. Pictures are a list, also "
+        "where there is one; one film or sound stands alone."
+    )
 
     def can_run(self, asked: Asked) -> bool:
         return True
@@ -78,6 +85,13 @@ class Replicate:
         ]
 
 
+def _saved(asked: Asked, save: str, files: str) -> str:
+    """The lines that save each file of an output with media; `files` are those that make a list of one that is none."""
+    if asked.media == LISTED:
+        return save.format(files="output", extension=asked.extension)
+    return files + save.format(files="files", extension=asked.extension)
+
+
 def _python(asked: Asked, words: Words) -> str:
     def file(one: File) -> object:
         return Code(f'open({python_text(one)}, "rb")') if isinstance(one, Local) else one
@@ -86,7 +100,7 @@ def _python(asked: Asked, words: Words) -> str:
         base=python_text(asked.base),
         model=python_text(asked.model),
         words=python(with_files(words, file), 1),
-        use=_SAVE_PYTHON.format(extension=asked.extension) if asked.media else "print(output)",
+        use=_saved(asked, _SAVE_PYTHON, _FILES_PYTHON) if asked.media else "print(output)",
     )
 
 
@@ -103,7 +117,7 @@ def _javascript(asked: Asked, words: Words) -> str:
         base=javascript(f"{asked.base}/v1"),
         model=javascript(asked.model),
         words=javascript(with_files(words, file), 1),
-        use=_SAVE_JAVASCRIPT.format(extension=asked.extension) if asked.media else "console.log(output);",
+        use=_saved(asked, _SAVE_JAVASCRIPT, _FILES_JAVASCRIPT) if asked.media else "console.log(output);",
     )
 
 
