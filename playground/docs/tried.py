@@ -76,7 +76,7 @@ _TRIED = (
         "openai",
         "@ai-sdk/openai 3.0.141, @ai-sdk/openai-compatible 2.0.92",
         f'createOpenAI({{ baseURL: "{BASE}/openai/v1", apiKey: "vt_…" }})',
-        "generateImage, with pictures and a mask too, and generateSpeech, with an outputFormat that the model has.",
+        "generateImage, with pictures and a mask too.",
     ),
     Tried(
         "openai",

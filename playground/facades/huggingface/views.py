@@ -31,11 +31,10 @@ class Inference(FacadeView):
 
     def post(self, request: Request, publisher: str, name: str) -> HttpResponseBase:
         inputs, given = bodies.read(request, keep=self._kept)
-        _one(given)
         call = asking.Call(
             dialect=DIALECT.name,
             model=f"{publisher}/{name}",
-            input={**given, "inputs": inputs},
+            input={**_one(given), "inputs": inputs},
             idempotency_key=idempotency_key(request),
         )
         return self.shown(self.ask(call))
@@ -48,8 +47,10 @@ class Inference(FacadeView):
             raise invalid([FieldError("inputs", "file", f"cannot be used: {error}")]) from None
 
 
-def _one(given: Mapping[str, Any]) -> None:
-    """Refuse to make, and to charge for, what the answer has no room for."""
+def _one(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, which ask for one file, whatever the model makes of its own accord: more would be charged, and
+    the answer has no room for them. Raises Problem."""
     for word in _COUNTS:
         if given.get(word, 1) not in (1, "1"):
             raise invalid([FieldError(word, "too_large", "must be 1: an answer is one file", 1)])
+    return {**({} if any(word in given for word in _COUNTS) else {_COUNTS[-1]: 1}), **given}

@@ -170,3 +170,19 @@ def test_nobody_gets_anything(world):
     assert set(answer.json()) == {"error", "error_type"}
     assert ask(world.ada, path="/hf/kiln/none").status_code == 404
     assert world.ada.get(HF).status_code == 405
+
+
+@pytest.mark.django_db
+def test_a_model_that_makes_several_of_its_own_accord_makes_one(world):
+    count = {"type": "integer", "minimum": 1, "maximum": 4, "default": 4, "x-measure": "image"}
+    described = {
+        "type": "object",
+        "required": ["prompt"],
+        "properties": {"prompt": {"type": "string"}, "num_images": count},
+    }
+    price = [{"unit": "image", "unit_price": "0.004"}]
+    model = f"/hf/{cast.shelve(name='four', prices=price, endpoint__input=described)}"
+    ask(world.ada, "a vase", model)
+    row = Prediction.objects.get()
+    assert (row.input["num_images"], row.quote["amount_micros"]) == (1, 4_000)
+    assert row.asked["ignored"] == []
