@@ -186,6 +186,8 @@ def set_modes(**given: Any) -> modes.Behaviour:
 def plan_fault(kind: str, *, operation: str = "* *", times: int = 1, seconds: float = 0) -> Fault:
     """Let requests go wrong; `operation` is a verb and a path as the library writes it, `*` for any. Raises
     Impossible."""
+    if not isinstance(operation, str):
+        raise Impossible("An operation is a verb and a path.")
     verb, _, path = operation.partition(" ")
     try:
         return faults.plan(kind, verb=verb.lower(), path=path or "*", times=times, seconds=seconds)

@@ -20,6 +20,8 @@ def plan(kind: str, *, verb: str = "*", path: str = "*", times: int = 1, seconds
         raise InvalidFault(f"a fault is one of {', '.join(Fault.Kind.values)}")
     if verb not in {"get", "post", "delete", "*"}:
         raise InvalidFault("the verb is get, post, delete or *")
+    if "\0" in path:  # the database would not have it
+        raise InvalidFault("no path has a null character")
     if not 0 < times <= MOST or not 0 <= seconds <= LONGEST_SECONDS:
         raise InvalidFault(
             f"a fault is for 1 to {MOST} requests, and hangs for {LONGEST_SECONDS:.0f} s at most"

@@ -268,3 +268,10 @@ def test_programs_have_the_control_room_too(nobody):
     assert control({"modes": {"webhooks": "loud"}}).status_code == 422
     assert control({"modes": "all"}).status_code == 400
     assert control([]).status_code == 400
+    for operation in (5, None, ["get"], "get /v1/balance\0", "\0 /v1/balance"):
+        assert control({"fault": {"kind": "busy", "operation": operation}}).status_code == 422
+
+
+def test_what_no_path_has_is_no_fault(staff):
+    assert "no path has" in act(staff, "fault", kind="busy", operation="get /v1/balance\0", times="1")
+    assert not Fault.objects.exists()
