@@ -9,7 +9,13 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest
 from rest_framework import exceptions
@@ -163,6 +169,16 @@ def _too_large(_: Exception) -> Problem:
     return Problem("body_too_large", detail, members={"max_bytes": limit})
 
 
+def _too_many(what: str, setting: str) -> Callable[[Exception], Problem]:
+    """Django's own sentences of these name its settings."""
+
+    def make(_: Exception) -> Problem:
+        most = int(getattr(settings, setting))
+        return Problem("malformed_request", f"A form may have at most {most:,} {what}{'s' * (most != 1)}.")
+
+    return make
+
+
 def _unusable(error: examiner.Refusal) -> Problem:
     text = str(error)
     return Problem("unusable_file", f"{text[:1].upper()}{text[1:]}.", members={"reason": error.reason})
@@ -258,6 +274,8 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], Problem]], ...]
         _plain("unsupported_media_type", "Send a JSON body with Content-Type: application/json."),
     ),
     ((exceptions.Throttled,), _throttled),
+    ((TooManyFieldsSent,), _too_many("field", "DATA_UPLOAD_MAX_NUMBER_FIELDS")),
+    ((TooManyFilesSent,), _too_many("file", "DATA_UPLOAD_MAX_NUMBER_FILES")),
     ((exceptions.ParseError, SuspiciousOperation), _plain("malformed_request")),
     ((OperationalError, InterfaceError, redis.RedisError), _unavailable),
     ((OSError,), _disk),

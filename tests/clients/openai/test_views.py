@@ -109,6 +109,16 @@ def test_a_form_may_name_what_no_database_holds(world):
     assert made(answer).asked["ignored"][0]["field"] == "o\ufffddd"
 
 
+def test_a_form_of_too_many_parts_is_refused_in_words_of_ours(world, settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS, settings.DATA_UPLOAD_MAX_NUMBER_FILES = 3, 1
+    odd = {f"odd{n}": "1" for n in range(9)}
+    two = {"image[]": [io.BytesIO(cast.png(1)), io.BytesIO(cast.png(2))]}
+    for form, said in ((odd, "at most 3 fields."), (two, "at most 1 file.")):
+        answer = world.ada.client.post(f"{V1}/images/edits", form, headers=world.ada.headers({}))
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, f"A form may have {said}")
+    assert not Prediction.objects.exists()
+
+
 def test_who_cannot_pay_is_told_as_openai_tells_it(world):
     answer = draw(world.ada, n=4)
     poor = cast.payer(name="poor", credit=0)
