@@ -128,7 +128,7 @@ def test_ports_for_clients_that_insist_on_https_are_those_that_there_are(world, 
     settings.TLS_PORT = 0
     without = page(world.nobody, "/docs?c=fal")
     assert "find nothing here at present" in without
-    assert without.count("<code>TLS_PORT</code>, which is off at present.") == 2
+    assert without.count("<code>TLS_PORT</code>, which is off at present.") == 3
     assert "It needs TLS_PORT, which is off at present." in page(world.nobody, "/llms-full.txt")
 
 
