@@ -53,3 +53,17 @@ def shared_web(django_db_setup):
 
     with serving() as running:
         yield running
+
+
+@pytest.fixture
+def folder(settings, tmp_path):
+    """A media folder of the test's own, to see that nothing is left in it."""
+    settings.MEDIA_ROOT = tmp_path
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": tmp_path},
+        },
+    }
+    return tmp_path

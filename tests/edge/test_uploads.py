@@ -6,62 +6,22 @@ import asyncio
 import errno
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 
 from marketplace import keys
-from marketplace.models import Outbox
 from playground import assets, examiner
 from playground.assets import Arrival, uploads
-from playground.assets.purge import DELETE_TASK, delete_media
 from playground.edge import intake
 from playground.edge import uploads as edge_uploads
 from playground.models import Asset, Upload, UploadPart
 from tests.edge.asgi import ask, begin, run
+from tests.edge.uploading import PATH, call, left, put, send, take
 from tests.examiner import files
 from tests.outbound.server import saying, serving
-from tests.overtaking import overtaking
-from tests.predictions import cast
 
-pytestmark = pytest.mark.django_db(transaction=True)
-PATH = "/api/v1/assets"
-
-
-@pytest.fixture(autouse=True)
-def folder(settings, tmp_path):
-    """A media folder of the test's own, to see that nothing is left in it."""
-    settings.MEDIA_ROOT = tmp_path
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "default": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": tmp_path},
-        },
-    }
-    return tmp_path
-
-
-def left(folder: Path) -> list[str]:
-    """The files that are there."""
-    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
-
-
-def send(world, data: bytes, *, key: str | None = None, path: str = PATH, **headers: str):
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return run(ask("POST", path, headers={**world.headers(key), **named}, body=data))
-
-
-def put(world, path: str, data: bytes, key: str | None = None):
-    return run(ask("PUT", path, headers=world.headers(key), body=data))
-
-
-def call(world, method: str, path: str, body: object = None, key: str | None = None):
-    sent = b"" if body is None else json.dumps(body).encode()
-    return run(
-        ask(method, path, headers={**world.headers(key), "Content-Type": "application/json"}, body=sent)
-    )
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
 
 
 def test_a_raw_body_becomes_an_asset(world, folder):
@@ -79,76 +39,6 @@ def test_a_raw_body_becomes_an_asset(world, folder):
     assert len(left(folder)) == 2  # the file and its thumbnail
     seen = run(ask("GET", found["url"].removeprefix(django_settings.PUBLIC_URL)))
     assert (seen.status, seen.body) == (200, data)
-
-
-def clean_up() -> None:
-    """What the control process does after deletions."""
-    for message in Outbox.objects.filter(task=DELETE_TASK):
-        delete_media(message.pk)
-
-
-def take(world, data: bytes, **named) -> Asset:
-    """An upload that has come, as any protocol takes it in."""
-    with Arrival() as arrival:
-        arrival.write(data)
-        place = uploads.announce(world.ada, by=None, size=len(data), **named)
-        return uploads.finish(place, arrival, examiner.examine(arrival.file))[0]
-
-
-def test_each_upload_is_an_asset_over_bytes_that_are_kept_once(world, folder):
-    data = files.picture()
-    first, again = send(world, data), send(world, data, X_Filename="other.png")
-    assert (first.status, again.status) == (201, 201)
-    assert first.json()["id"] != again.json()["id"]
-    assert again.json()["filename"] == "other.png"
-    assert (len(left(folder)), uploads.used_bytes(world.ada)) == (2, len(data))
-    soon = take(world, data, lifetime=60)
-    assert soon.expires_at < Asset.objects.earliest("pk").expires_at
-    assert send(world, data, key=world.mal_key).status == 201
-    assert len(left(folder)) == 4  # nothing is shared across workspaces
-    assert call(world, "DELETE", f"{PATH}/{again.json()['id']}").status == 204
-    Asset.objects.filter(pk=soon.pk).update(expires_at="2020-01-01T00:00Z")
-    assert assets.purge_expired() == 1
-    clean_up()
-    kept = Asset.objects.get(workspace=world.ada)
-    assert (kept.uid, assets.read(kept)) == (first.json()["id"], data)
-    assert run(ask("GET", assets.thumbnail_address(kept))).status == 200
-    assert call(world, "DELETE", f"{PATH}/{kept.uid}").status == 204
-    clean_up()
-    assert len(left(folder)) == 2
-    assert assets.read(Asset.objects.get()) == data
-
-
-@pytest.mark.parametrize("comes_first", ["delete", "upload"])
-def test_bytes_that_are_uploaded_and_deleted_at_once_stay_with_who_has_them(world, folder, comes_first):
-    data = files.picture()
-    first, rows = take(world, data), []
-    acts = [lambda: assets.delete(first), lambda: rows.append(take(world, data))]
-    assert overtaking(*(acts if comes_first == "delete" else reversed(acts))) is None
-    clean_up()
-    [row] = rows
-    assert (assets.read(row), Asset.objects.get()) == (data, row)
-    assert len(left(folder)) == 2
-    assets.delete(row)
-    clean_up()
-    assert left(folder) == []
-
-
-def test_what_a_run_made_and_what_is_uploaded_of_it_go_apart(world, folder):
-    row = cast.submit(world.ada, model=world.model)
-    (job,) = cast.claim()
-    cast.succeed(job)
-    [made] = row.assets.all()
-    data = assets.read(made)
-    sent = take(world, data)
-    assert sent.sha256 == made.sha256
-    assets.delete(sent)
-    clean_up()
-    assert assets.read(made) == data
-    sent = take(world, data)
-    assets.delete(made)
-    clean_up()
-    assert assets.read(sent) == data
 
 
 def form(*parts: tuple[str, bytes], boundary: str = "xyz") -> tuple[bytes, dict[str, str]]:
@@ -532,14 +422,3 @@ def test_uploads_at_once_are_bounded(world, monkeypatch):
         return second.status, second.json()["code"], third.status
 
     assert run(story()) == (429, "too_many_uploads", 201)
-
-
-def test_many_at_once_of_the_same_bytes_are_kept_once(world, folder):
-    async def story():
-        sent = (ask("POST", PATH, headers=world.headers(), body=files.picture()) for _ in range(5))
-        return {answer.json()["id"] for answer in await asyncio.gather(*sent)}
-
-    assert len(run(story())) == 5
-    clean_up()
-    assert len(left(folder)) == 2
-    assert uploads.used_bytes(world.ada) == len(files.picture())

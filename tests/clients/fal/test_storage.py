@@ -20,11 +20,12 @@ from playground.models import Asset, Upload, UploadPart
 from playground.predictions.files import own_file
 from tests.clients.fal.asked import path_of
 from tests.edge.asgi import Exchange, ask, begin, run
-from tests.edge.test_uploads import folder, left  # noqa: F401 - a fixture
+from tests.edge.conftest import folder  # noqa: F401 - a fixture
+from tests.edge.uploading import left
 from tests.examiner import files
 from tests.live.test_hub import do
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
 REST, CDN = "/fal/rest/storage", "/fal/cdn/files/upload"
 
 
